@@ -1,0 +1,110 @@
+// The read-only HTTP server beside the connector: /metrics for Prometheus, /healthz and /readyz for an orchestrator.
+
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Metrics } from './metrics.ts';
+
+export interface Health {
+  /** The process works; restarting it would mend what is wrong when it does not. */
+  live: boolean;
+  /** It streams, or stands by to take over. */
+  ready: boolean;
+  /** One word for the body of the probes. */
+  state: string;
+}
+
+export interface HttpServerConfig {
+  host: string;
+  /** 0 takes any free port. */
+  port: number;
+  metrics: Pick<Metrics, 'registry'>;
+  health: () => Health;
+}
+
+export interface HttpServer {
+  /** The port it listens on. */
+  port: number;
+  /** Stops listening and ends open connections. */
+  close(): Promise<void>;
+}
+
+const index =
+  'FHIR connector: streams committed patient changes from PostgreSQL to a FHIR server.\nSee /metrics, /healthz and /readyz.\n';
+
+/** Starts the server; rejects with a sentence that names METRICS_PORT or METRICS_HOST when it cannot listen. */
+export async function createHttpServer({ host, port, metrics, health }: HttpServerConfig): Promise<HttpServer> {
+  // Probes and scrapes are tiny and rare: small limits keep a stuck or hostile client from holding anything.
+  const limits = {
+    maxHeaderSize: 8_192,
+    headersTimeout: 5_000,
+    requestTimeout: 10_000,
+    keepAliveTimeout: 30_000,
+    connectionsCheckingInterval: 5_000,
+  };
+  const server = createServer(limits, (request, response) => {
+    answer(request, response).catch(() => response.destroy());
+  });
+  server.maxConnections = 100;
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
+    const route = routes.get(path);
+    if (route === undefined) return send(response, 404, 'text/plain; charset=utf-8', 'not found\n');
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      // The body of a refused request is not read, so the connection cannot be used again.
+      response.setHeader('allow', 'GET, HEAD').setHeader('connection', 'close');
+      return send(response, 405, 'text/plain; charset=utf-8', 'only GET and HEAD\n');
+    }
+    await route(response);
+  }
+
+  const probe = (response: ServerResponse, well: boolean, state: string) =>
+    send(response, well ? 200 : 503, 'application/json', `${JSON.stringify({ state })}\n`);
+
+  const routes = new Map<string, (response: ServerResponse) => void | Promise<void>>([
+    ['/', (response) => send(response, 200, 'text/plain; charset=utf-8', index)],
+    [
+      '/metrics',
+      async (response) => send(response, 200, metrics.registry.contentType, await metrics.registry.metrics()),
+    ],
+    ['/healthz', (response) => probe(response, health().live, health().state)],
+    ['/readyz', (response) => probe(response, health().ready, health().state)],
+  ]);
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(cannotListen(error, host, port)));
+    server.listen(port, host, resolve);
+  });
+  // Bound to TCP, so the address is an object: https://nodejs.org/api/net.html#serveraddress
+  const address = server.address() as AddressInfo;
+  return {
+    port: address.port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function send(response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(body);
+}
+
+function cannotListen(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  const sentences: Record<string, string> = {
+    EADDRINUSE: `Port ${port} on ${host} is taken: end what listens there, or set METRICS_PORT to a free port.`,
+    EACCES: `Port ${port} on ${host} may not be opened by this user: set METRICS_PORT to a port above 1023.`,
+    EADDRNOTAVAIL: `${host} is no address of this machine: set METRICS_HOST to one that is, or to 0.0.0.0 for all.`,
+    ENOTFOUND: `The name ${host} is not known: set METRICS_HOST to an address of this machine.`,
+  };
+  const sentence =
+    sentences[error.code ?? ''] ?? `Cannot listen on ${host}, port ${port} (METRICS_HOST, METRICS_PORT).`;
+  return new Error(sentence, { cause: error });
+}

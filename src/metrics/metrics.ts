@@ -1,0 +1,153 @@
+// Every metric of the connector: name, meaning, unit and labels, in one table, on a registry of its own.
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import packageJson from '../../package.json' with { type: 'json' };
+
+/** wal_status of https://www.postgresql.org/docs/current/view-pg-replication-slots.html, and what is left when there is none to read. */
+export const slotStates = ['reserved', 'extended', 'unreserved', 'lost', 'missing', 'unknown'] as const;
+export type SlotState = (typeof slotStates)[number];
+
+/** `outage`: the FHIR server does not answer. `refusing`: it answers, and refuses everything. */
+export const breakerStates = ['flowing', 'outage', 'refusing'] as const;
+export type BreakerState = (typeof breakerStates)[number];
+
+export const connectorStates = ['starting', 'standby', 'catching-up', 'streaming', 'reconnecting', 'stopping'] as const;
+export type ConnectorState = (typeof connectorStates)[number];
+
+/** A state as one series per possible value, exactly one of them 1: a state is never told by a missing series. */
+export interface StateGauge<State extends string> {
+  set(state: State): void;
+  get(): State;
+}
+
+// rate() cannot see the step from "no series" to 1, so the failures worth an alert exist from the start, at 0.
+const commonFailureCodes = ['network', 'timeout', 'http-429', 'http-500', 'http-503', 'validation'];
+
+// A local round trip takes about a millisecond and the promise is one second; a retried delivery may take a minute.
+const commitToPutBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const callBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/**
+ * Makes all metrics, and those of the Node process, on `registry`. Labels hold states and fault codes only, never a
+ * patient's data. What is not known yet is NaN (a number) or `unknown` (a state): a series is never missing.
+ */
+export function createMetrics(registry: Registry = new Registry()) {
+  const registers = [registry];
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
+  const unknownGauge = (name: string, help: string) => {
+    const metric = gauge(name, help);
+    metric.set(Number.NaN);
+    return metric;
+  };
+  const counter = (name: string, help: string) => new Counter({ name, help, registers });
+  const counterByCode = (name: string, help: string) => {
+    const metric = new Counter({ name, help, labelNames: ['code'], registers });
+    for (const code of commonFailureCodes) metric.inc({ code }, 0);
+    return metric;
+  };
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, buckets, registers });
+
+  let progressAt = performance.now();
+  new Gauge({
+    name: 'fhir_seconds_since_progress',
+    help: 'Time since the connector last finished a delivery or moved the slot, in seconds',
+    registers,
+    collect() {
+      this.set((performance.now() - progressAt) / 1000);
+    },
+  });
+
+  new Gauge({
+    name: 'fhir_connector_build_info',
+    help: 'Always 1; the labels tell the version of the connector and of Node',
+    labelNames: ['version', 'node'],
+    registers,
+  }).set({ version: packageJson.version, node: process.version }, 1);
+  collectDefaultMetrics({ register: registry });
+
+  return Object.freeze({
+    registry,
+
+    outboxUnprocessed: unknownGauge('fhir_outbox_unprocessed_count', 'Rows of fhir_outbox not processed yet'),
+    outboxLag: unknownGauge('fhir_outbox_lag_seconds', 'Age of the oldest unprocessed row of fhir_outbox, in seconds'),
+    deadLetters: unknownGauge('fhir_dlq_total', 'Entries of fhir_dlq that nobody has resolved yet'),
+    deadLetterOldest: unknownGauge(
+      'fhir_dlq_oldest_seconds',
+      'Age of the oldest unresolved entry of fhir_dlq, in seconds',
+    ),
+
+    processed: counter('fhir_connector_processed_total', 'Outbox events delivered and recorded'),
+    failed: counter('fhir_connector_failed_total', 'Outbox events moved to fhir_dlq'),
+    superseded: counter('fhir_superseded_total', 'Outbox events not sent because a newer state was delivered already'),
+    callLatency: histogram('fhir_call_latency_seconds', 'Time of one call to the FHIR server, in seconds', callBuckets),
+    callErrors: counterByCode('fhir_call_errors_total', 'Calls to the FHIR server that failed, by fault code'),
+    retries: counterByCode('fhir_retries_total', 'Deliveries to be tried again, by the fault code of the failed try'),
+    commitToPut: histogram(
+      'fhir_commit_to_put_seconds',
+      'Time from the commit in PostgreSQL to the answer of the FHIR server, in seconds',
+      commitToPutBuckets,
+    ),
+    deliveriesInFlight: gauge('fhir_deliveries_in_flight', 'Deliveries being sent to the FHIR server now'),
+    deliveriesQueued: gauge('fhir_deliveries_queued', 'Deliveries waiting in the lanes'),
+    foreignEdits: counter('fhir_foreign_edits_total', 'Resources found changed by someone else, and overwritten'),
+    breakerState: stateGauge(
+      'fhir_breaker_state',
+      'Whether sends to the FHIR server flow: 1 for the current state',
+      breakerStates,
+      'flowing',
+    ),
+
+    slotState: stateGauge(
+      'fhir_slot_state',
+      'wal_status of the replication slot, missing, or unknown while PostgreSQL cannot be asked: 1 for the current state',
+      slotStates,
+      'unknown',
+    ),
+    slotActive: gauge('fhir_slot_active', 'Whether a connector holds the replication slot: 1 yes, 0 no (last known)'),
+    slotRetainedBytes: unknownGauge('fhir_slot_retained_bytes', 'WAL kept on disk for the replication slot, in bytes'),
+    slotConfirmedLagBytes: unknownGauge(
+      'fhir_slot_confirmed_lag_bytes',
+      'WAL written since the position the connector confirmed, in bytes',
+    ),
+    slotSafeWalBytes: unknownGauge(
+      'fhir_slot_safe_wal_bytes',
+      'WAL that can be written before the slot may be lost, in bytes; NaN without max_slot_wal_keep_size',
+    ),
+    heartbeat: unknownGauge('fhir_heartbeat_seconds', 'Round trip of the last heartbeat through the slot, in seconds'),
+    reconnects: counter('fhir_reconnects_total', 'Replication connections opened after the first'),
+    catchUps: counter(
+      'fhir_catch_ups_total',
+      'Catch-ups from fhir_outbox: the slot was new, lost or on a new timeline',
+    ),
+    skippedRows: counter('fhir_skipped_rows_total', 'Unprocessed outbox rows the slot had skipped, found by the sweep'),
+    removedRows: counter('fhir_removed_rows_total', 'Outbox rows removed by someone else before they were recorded'),
+    connectorState: stateGauge(
+      'fhir_connector_state',
+      'What the connector does: 1 for the current state',
+      connectorStates,
+      'starting',
+    ),
+
+    /** Tells that a delivery was finished or the slot moved; fhir_seconds_since_progress starts again at 0. */
+    progressed(): void {
+      progressAt = performance.now();
+    },
+  });
+
+  function stateGauge<State extends string>(name: string, help: string, states: readonly State[], initial: State) {
+    const metric = new Gauge({ name, help, labelNames: ['state'], registers });
+    let current = initial;
+    const stateful: StateGauge<State> = {
+      set(state) {
+        current = state;
+        for (const each of states) metric.set({ state: each }, each === state ? 1 : 0);
+      },
+      get: () => current,
+    };
+    stateful.set(initial);
+    return stateful;
+  }
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;

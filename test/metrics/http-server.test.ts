@@ -1,0 +1,115 @@
+// The HTTP server over a real socket: what it answers, what it refuses, and what it says when it cannot start.
+
+import { connect } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createHttpServer, type HttpServer } from '../../src/metrics/http-server.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
+import { parseExposition } from './exposition.ts';
+
+const host = '127.0.0.1';
+const metrics = createMetrics();
+let health = { live: true, ready: true, state: 'streaming' };
+let server: HttpServer;
+
+beforeEach(async () => {
+  health = { live: true, ready: true, state: 'streaming' };
+  server = await createHttpServer({ host, port: 0, metrics, health: () => health });
+});
+afterEach(() => server.close());
+
+const request = (path: string, method = 'GET') => fetch(`http://${host}:${server.port}${path}`, { method });
+
+/** What comes back for bytes that no HTTP client would send, until the server ends the connection. */
+const raw = (text: string) =>
+  new Promise<string>((resolve, reject) => {
+    let answer = '';
+    const socket = connect(server.port, host, () => socket.write(text));
+    socket.setEncoding('utf8').on('data', (chunk) => {
+      answer += chunk;
+    });
+    socket.on('close', () => resolve(answer)).on('error', reject);
+  });
+
+describe('the HTTP server', () => {
+  test('shows the metrics in a form that Prometheus reads', async () => {
+    metrics.processed.inc();
+    const response = await request('/metrics');
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+    const { samples } = parseExposition(await response.text());
+    expect(samples).toContainEqual({ name: 'fhir_connector_processed_total', labels: {}, value: 1 });
+  });
+
+  test('is ready while it streams', async () => {
+    const response = await request('/readyz');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({ state: 'streaming' });
+  });
+
+  test('is alive but not ready while it reconnects', async () => {
+    health = { live: true, ready: false, state: 'reconnecting' };
+    const [live, ready] = await Promise.all([request('/healthz'), request('/readyz')]);
+    expect([live.status, ready.status]).toEqual([200, 503]);
+    expect(await live.json()).toEqual({ state: 'reconnecting' });
+    expect(await ready.json()).toEqual({ state: 'reconnecting' });
+  });
+
+  test('is not alive when the process says so', async () => {
+    health = { live: false, ready: false, state: 'stopping' };
+    expect((await request('/healthz')).status).toBe(503);
+  });
+
+  test('answers HEAD like GET, without the body', async () => {
+    const [head, get] = await Promise.all([request('/healthz', 'HEAD'), request('/healthz')]);
+    expect(head.status).toBe(200);
+    expect(head.headers.get('content-length')).toBe(get.headers.get('content-length'));
+    expect(await head.text()).toBe('');
+  });
+
+  test('points from / to the rest in two lines', async () => {
+    const lines = (await (await request('/?from=a-browser')).text()).trimEnd().split('\n');
+    expect(lines).toHaveLength(2);
+    expect(lines[1]).toContain('/metrics');
+  });
+
+  test.each(['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'])('refuses %s', async (method) => {
+    const response = await request('/metrics', method);
+    expect(response.status).toBe(405);
+    expect(response.headers.get('allow')).toBe('GET, HEAD');
+  });
+
+  test('knows no other path, not even one that only looks like one of its own', async () => {
+    for (const path of ['/metrics/', '/metrics/../etc/passwd', '/favicon.ico', '//', '/__proto__'])
+      expect((await request(path)).status).toBe(404);
+  });
+
+  test('refuses a header that is too large and goes on', async () => {
+    const answer = await raw(`GET / HTTP/1.1\r\nhost: x\r\nx-large: ${'x'.repeat(20_000)}\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1\.1 431 /);
+    expect((await request('/healthz')).status).toBe(200);
+  });
+
+  test('names METRICS_PORT when its port is taken', async () => {
+    const second = createHttpServer({ host, port: server.port, metrics, health: () => health });
+    await expect(second).rejects.toThrow(
+      `Port ${server.port} on ${host} is taken: end what listens there, or set METRICS_PORT to a free port.`,
+    );
+  });
+
+  test('names METRICS_HOST when the address is not of this machine', async () => {
+    // TEST-NET-1, which no machine has: https://www.rfc-editor.org/rfc/rfc5737
+    const elsewhere = createHttpServer({ host: '192.0.2.1', port: 0, metrics, health: () => health });
+    await expect(elsewhere).rejects.toThrow('set METRICS_HOST');
+  });
+
+  test('closes although a client keeps its connection open', async () => {
+    const other = await createHttpServer({ host, port: 0, metrics, health: () => health });
+    const socket = connect(other.port, host);
+    await new Promise((resolve) => socket.once('connect', resolve));
+    const ended = new Promise((resolve) => socket.once('close', resolve));
+    socket.on('error', () => undefined);
+    await other.close();
+    await ended;
+    await expect(fetch(`http://${host}:${other.port}/healthz`)).rejects.toThrow();
+  });
+});
