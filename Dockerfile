@@ -1,0 +1,27 @@
+# The connector's image: Node runs the TypeScript of src/ directly, so there is nothing to build.
+FROM node:24-slim AS dependencies
+WORKDIR /app
+COPY package.json package-lock.json ./
+# No package that runs here has an install script that is needed.
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+
+FROM node:24-slim
+WORKDIR /app
+COPY --from=dependencies /app/node_modules ./node_modules
+COPY package.json ./
+COPY sql ./sql
+COPY src ./src
+
+# The image's user `node`, by number: Kubernetes' runAsNonRoot only believes a number.
+USER 1000:1000
+
+# In a container the loopback address cannot be reached from outside.
+ENV METRICS_HOST=0.0.0.0
+EXPOSE 9464
+
+# The image has no curl. /healthz is the process alone: an outage of PostgreSQL or FHIR is not mended by a restart.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s --retries=3 \
+  CMD ["node", "--eval", "fetch(`http://127.0.0.1:${process.env.METRICS_PORT || 9464}/healthz`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+
+ENTRYPOINT ["node", "src/main.ts"]
+CMD ["run"]
