@@ -1,0 +1,110 @@
+// Turns an answer or an error into a Fault, by the fault table alone.
+
+import type { Attempt, Cause, Disposition, FaultRow, Operation } from './fault-table.ts';
+import { FAULT_TABLE } from './fault-table.ts';
+import type { Outcome } from './outcome.ts';
+import { hapiCodes, shortReason } from './outcome.ts';
+
+export type { Attempt, Cause, Disposition, FaultRow, Operation } from './fault-table.ts';
+export { FAULT_TABLE } from './fault-table.ts';
+
+/** One failed request: what it was, and what to do about it. */
+export interface Fault {
+  /** Stable: 'http-503', 'timeout', 'several-matches' … (the codes of the table). */
+  readonly code: string;
+  readonly disposition: Disposition;
+  readonly attempt: Attempt;
+  readonly stopsSends: boolean;
+  /** The HTTP status, null when none came. */
+  readonly status: number | null;
+  /** How long the server asks to wait, in milliseconds; null when it does not say. */
+  readonly retryAfterMs: number | null;
+  /** One sentence for the operator. Never holds diagnostics, a URL, a body: it goes into logs. */
+  readonly reason: string;
+  /** The OperationOutcome, for the dead letter only (it may hold patients' data); or null. */
+  readonly outcome: unknown;
+}
+
+/** What is known of an answer that is no success. */
+export interface Refusal {
+  readonly status: number;
+  readonly retryAfter: string | undefined;
+  readonly outcome: Outcome | null;
+}
+
+/** A server that asks for more is asked again after this time all the same. */
+const LONGEST_RETRY_AFTER_MS = 300_000;
+
+/** The fault for an answer with a status that is not a success. `now` is in milliseconds, for an HTTP-date. */
+export function faultOfAnswer(operation: Operation, refusal: Refusal, now: number = Date.now()): Fault {
+  const codes = hapiCodes(refusal.outcome);
+  const row = FAULT_TABLE.find(
+    ({ on, match }) =>
+      typeof match === 'object' &&
+      (on === 'any' || on.includes(operation)) &&
+      match.status.some((pattern) => fits(refusal.status, pattern)) &&
+      (match.hapi === undefined || match.hapi.some((code) => codes.includes(code))),
+  );
+  if (row === undefined) return faultOf('not-fhir', refusal.status);
+  const details = shortReason(refusal.outcome);
+  return {
+    code: row.code.replace('*', String(refusal.status)),
+    ...actionOf(row),
+    status: refusal.status,
+    retryAfterMs: retryAfterMs(refusal.retryAfter, now),
+    reason: `${row.sentence} (HTTP ${refusal.status}${details && `: ${details}`})`,
+    outcome: refusal.outcome,
+  };
+}
+
+/** The fault for a failure without a usable answer; `status` when there was one at all. */
+export function faultOf(cause: Cause, status: number | null = null): Fault {
+  const row = FAULT_TABLE.find(({ match }) => match === cause);
+  if (row === undefined) throw new TypeError(`The fault table has no row for ${cause}.`);
+  const reason = status === null ? row.sentence : `${row.sentence} (HTTP ${status})`;
+  return { code: row.code, ...actionOf(row), status, retryAfterMs: null, reason, outcome: null };
+}
+
+/**
+ * What an error of undici or of the network means, by its code and never by its message
+ * (https://nodejs.org/api/errors.html#common-system-errors , https://undici.nodejs.org/#/docs/api/Errors ).
+ * Null when it is a fault of this program, which must not be taken for the network's.
+ */
+export function causeOfError(error: unknown): Cause | null {
+  if (!(error instanceof Error)) return null;
+  if (error.name === 'TimeoutError') return 'timeout';
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED' || code.startsWith('ERR_INVALID')) return null;
+  if (UNREACHABLE.has(code)) return 'unreachable';
+  if (code === 'EPROTO' || /^(CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|ERR_TLS_|ERR_SSL_|HOSTNAME_)/.test(code))
+    return 'tls';
+  return /^(E[A-Z]+$|UND_ERR_|HPE_)/.test(code) ? 'network' : null;
+}
+
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EADDRNOTAVAIL',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/** Retry-After, in seconds or as an HTTP-date, https://httpwg.org/specs/rfc9110.html#field.retry-after ; capped. */
+function retryAfterMs(header: string | undefined, now: number): number | null {
+  if (header === undefined) return null;
+  const wait = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - now;
+  return Number.isNaN(wait) ? null : Math.min(Math.max(wait, 0), LONGEST_RETRY_AFTER_MS);
+}
+
+function actionOf({ disposition, attempt, stopsSends }: FaultRow) {
+  return { disposition, attempt, stopsSends };
+}
+
+/** Whether a status is the pattern, where x stands for any digit. */
+function fits(status: number, pattern: string): boolean {
+  const digits = String(status);
+  return digits.length === 3 && [...pattern].every((expected, at) => expected === 'x' || expected === digits[at]);
+}

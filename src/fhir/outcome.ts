@@ -1,0 +1,67 @@
+// OperationOutcomes: read whole for the dead letter, told to logs only by their codes.
+//
+// diagnostics and details.text never leave for a log: HAPI echoes the match URL there (with the identifier), even SQL.
+
+import { z } from 'zod';
+import { toFhirString } from './fhir-string.ts';
+
+// https://hl7.org/fhir/R4/operationoutcome.html . PostgreSQL's jsonb refuses U+0000 and lone surrogates: toFhirString.
+const storable = z.string().transform(toFhirString).optional().catch(undefined);
+const listOf = <T extends z.ZodType>(item: T) => z.array(item).optional().catch(undefined);
+
+const issue = z.object({
+  severity: storable,
+  code: storable,
+  details: z
+    .object({ coding: listOf(z.object({ system: storable, code: storable, display: storable })), text: storable })
+    .optional()
+    .catch(undefined),
+  diagnostics: storable,
+  location: listOf(z.string().transform(toFhirString)),
+  expression: listOf(z.string().transform(toFhirString)),
+});
+
+const operationOutcome = z.object({
+  resourceType: z.literal('OperationOutcome'),
+  issue: z.array(issue),
+});
+
+export type Outcome = z.infer<typeof operationOutcome>;
+
+// https://hl7.org/fhir/R4/valueset-issue-severity.html and valueset-issue-type.html . Only what is listed is repeated:
+// a server may put anything into a code, also a name.
+const SEVERITIES = new Set(['fatal', 'error', 'warning', 'information']);
+const TYPES = new Set(
+  `invalid structure required value invariant security login unknown expired forbidden suppressed processing
+  not-supported duplicate multiple-matches not-found deleted too-long code-invalid extension too-costly business-rule
+  conflict transient lock-error no-store exception timeout incomplete throttled informational`.split(/\s+/),
+);
+
+// The codes of HAPI's messages that say something to an operator; any other might be part of an echoed identifier.
+const HAPI_CODES = new Set(
+  `HAPI-0302 HAPI-0389 HAPI-0419 HAPI-0420 HAPI-0450 HAPI-0550 HAPI-0823 HAPI-0824 HAPI-0825 HAPI-0929 HAPI-0960
+  HAPI-0962 HAPI-0988 HAPI-0989 HAPI-1321 HAPI-1821 HAPI-1861 HAPI-2001 HAPI-2207 HAPI-2223`.split(/\s+/),
+);
+
+/** The OperationOutcome in a parsed body, cut down to the elements of the specification; null when it is none. */
+export function readOutcome(body: unknown): Outcome | null {
+  const read = operationOutcome.safeParse(body);
+  return read.success ? read.data : null;
+}
+
+/** The known HAPI error codes that an outcome names, in their order, each once. */
+export function hapiCodes(outcome: Outcome | null): string[] {
+  const texts = outcome?.issue.flatMap((one) => [one.diagnostics ?? '', one.details?.text ?? '']) ?? [];
+  const named = texts.flatMap((text) => text.match(/\bHAPI-\d{4}(?=:)/g) ?? []);
+  return [...new Set(named)].filter((code) => HAPI_CODES.has(code));
+}
+
+/** What a log may say of an outcome, as "error invalid, error required, HAPI-0450"; '' when it says nothing. */
+export function shortReason(outcome: Outcome | null): string {
+  const issues = (outcome?.issue ?? [])
+    .map(({ severity = '', code = '' }) => [severity, code])
+    .map(([severity = '', code = '']) => [SEVERITIES.has(severity) ? severity : '', TYPES.has(code) ? code : ''])
+    .map((words) => words.filter((word) => word !== '').join(' '));
+  const distinct = [...new Set(issues)].filter((words) => words !== '').slice(0, 5);
+  return [...distinct, ...hapiCodes(outcome)].join(', ');
+}
