@@ -21,7 +21,7 @@ export interface StateGauge<State extends string> {
 }
 
 // rate() cannot see the step from "no series" to 1, so the failures worth an alert exist from the start, at 0.
-const commonFailureCodes = ['network', 'timeout', 'http-429', 'http-500', 'http-503', 'validation'];
+const commonFailureCodes = ['unreachable', 'network', 'timeout', 'http-429', 'http-500', 'http-503', 'validation'];
 
 // A local round trip takes about a millisecond and the promise is one second; a retried delivery may take a minute.
 const commitToPutBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];

@@ -1,6 +1,7 @@
 // The metrics' names, types and first values, as a scrape shows them.
 
 import { describe, expect, test } from 'vitest';
+import { FAULT_TABLE } from '../../src/fhir/fault-table.ts';
 import { breakerStates, connectorStates, createMetrics, slotStates } from '../../src/metrics/metrics.ts';
 import { parseExposition } from './exposition.ts';
 
@@ -63,6 +64,16 @@ describe('the metrics', () => {
     const own = samples.filter(({ name }) => name.startsWith('fhir_'));
     const labels = new Set(own.flatMap((sample) => Object.keys(sample.labels)));
     expect([...labels].sort()).toEqual(['code', 'le', 'node', 'state', 'version']);
+  });
+
+  test('count from the start only fault codes that the fault table has', async () => {
+    const known = new Set(FAULT_TABLE.map(({ code }) => code));
+    const { samples } = await scrape(createMetrics());
+    const codes = samples
+      .filter(({ name }) => name === 'fhir_call_errors_total')
+      .map(({ labels }) => labels.code ?? '');
+    expect(codes.length).toBeGreaterThan(5);
+    for (const code of codes) expect(known).toContain(code.replace(/^http-\d{3}$/, 'http-*'));
   });
 
   test('show what is not known yet as NaN, never as a healthy 0', async () => {
