@@ -148,7 +148,7 @@ async function runnableBinaries(home: string, account: Account): Promise<Binarie
     return binaries;
   } catch {
     const native = dirname(dirname(binaries.initdb));
-    await cp(native, join(home, 'native'), { recursive: true });
+    await cp(native, join(home, 'native'), { recursive: true, verbatimSymlinks: true });
     const copy = (file: string) => join(home, 'native', 'bin', basename(file));
     return { initdb: copy(binaries.initdb), pg_ctl: copy(binaries.pg_ctl) };
   }

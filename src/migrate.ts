@@ -1,0 +1,142 @@
+// Applies sql/migrations in order, each once and in a transaction of its own, and sql/sample when asked.
+
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type pg from 'pg';
+
+const sqlDirectory = join(import.meta.dirname, '..', 'sql');
+
+/** Two migrations at a time would race for the same objects. The number is this program's own, of no meaning elsewhere. */
+const advisoryLock = 8_137_640_412;
+
+interface SqlFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** A migration cannot be done; the message is a sentence for the operator that says what to do. */
+export class MigrationError extends Error {
+  override readonly name = 'MigrationError';
+}
+
+/**
+ * Brings the database that `client` is connected to up to date and returns the names of the files that were run now.
+ * `sample` adds the sample patients, after the triggers, so that they are synced like any others; a second time adds nothing.
+ * `log` receives a line a file, and the server's warnings about what it refused.
+ *
+ * @throws MigrationError when it cannot; all files before the one named are applied, nothing of that one is.
+ */
+export async function migrate(
+  client: pg.ClientBase,
+  options: { sample: boolean },
+  log: (line: string) => void = () => {},
+): Promise<string[]> {
+  const onNotice = (notice: { code?: string | undefined; message?: string | undefined }) => {
+    // By class: severities are translated, and "already exists, skipping" is nothing that an operator needs to read.
+    // https://www.postgresql.org/docs/current/errcodes-appendix.html
+    if (/^(01|55)/.test(notice.code ?? '')) log(`PostgreSQL says: ${notice.message ?? ''}`);
+  };
+  client.on('notice', onNotice);
+  try {
+    await refuseOldServer(client);
+    const done: string[] = [];
+    for (const file of await sqlFiles('migrations')) {
+      const applied = await inTransaction(client, file, () => applyOnce(client, file));
+      if (!applied) continue;
+      log(`Applied ${file.name}`);
+      done.push(file.name);
+    }
+    for (const file of options.sample ? await sqlFiles('sample') : []) {
+      await inTransaction(client, file, () => client.query(file.text));
+      log(`Added what was missing of ${file.name}`);
+      done.push(file.name);
+    }
+    return done;
+  } finally {
+    client.off('notice', onNotice);
+  }
+}
+
+async function applyOnce(client: pg.ClientBase, file: SqlFile): Promise<boolean> {
+  const checksum = createHash('sha256').update(file.text).digest('hex');
+  const history = await client.query<{ found: boolean }>(
+    "SELECT to_regclass('public.fhir_schema_migration') IS NOT NULL AS found",
+  );
+  if (!history.rows[0]?.found) {
+    await requireCreateRight(client);
+    await client.query(
+      `CREATE TABLE public.fhir_schema_migration (
+         version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now(), checksum text NOT NULL)`,
+    );
+  }
+  const earlier = await client.query<{ checksum: string }>(
+    'SELECT checksum FROM public.fhir_schema_migration WHERE version = $1',
+    [file.name],
+  );
+  const known = earlier.rows[0]?.checksum;
+  if (known === checksum) return false;
+  if (known !== undefined) {
+    throw new MigrationError(
+      `${file.name} was changed after it had been applied to this database. Restore the file as it was and put the change into a new one.`,
+    );
+  }
+  await requireCreateRight(client);
+  await client.query(file.text);
+  await client.query('INSERT INTO public.fhir_schema_migration (version, checksum) VALUES ($1, $2)', [
+    file.name,
+    checksum,
+  ]);
+  return true;
+}
+
+/** One file, one transaction; whoever comes second waits, and then finds the file applied. */
+async function inTransaction<T>(client: pg.ClientBase, file: SqlFile, work: () => Promise<T>): Promise<T> {
+  await client.query('BEGIN');
+  try {
+    await client.query('SELECT pg_advisory_xact_lock($1)', [advisoryLock]);
+    const result = await work();
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {});
+    if (error instanceof MigrationError) throw error;
+    // Message and code only: PostgreSQL's detail may quote the values of a row.
+    const { message, code } = error as { message: string; code?: string };
+    throw new MigrationError(
+      `${file.name} could not be applied, nothing of it was kept: ${message}${code ? ` (SQLSTATE ${code})` : ''}`,
+    );
+  }
+}
+
+async function refuseOldServer(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ number: number; version: string }>(
+    "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version",
+  );
+  if ((rows[0]?.number ?? 0) < 150_000) {
+    throw new MigrationError(`PostgreSQL 15 or newer is needed; this server is ${rows[0]?.version}.`);
+  }
+}
+
+async function requireCreateRight(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ allowed: boolean; grant: string }>(
+    `SELECT has_schema_privilege('public', 'CREATE') AS allowed,
+            format('GRANT CREATE ON SCHEMA public TO %I;', current_user) AS grant`,
+  );
+  if (!rows[0]?.allowed) {
+    throw new MigrationError(
+      `This user may not create tables in the schema public. Have the database's owner run: ${rows[0]?.grant}`,
+    );
+  }
+}
+
+async function sqlFiles(folder: 'migrations' | 'sample'): Promise<SqlFile[]> {
+  const names = (await readdir(join(sqlDirectory, folder))).filter((name) => name.endsWith('.sql')).sort();
+  return Promise.all(
+    names.map(async (name) => {
+      // One checksum whatever line ends a checkout has.
+      const text = (await readFile(join(sqlDirectory, folder, name), 'utf8')).replaceAll('\r\n', '\n');
+      return { name: folder === 'sample' ? `sample/${name}` : name, text };
+    }),
+  );
+}
