@@ -1,0 +1,40 @@
+// `migrate`: brings the schema up to date, and says which files it applied.
+import pg from 'pg';
+import { databaseClient, databaseSchema, readConfig } from '../config.ts';
+import { FatalError } from '../fatal.ts';
+import { migrate } from '../migrate.ts';
+import { pause } from '../pause.ts';
+import { diagnose } from '../replication/diagnosis.ts';
+
+const RETRY_MS = 1000;
+
+/** Waits for PostgreSQL, a line a second; throws a FatalError on what waiting cannot mend. */
+export async function migrateCommand({ sample }: { sample: boolean }): Promise<void> {
+  const config = readConfig(databaseSchema, process.env);
+  const client = await connect(databaseClient(config));
+  try {
+    const applied = await migrate(client, { sample }, say);
+    say(applied.length === 0 ? 'The schema is up to date.' : `Applied: ${applied.join(', ')}`);
+  } finally {
+    await client.end();
+  }
+}
+
+async function connect(config: pg.ClientConfig): Promise<pg.Client> {
+  for (;;) {
+    const client = new pg.Client({ ...config, application_name: 'fhir-connector migrate' });
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      const { kind, sentence } = diagnose(error);
+      if (kind === 'fatal') throw new FatalError(sentence);
+      say(sentence);
+      await pause(RETRY_MS, new AbortController().signal);
+    }
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

@@ -1,0 +1,77 @@
+// `run`: builds the parts, runs the pipeline until a signal, and takes the parts down in order.
+import packageJson from '../../package.json' with { type: 'json' };
+import { databaseClient, environmentSchema, readConfig } from '../config.ts';
+import { createFhirClient } from '../fhir/client.ts';
+import { createLog } from '../log.ts';
+import { createHttpServer } from '../metrics/http-server.ts';
+import { createMetrics } from '../metrics/metrics.ts';
+import { createSampler } from '../metrics/sampler.ts';
+import { openDatabase } from '../outbox/database.ts';
+import { runPipeline } from '../pipeline.ts';
+
+const READY_STATES = new Set(['streaming', 'standby', 'catching-up']);
+
+/** Throws a FatalError on a fault that only an operator can mend. */
+export async function runCommand(): Promise<void> {
+  const config = readConfig(environmentSchema, process.env);
+  const log = createLog(config);
+  const stop = new AbortController();
+  // SIGPIPE is left out: a closed log pipe must not stop the delivery of patients' data.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const)
+    process.once(signal, () => stop.abort(new Error(`The process got ${signal}.`)));
+
+  const client = databaseClient(config);
+  const metrics = createMetrics();
+  const db = openDatabase(client, log);
+  const fhir = createFhirClient(
+    {
+      baseUrl: config.FHIR_SERVER,
+      concurrency: config.FHIR_CONCURRENCY,
+      timeoutMs: config.FHIR_TIMEOUT_MS,
+      userAgent: `${packageJson.name}/${packageJson.version}`,
+    },
+    ({ outcome, seconds }) => {
+      metrics.callLatency.observe(seconds);
+      if (outcome !== 'ok') metrics.callErrors.inc({ code: outcome });
+    },
+  );
+  const http = await createHttpServer({
+    host: config.METRICS_HOST,
+    port: config.METRICS_PORT,
+    metrics,
+    health: () => ({
+      live: true,
+      ready: READY_STATES.has(metrics.connectorState.get()),
+      state: metrics.connectorState.get(),
+    }),
+  });
+  log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
+  const sampling = new AbortController();
+  const sampled = createSampler(db, config.SLOT_NAME, metrics, log).start(sampling.signal);
+  try {
+    await runPipeline(
+      {
+        slot: { client, slot: config.SLOT_NAME, publication: config.PUBLICATION_NAME },
+        outbox: {
+          concurrency: config.FHIR_CONCURRENCY,
+          maxRetries: config.MAX_RETRIES,
+          update: config.FHIR_UPDATE,
+          deletes: config.FHIR_DELETE,
+        },
+        shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
+        db,
+        fhir,
+        metrics,
+        log,
+      },
+      stop.signal,
+    );
+    log.info('Stopped.');
+  } finally {
+    sampling.abort();
+    await sampled;
+    await http.close();
+    await fhir.close();
+    await db.destroy();
+  }
+}

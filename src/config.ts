@@ -1,0 +1,157 @@
+// The configuration: one schema of environment variables with their defaults and meanings; the README's table is tested against it.
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type pg from 'pg';
+import { z } from 'zod';
+import { FatalError } from './fatal.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const text = z.string().min(1, 'must not be empty');
+const port = z.coerce
+  .number('must be a number')
+  .int('must be a whole number')
+  .min(0, 'must be a port number')
+  .max(65_535, 'must be a port number');
+const count = (min: number, max: number) =>
+  z.coerce
+    .number('must be a number')
+    .int('must be a whole number')
+    .min(min, `must be at least ${min}`)
+    .max(max, `must be at most ${max}`);
+/** Names go into replication commands; PostgreSQL allows slots only these characters anyway. */
+const slotName = z
+  .string()
+  .regex(/^[a-z0-9_]{1,63}$/, 'may hold only lower-case letters, digits and underscores, 63 at most');
+const fhirBase = z
+  .url({ protocol: /^https?$/, message: 'must be an http or https address, such as https://fhir.example.com/fhir' })
+  .transform((url) => url.replace(/\/+$/, ''));
+
+export const environmentSchema = z.object({
+  DB_HOST: text
+    .default('localhost')
+    .describe('Host of PostgreSQL, or the folder of its Unix socket. A direct connection, no PgBouncer.'),
+  DB_PORT: port.default(5432).describe('Port of PostgreSQL.'),
+  DB_NAME: text.describe('Database with the health tables.'),
+  DB_USER: text.describe('User with the REPLICATION attribute and the role fhir_connector.'),
+  DB_PASSWORD: z.string().optional().describe('Password of DB_USER; or DB_PASSWORD_FILE, a file that holds it.'),
+  DB_SSLMODE: z
+    .enum(['disable', 'require', 'verify-full'], 'must be disable, require or verify-full')
+    .optional()
+    .describe(
+      'TLS to PostgreSQL: disable, require (encrypted, not verified) or verify-full. Default: disable for loopback and Unix sockets, verify-full elsewhere.',
+    ),
+  DB_SSLROOTCERT: text
+    .optional()
+    .describe("File with the CA certificates that PostgreSQL's certificate is verified against."),
+  FHIR_SERVER: fhirBase.describe('Base URL of the FHIR R4 server, such as https://fhir.example.com/fhir.'),
+  FHIR_CONCURRENCY: count(1, 1024)
+    .default(32)
+    .describe('Requests to the FHIR server at once (each of another patient).'),
+  FHIR_TIMEOUT_MS: count(100, 600_000).default(30_000).describe('Time-out of one FHIR request, in milliseconds.'),
+  FHIR_UPDATE: z
+    .enum(['by-id', 'conditional'], 'must be by-id or conditional')
+    .default('by-id')
+    .describe(
+      'How a linked patient is updated: by-id with If-Match, or conditional (by identifier, not fenced; for servers that need it).',
+    ),
+  FHIR_DELETE: z
+    .enum(['deactivate', 'delete'], 'must be deactivate or delete')
+    .default('deactivate')
+    .describe('What a deleted row becomes: deactivate (active=false) or delete (a FHIR DELETE).'),
+  SLOT_NAME: slotName.default('fhir_outbox_slot').describe('Logical replication slot; made when missing.'),
+  PUBLICATION_NAME: slotName.default('fhir_outbox_pub').describe('Publication of fhir_outbox; made when missing.'),
+  WORKER_ID: text.default(hostname()).describe("Name of this process in logs. Default: the host's name."),
+  MAX_RETRIES: count(0, 100)
+    .default(5)
+    .describe(
+      'Failed tries of one event, beyond the first, before it is dead-lettered. Outages of the server do not count.',
+    ),
+  SHUTDOWN_TIMEOUT_MS: count(0, 600_000)
+    .default(10_000)
+    .describe('Time for requests in flight to end after SIGTERM, in milliseconds.'),
+  METRICS_HOST: text.default('0.0.0.0').describe('Address on which /metrics, /healthz and /readyz listen.'),
+  METRICS_PORT: port.default(9464).describe('Port of /metrics, /healthz and /readyz.'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace'], 'must be fatal, error, warn, info, debug or trace')
+    .default('info')
+    .describe('Least level of the log lines.'),
+});
+
+/** What commands need that speak to the database alone. */
+export const databaseSchema = environmentSchema.pick({
+  DB_HOST: true,
+  DB_PORT: true,
+  DB_NAME: true,
+  DB_USER: true,
+  DB_PASSWORD: true,
+  DB_SSLMODE: true,
+  DB_SSLROOTCERT: true,
+});
+
+export type Config = Readonly<z.infer<typeof environmentSchema>>;
+export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;
+
+/** Each of these may be given as NAME_FILE, the path of a file that holds the value. */
+const SECRETS = ['DB_PASSWORD'] as const;
+
+/** Throws a FatalError that names every fault, a sentence each; values are never repeated. */
+export function readConfig<S extends z.ZodObject>(schema: S, environment: Environment): Readonly<z.infer<S>> {
+  const faults: string[] = [];
+  const parsed = schema.safeParse(withSecretFiles(environment, faults));
+  for (const issue of parsed.error?.issues ?? []) {
+    const name = String(issue.path[0]);
+    const missing = issue.code === 'invalid_type' && !environment[name];
+    faults.push(missing ? `${name} is not set: ${schema.shape[name]?.description ?? ''}` : `${name} ${issue.message}.`);
+  }
+  if (faults.length > 0 || !parsed.success)
+    throw new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+  return Object.freeze(parsed.data);
+}
+
+/** For pg: the connection, without application name. Throws a FatalError where DB_SSLROOTCERT cannot be read. */
+export function databaseClient(config: DatabaseConfig): pg.ClientConfig {
+  const { DB_HOST: host, DB_PORT: port, DB_NAME: database, DB_USER: user, DB_PASSWORD: password } = config;
+  const mode = config.DB_SSLMODE ?? (isLocal(host) ? 'disable' : 'verify-full');
+  const ca = config.DB_SSLROOTCERT === undefined ? undefined : readFile('DB_SSLROOTCERT', config.DB_SSLROOTCERT);
+  const ssl = mode === 'disable' ? false : { rejectUnauthorized: mode === 'verify-full', ...(ca && { ca }) };
+  return {
+    host,
+    port,
+    database,
+    user,
+    ...(password !== undefined && { password }),
+    ssl,
+    connectionTimeoutMillis: 10_000,
+  };
+}
+
+function isLocal(host: string): boolean {
+  return host.startsWith('/') || host === 'localhost' || host === '::1' || /^127\./.test(host);
+}
+
+/** An empty variable counts as not set, as compose files leave them. */
+function withSecretFiles(environment: Environment, faults: string[]): Record<string, string> {
+  const values = Object.fromEntries(
+    Object.entries(environment).filter((entry): entry is [string, string] => !!entry[1]),
+  );
+  for (const name of SECRETS) {
+    const file = values[`${name}_FILE`];
+    if (file === undefined) continue;
+    if (values[name] !== undefined) faults.push(`${name} and ${name}_FILE are both set: keep one.`);
+    try {
+      values[name] = readFile(`${name}_FILE`, file).replace(/\r?\n$/, '');
+    } catch (error) {
+      faults.push((error as Error).message);
+    }
+  }
+  return values;
+}
+
+function readFile(variable: string, path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new FatalError(`The file that ${variable} names cannot be read (${(error as NodeJS.ErrnoException).code}).`);
+  }
+}

@@ -1,0 +1,149 @@
+// Who may send now: bounded concurrency, and the hold while the server (not one patient) fails.
+import type { Fault } from './fault.ts';
+
+/** `outage`: no answer or 503, probed by a control read. `refusing`: it answers and refuses everyone, tried with one delivery a second. */
+export type GateState = 'flowing' | 'outage' | 'refusing';
+
+const PROBE_INTERVAL_MS = 1000;
+/** So many patients refused in a row, by the server's own answers and without a success between: it is the server. */
+const REFUSALS_IN_A_ROW = 10;
+
+interface Waiting {
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+export interface GateOptions {
+  readonly concurrency: number;
+  /** A read that only a working server answers; null when it did. */
+  probe(): Promise<Fault | null>;
+  onState(state: GateState): void;
+}
+
+export class SendGate {
+  readonly #options: GateOptions;
+  #state: GateState = 'flowing';
+  #inFlight = 0;
+  #queue: Waiting[] = [];
+  #timer: NodeJS.Timeout | null = null;
+  #closed: Error | null = null;
+  #askedAt = Number.NEGATIVE_INFINITY;
+  /** When the last successful probe was asked for. */
+  #probedAt = Number.NEGATIVE_INFINITY;
+  #lastSuccess = { who: '', at: Number.NEGATIVE_INFINITY };
+  #lastSuccessOfAnother = Number.NEGATIVE_INFINITY;
+  #refused = new Set<string>();
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  get state(): GateState {
+    return this.#state;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Waits for a place among `concurrency` and for the hold to end. Rejects with the reason of `close` once it was closed. */
+  admit(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(this.#closed);
+      this.#queue.push({ resolve, reject });
+      if (this.#state === 'flowing') this.#pump();
+    });
+  }
+
+  release(): void {
+    this.#inFlight -= 1;
+    if (this.#state === 'flowing') this.#pump();
+  }
+
+  /** The server did what `who` asked: any hold ends. */
+  succeeded(who: string): void {
+    if (who !== this.#lastSuccess.who) this.#lastSuccessOfAnother = this.#lastSuccess.at;
+    this.#lastSuccess = { who, at: performance.now() };
+    this.#refused.clear();
+    this.#change('flowing');
+  }
+
+  /** 503, a network error, a time-out: nothing more is sent until a probe succeeds. */
+  unreachable(): void {
+    this.#change('outage');
+  }
+
+  /**
+   * The server refused `who` for good. Is it that patient's fault (false), or does it refuse everything (true: hold)?
+   * `refusedAt` is when this delivery was refused before (performance.now()), null the first time.
+   */
+  isServersFault(who: string, fault: Fault, refusedAt: number | null): boolean {
+    if (fault.code !== 'unauthorized' && refusedAt !== null && this.#succeededSince(refusedAt, who)) return false;
+    this.#refused.add(who);
+    const everyone =
+      fault.disposition === 'hold' || this.#refused.size >= REFUSALS_IN_A_ROW || this.#state === 'refusing';
+    if (everyone && this.#state === 'flowing') this.#change('refusing');
+    return everyone;
+  }
+
+  /**
+   * Has the server been seen working since `time` (performance.now()), by another's success or a control read? A failure
+   * counts against a patient only then: an outage burns nobody's attempts. Asks the server when nothing is known.
+   */
+  async worksSince(time: number, who: string): Promise<boolean> {
+    if (this.#succeededSince(time, who) || this.#probedAt > time) return true;
+    return this.#probe();
+  }
+
+  /** Nobody is admitted any more, those who wait are told the reason; what is in flight may end. */
+  close(reason: Error): void {
+    this.#closed = reason;
+    if (this.#timer) clearInterval(this.#timer);
+    for (const waiting of this.#queue.splice(0)) waiting.reject(reason);
+  }
+
+  #succeededSince(time: number, who: string): boolean {
+    return (this.#lastSuccess.who === who ? this.#lastSuccessOfAnother : this.#lastSuccess.at) > time;
+  }
+
+  #pump(limit = Number.POSITIVE_INFINITY): void {
+    for (let admitted = 0; admitted < limit && this.#inFlight < this.#options.concurrency; admitted += 1) {
+      const next = this.#queue.shift();
+      if (!next) return;
+      this.#inFlight += 1;
+      next.resolve();
+    }
+  }
+
+  #change(state: GateState): void {
+    if (state === this.#state || this.#closed) return;
+    this.#state = state;
+    if (this.#timer) clearInterval(this.#timer);
+    this.#timer = null;
+    this.#options.onState(state);
+    if (state === 'flowing') return this.#pump();
+    this.#timer = setInterval(() => this.#tryAgain(), PROBE_INTERVAL_MS);
+    if (state === 'outage') this.#tryAgain();
+  }
+
+  #tryAgain(): void {
+    if (this.#state === 'outage') void this.#probe();
+    // The queue goes round: who is refused again queues up at its end.
+    else this.#pump(1);
+  }
+
+  /** At most one probe at a time and two a second, whoever asks. */
+  async #probe(): Promise<boolean> {
+    const asked = performance.now();
+    if (asked - this.#askedAt < PROBE_INTERVAL_MS / 2) return false;
+    this.#askedAt = asked;
+    const fault = await this.#options.probe();
+    if (fault) {
+      if (fault.stopsSends) this.#change('outage');
+      return false;
+    }
+    this.#probedAt = Math.max(this.#probedAt, asked);
+    if (this.#state === 'outage') this.#change('flowing');
+    return true;
+  }
+}

@@ -1,0 +1,19 @@
+// The log: JSON lines with service and worker_id, written in batches so that logging never holds a delivery up.
+import pino, { type Logger } from 'pino';
+
+export interface LogConfig {
+  readonly WORKER_ID: string;
+  readonly LOG_LEVEL: string;
+}
+
+/** Errors are logged by code, never by message: messages of PostgreSQL and FHIR servers quote patients' data. */
+export function createLog(config: LogConfig): Logger {
+  return pino(
+    {
+      level: config.LOG_LEVEL,
+      base: { service: 'fhir-connector', worker_id: config.WORKER_ID },
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
+    pino.destination({ fd: 1, sync: false, minLength: 0 }),
+  );
+}

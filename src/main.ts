@@ -1,0 +1,31 @@
+#!/usr/bin/env node
+// The command line: each command reads its configuration, does its work and ends with a status a script can use.
+import { Command } from 'commander';
+import packageJson from '../package.json' with { type: 'json' };
+import { migrateCommand } from './cli/migrate.ts';
+import { runCommand } from './cli/run.ts';
+import { FatalError } from './fatal.ts';
+
+const program = new Command('fhir-connector')
+  .description(packageJson.description)
+  .version(packageJson.version)
+  .showHelpAfterError('(--help lists the commands)');
+
+program
+  .command('run', { isDefault: true })
+  .description('stream committed changes to the FHIR server until SIGTERM or SIGINT')
+  .action(runCommand);
+
+program
+  .command('migrate')
+  .description('bring the database schema up to date')
+  .option('--sample', 'also insert the sample patients (never into a real database)', false)
+  .action(migrateCommand);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof FatalError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,243 @@
+// The courier takes one delivery, at the head of its lanes, to its end: sent and recorded, overtaken, or dead-lettered.
+import type { Logger } from 'pino';
+import type { Fault } from '../fhir/fault.ts';
+import type { SendGate } from '../fhir/send-gate.ts';
+import type { Token } from '../fhir/token.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { pause } from '../pause.ts';
+import type { Delivery } from './delivery.ts';
+import type { Links } from './links.ts';
+import { persistently } from './persistence.ts';
+import type { Outcome } from './record.ts';
+import type { Recorder } from './recorder.ts';
+import { isExhausted, retryDelay } from './retry-policy.ts';
+import type { SlotGuard } from './slot-guard.ts';
+import type { Standing } from './standing.ts';
+import type { WriteResult, Writer } from './write.ts';
+
+export interface CourierParts {
+  readonly gate: SendGate;
+  readonly guard: SlotGuard;
+  readonly links: Links;
+  readonly writer: Writer;
+  readonly recorder: Recorder;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly maxRetries: number;
+  standing(delivery: Delivery): Promise<Standing>;
+  /** Reads and maps the state of a parked delivery again. */
+  reload(delivery: Delivery): Promise<Delivery['mapped']>;
+  /** Keeps attempts, next_retry_at and last_error of the outbox rows up. */
+  noteFailure(delivery: Delivery, reason: string, nextRetryAt: Date): Promise<void>;
+}
+
+/** What the courier needs of the lanes that the delivery is in. */
+export interface Lane {
+  claim(identifier: Token): Promise<void>;
+  /** Waiting for a retry: keep only ids, of this delivery and of those behind it, and let others be read. */
+  park(): void;
+  unpark(): void;
+}
+
+interface Progress {
+  /** An earlier conditional PUT may have been applied without our hearing of it. */
+  uncertain: boolean;
+  /** performance.now() of the first failure that counted, and of the last refusal. */
+  firstFailureAt: number | null;
+  refusedAt: number | null;
+  /** Failures in a row, counted or not: the exponent of the backoff. */
+  failures: number;
+  /** It was sent before, or overtaken: ask the database before sending again. */
+  mustLookUp: boolean;
+}
+
+type Step = { readonly done: Outcome | null } | { readonly retryAfter: number };
+
+export class Courier {
+  readonly #parts: CourierParts;
+
+  constructor(parts: CourierParts) {
+    this.#parts = parts;
+  }
+
+  /** Resolves once the delivery is finished AND recorded in PostgreSQL. Rejects only when the connector stops, or on a bug. */
+  async deliver(delivery: Delivery, lane: Lane): Promise<void> {
+    const progress: Progress = {
+      uncertain: false,
+      firstFailureAt: null,
+      refusedAt: null,
+      failures: 0,
+      mustLookUp: false,
+    };
+    for (;;) {
+      const step = await this.#send(delivery, lane, progress);
+      if ('done' in step) {
+        if (step.done) await this.#record(delivery, step.done);
+        return;
+      }
+      if (step.retryAfter === 0) continue;
+      lane.park();
+      await pause(step.retryAfter, this.#parts.signal);
+      lane.unpark();
+    }
+  }
+
+  /** One turn at the gate. `done: null` means that it is recorded already. */
+  async #send(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
+    const { gate, guard, links, writer, log, signal } = this.#parts;
+    const { eventKey } = delivery;
+    await gate.admit();
+    let result: WriteResult;
+    const started = performance.now();
+    try {
+      await guard.mayAct();
+      if (progress.mustLookUp || !guard.isNew(delivery)) {
+        const standing = await persistently(() => this.#parts.standing(delivery), log, signal);
+        if (standing === 'recorded') return { done: null };
+        if (standing === 'superseded') return { done: { kind: 'superseded' } };
+      }
+      delivery.mapped ??= await persistently(() => this.#parts.reload(delivery), log, signal);
+      const { mapped } = delivery;
+      if (!mapped?.ok)
+        return {
+          done: dead(mapped?.reason ?? 'The outbox row was removed before it was sent.', null, delivery.attempts),
+        };
+      await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
+      // All of the above may have waited for the database; what follows is sent.
+      await guard.mayAct();
+      result = await persistently(
+        () =>
+          writer.write({
+            delivery,
+            mapped,
+            uncertain: progress.uncertain,
+            claim: lane.claim,
+            overtaken: async () => (await this.#parts.standing(delivery)) !== 'pending',
+            onForeignEdit: () => {
+              this.#parts.metrics.foreignEdits.inc();
+              log.warn(
+                { eventKey, txid: delivery.txid },
+                'Somebody else changed the resource on the FHIR server; overwriting it with the state of the database.',
+              );
+            },
+          }),
+        log,
+        signal,
+      );
+    } finally {
+      gate.release();
+    }
+    return this.#judge(delivery, progress, result, started);
+  }
+
+  async #judge(delivery: Delivery, progress: Progress, result: WriteResult, started: number): Promise<Step> {
+    const { gate, metrics, maxRetries } = this.#parts;
+    const who = `${delivery.resourceType}/${delivery.sourceId}`;
+    switch (result.kind) {
+      case 'written':
+        gate.succeeded(who);
+        if (delivery.committedAt)
+          metrics.commitToPut.observe(Math.max(0, (Date.now() - delivery.committedAt.getTime()) / 1000));
+        return { done: this.#delivered(delivery, result) };
+      case 'nothing-to-do':
+        gate.succeeded(who);
+        return {
+          done: {
+            kind: 'delivered',
+            fhirId: null,
+            versionId: null,
+            deleted: true,
+            identifiers: null,
+            firstContact: false,
+          },
+        };
+      case 'overtaken':
+        progress.mustLookUp = true;
+        return { retryAfter: 0 };
+      case 'refused':
+        return { done: dead(result.reason, null, delivery.attempts) };
+      case 'failed':
+        break;
+    }
+    const { fault } = result;
+    progress.mustLookUp = true;
+    progress.uncertain ||= fault.status === null;
+    metrics.retries.inc({ code: fault.code });
+    if (fault.stopsSends) gate.unreachable();
+    if (fault.disposition === 'hold' || fault.disposition === 'dead-letter') {
+      const held = gate.isServersFault(who, fault, progress.refusedAt);
+      progress.refusedAt ??= performance.now();
+      // Held: the gate itself makes it wait, and tries one a second.
+      return held ? { retryAfter: 0 } : { done: dead(fault.reason, fault, delivery.attempts) };
+    }
+    const failedAt = performance.now();
+    progress.failures += 1;
+    if (
+      fault.attempt === 'counts' ||
+      (fault.attempt === 'if-server-answers' && (await gate.worksSince(started, who)))
+    ) {
+      delivery.attempts += 1;
+      progress.firstFailureAt ??= failedAt;
+      if (isExhausted(delivery.attempts, maxRetries, failedAt - progress.firstFailureAt))
+        return { done: dead(fault.reason, fault, delivery.attempts) };
+    }
+    // Nothing is known against this patient: it queues at the gate again, which holds until the server works.
+    else if (fault.stopsSends) return { retryAfter: 0 };
+    const retryAfter = Math.max(1, retryDelay(progress.failures, fault.retryAfterMs, Math.random()));
+    await this.#parts.noteFailure(delivery, fault.reason, new Date(Date.now() + retryAfter));
+    return { retryAfter };
+  }
+
+  #delivered(delivery: Delivery, result: Extract<WriteResult, { kind: 'written' }>): Outcome {
+    const before = this.#parts.links.peek(delivery.resourceType, delivery.sourceId);
+    const identifiersChanged = result.firstContact || delivery.previous !== null || before?.deleted !== false;
+    return {
+      kind: 'delivered',
+      fhirId: result.fhirId,
+      versionId: result.versionId,
+      deleted: delivery.operation === 'delete',
+      identifiers: identifiersChanged && delivery.mapped?.ok ? delivery.mapped.identifiers : null,
+      firstContact: result.firstContact,
+    };
+  }
+
+  /** Only after this has resolved may the transaction's LSN be acknowledged. */
+  async #record(delivery: Delivery, outcome: Outcome): Promise<void> {
+    const { recorder, links, metrics, log } = this.#parts;
+    await recorder.record(delivery, outcome);
+    const ids = { txid: delivery.txid, eventKey: delivery.eventKey, outboxIds: delivery.outboxIds };
+    metrics.progressed();
+    if (outcome.kind === 'superseded') {
+      metrics.superseded.inc(delivery.outboxIds.length);
+      log.info(ids, 'superseded');
+    } else if (outcome.kind === 'dead') {
+      metrics.failed.inc(delivery.outboxIds.length);
+      log.error(
+        { ...ids, status: outcome.httpStatus, attempts: outcome.attempts, reason: outcome.reason },
+        'dead-lettered',
+      );
+    } else {
+      if (outcome.fhirId) {
+        links.remember(delivery.resourceType, delivery.sourceId, {
+          fhirId: outcome.fhirId,
+          versionId: outcome.versionId,
+          lastRevision: delivery.revision,
+          deleted: outcome.deleted,
+        });
+      }
+      metrics.processed.inc(delivery.outboxIds.length);
+      log.info({ ...ids, fhirId: outcome.fhirId, version: outcome.versionId }, 'delivered');
+    }
+  }
+}
+
+function dead(reason: string, fault: Fault | null, attempts: number): Outcome {
+  return {
+    kind: 'dead',
+    reason,
+    httpStatus: fault?.status ?? null,
+    operationOutcome: fault?.outcome ?? null,
+    attempts,
+  };
+}

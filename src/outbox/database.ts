@@ -1,0 +1,65 @@
+// The connector's tables as kysely sees them; sql/migrations is where they are made.
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import type { Logger } from 'pino';
+
+/** bigint columns arrive and leave as text; ids and revisions stay far below 2^53 and are turned into numbers where they are read. */
+type BigIntColumn = string;
+
+interface OutboxTable {
+  id: BigIntColumn;
+  attempts: number;
+  next_retry_at: Date | null;
+  last_error: string | null;
+}
+
+interface LinkTable {
+  resource_type: string;
+  source_id: BigIntColumn;
+  fhir_id: string | null;
+  version_id: string | null;
+  last_revision: BigIntColumn;
+  deleted_at: Date | null;
+}
+
+interface LinkIdentifierTable {
+  resource_type: string;
+  system: string;
+  value: string;
+  source_id: BigIntColumn;
+}
+
+interface SlotTable {
+  slot_name: string;
+  system_identifier: string | null;
+  timeline: number | null;
+  caught_up_at: Date | null;
+}
+
+export interface Schema {
+  fhir_outbox: OutboxTable;
+  fhir_link: LinkTable;
+  fhir_link_identifier: LinkIdentifierTable;
+  fhir_slot: SlotTable;
+}
+
+export type Database = Kysely<Schema>;
+
+/** A handful of connections is enough: one records, the others look up. */
+const CONNECTIONS = 5;
+
+export function openDatabase(config: pg.ClientConfig, log: Logger): Database {
+  const pool = new pg.Pool({
+    ...config,
+    max: CONNECTIONS,
+    application_name: 'fhir-connector records',
+    keepAlive: true,
+    connectionTimeoutMillis: 10_000,
+    options: '-c lock_timeout=5s -c synchronous_commit=on',
+  });
+  // An idle connection that PostgreSQL ends is no failure: the next query opens another.
+  pool.on('error', (error) =>
+    log.debug({ code: 'code' in error ? error.code : undefined }, 'PostgreSQL ended an idle connection.'),
+  );
+  return new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+}

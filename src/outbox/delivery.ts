@@ -1,0 +1,129 @@
+// A Delivery: what one transaction did to one resource, and therefore one PUT.
+import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { Token } from '../fhir/token.ts';
+import type { Lsn } from '../replication/lsn.ts';
+import type { OutboxEvent, ParsedEvent } from './event.ts';
+import { kindOfTable, type ResourceKind } from './resources.ts';
+
+/** A mapped patient with its identifiers and addresses, in memory. Only back-pressure depends on it. */
+const ROW_BYTES = 2048;
+
+/** Where the delivery came from. */
+export interface Origin {
+  /** When the transaction committed, by the server's clock; null when the row was read from the table. */
+  readonly committedAt: Date | null;
+  /** End of the commit in the WAL; null when the row was read from the table. */
+  readonly endLsn: Lsn | null;
+}
+
+export interface Delivery extends Origin {
+  /** `Patient/17/42`: resource type, source id and the last revision. Unique where txids, LSNs and sequences start again. */
+  readonly eventKey: string;
+  readonly resourceType: string;
+  readonly sourceId: number;
+  /** patient_revision of the last row: orders everything about one patient. */
+  readonly revision: number;
+  readonly txid: number;
+  readonly outboxIds: readonly number[];
+  readonly operation: 'upsert' | 'delete';
+  /** The outbox row that holds the state to send. */
+  readonly payloadId: number;
+  /** The identifiers before the transaction, the primary one first; null when it changed none. */
+  readonly previous: readonly (Token & { primary: boolean })[] | null;
+  /** Memory that the state takes while it waits, about. */
+  bytes: number;
+  /** Failed attempts so far that counted. */
+  attempts: number;
+  /** It waits between two tries; those behind it in its lane keep only ids meanwhile. */
+  waitsForRetry: boolean;
+  /** What to send; null where only ids are kept and it must be read again from the outbox. */
+  mapped: MappedResource | null;
+}
+
+/** Maps the state that a delivery is to send; null leaves it parked, to be read from the outbox later. */
+export type MapState = (
+  kind: ResourceKind,
+  operation: Delivery['operation'],
+  payload: unknown,
+) => MappedResource | null;
+
+/** One Delivery for each resource that the rows touch, in the order of their last revisions. */
+export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapState: MapState): Delivery[] {
+  const groups = new Map<string, { kind: ResourceKind; sourceId: number; events: OutboxEvent[] }>();
+  const unreadable: Delivery[] = [];
+  for (const row of rows) {
+    if (!row.ok) {
+      unreadable.push(unreadableRow(row.id, row.txid, row.reason, origin));
+      continue;
+    }
+    const { event } = row;
+    const kind = kindOfTable(event.table);
+    const sourceId = kind?.sourceId(event) ?? null;
+    if (!kind || sourceId === null) {
+      const reason = kind
+        ? 'The outbox row names no patient.'
+        : `No FHIR resource is mapped from the table ${event.table}.`;
+      unreadable.push(unreadableRow(event.id, event.txid, reason, origin));
+      continue;
+    }
+    const key = `${kind.type}/${sourceId}`;
+    const group = groups.get(key);
+    if (group) group.events.push(event);
+    else groups.set(key, { kind, sourceId, events: [event] });
+  }
+  const deliveries = [...groups.values()].map((group) =>
+    deliveryOf(group.kind, group.sourceId, group.events, origin, mapState),
+  );
+  return [...unreadable, ...deliveries.sort((a, b) => a.revision - b.revision)];
+}
+
+function deliveryOf(
+  kind: ResourceKind,
+  sourceId: number,
+  unsorted: readonly OutboxEvent[],
+  origin: Origin,
+  mapState: MapState,
+): Delivery {
+  const events = unsorted.toSorted((a, b) => a.revision - b.revision);
+  const last = events.at(-1) as OutboxEvent;
+  // The resource's own last row decides, not the last row: ON DELETE CASCADE writes the children's D after the patient's,
+  // and DELETE followed by INSERT of one id is an update.
+  const own = events.findLast((event) => event.table === kind.table);
+  const operation = own?.operation === 'D' ? 'delete' : 'upsert';
+  const state = operation === 'delete' ? own : events.findLast((event) => event.payload !== null);
+  return {
+    ...origin,
+    eventKey: `${kind.type}/${sourceId}/${last.revision}`,
+    resourceType: kind.type,
+    sourceId,
+    revision: last.revision,
+    txid: last.txid,
+    outboxIds: events.map((event) => event.id),
+    operation,
+    payloadId: state?.id ?? last.id,
+    previous: events.find((event) => event.previous !== null)?.previous ?? null,
+    bytes: events.length * ROW_BYTES,
+    waitsForRetry: false,
+    attempts: Math.max(...events.map((event) => event.attempts)),
+    mapped: mapState(kind, operation, state?.payload ?? {}),
+  };
+}
+
+function unreadableRow(id: number, txid: number, reason: string, origin: Origin): Delivery {
+  return {
+    ...origin,
+    eventKey: `Outbox/${id}/0`,
+    resourceType: 'Outbox',
+    sourceId: id,
+    revision: 0,
+    txid,
+    outboxIds: [id],
+    operation: 'upsert',
+    payloadId: id,
+    previous: null,
+    bytes: ROW_BYTES,
+    waitsForRetry: false,
+    attempts: 0,
+    mapped: { ok: false, reason },
+  };
+}

@@ -1,0 +1,75 @@
+// One row of fhir_outbox, read from the slot or from the table, and checked.
+import { z } from 'zod';
+import type { Token } from '../fhir/token.ts';
+
+const identifier = z.object({ system: z.string().nullable(), value: z.string().nullable(), primary: z.boolean() });
+
+const row = z.object({
+  id: z.coerce.number().int().positive(),
+  txid: z.coerce.number().int(),
+  table_name: z.string(),
+  record_id: z.number().int(),
+  operation: z.enum(['I', 'U', 'D']),
+  payload_json: z.record(z.string(), z.unknown()),
+  patient_id: z.number().int().nullable(),
+  patient_revision: z.coerce.number().int(),
+  previous_identifiers: z.array(identifier).nullable(),
+  attempts: z.number().int(),
+});
+
+export interface OutboxEvent {
+  readonly id: number;
+  /** 64-bit transaction id with its epoch, as pg_current_xact_id() gave it. */
+  readonly txid: number;
+  readonly table: string;
+  readonly recordId: number;
+  readonly operation: 'I' | 'U' | 'D';
+  /** The resource's source rows as of this change; null when there was no patient left to read. */
+  readonly payload: Readonly<Record<string, unknown>> | null;
+  readonly patientId: number | null;
+  readonly revision: number;
+  /** What the identifiers were before this change, primary first; null when it changed none. */
+  readonly previous: readonly PreviousIdentifier[] | null;
+  readonly attempts: number;
+}
+
+export interface PreviousIdentifier extends Token {
+  readonly primary: boolean;
+}
+
+export type ParsedEvent =
+  | { readonly ok: true; readonly event: OutboxEvent }
+  /** A row that this version cannot read: dead-lettered, never skipped. */
+  | { readonly ok: false; readonly id: number; readonly txid: number; readonly reason: string };
+
+export function parseEvent(values: Readonly<Record<string, unknown>>): ParsedEvent {
+  const parsed = row.safeParse(values);
+  if (!parsed.success) {
+    const columns = [...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))].join(', ');
+    return {
+      ok: false,
+      id: Number(values.id),
+      txid: Number(values.txid),
+      reason: `The outbox row cannot be read: unexpected content in ${columns}.`,
+    };
+  }
+  const data = parsed.data;
+  return {
+    ok: true,
+    event: {
+      id: data.id,
+      txid: data.txid,
+      table: data.table_name,
+      recordId: data.record_id,
+      operation: data.operation,
+      payload: Object.keys(data.payload_json).length === 0 ? null : data.payload_json,
+      patientId: data.patient_id,
+      revision: data.patient_revision,
+      previous:
+        data.previous_identifiers?.flatMap(({ system, value, primary }) =>
+          value ? [{ system: system ?? '', value, primary }] : [],
+        ) ?? null,
+      attempts: data.attempts,
+    },
+  };
+}

@@ -1,0 +1,106 @@
+// Links: which FHIR resource a source row became, remembered in fhir_link and cached while the slot is ours.
+import { LRUCache } from 'lru-cache';
+import type { Token } from '../fhir/token.ts';
+import type { Database } from './database.ts';
+
+export interface Link {
+  /** Null when another patient adopted the resource after this one was deleted. */
+  readonly fhirId: string | null;
+  readonly versionId: string | null;
+  readonly lastRevision: number;
+  /** A tombstone: the row was deleted; the link itself is never removed. */
+  readonly deleted: boolean;
+}
+
+/** Known to have no link. (The cache cannot hold null.) */
+const NONE = Symbol('no link');
+
+const CACHED_LINKS = 100_000;
+
+/**
+ * Only the holder of the slot writes links, so what it cached is true as long as it holds the slot, and is forgotten
+ * at every new connection.
+ */
+export class Links {
+  readonly #db: Database;
+  readonly #cache = new LRUCache<string, Link | typeof NONE>({ max: CACHED_LINKS });
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Undefined when it is not known without asking; null when there is none. */
+  peek(resourceType: string, sourceId: number): Link | null | undefined {
+    const cached = this.#cache.get(`${resourceType}/${sourceId}`);
+    return cached === NONE ? null : cached;
+  }
+
+  remember(resourceType: string, sourceId: number, link: Link | null): void {
+    this.#cache.set(`${resourceType}/${sourceId}`, link ?? NONE);
+  }
+
+  forgetAll(): void {
+    this.#cache.clear();
+  }
+
+  async get(resourceType: string, sourceId: number): Promise<Link | null> {
+    if (this.peek(resourceType, sourceId) === undefined) await this.prefetch([{ resourceType, sourceId }]);
+    return this.peek(resourceType, sourceId) ?? null;
+  }
+
+  /** One query for all that are not cached yet. */
+  async prefetch(sources: readonly { resourceType: string; sourceId: number }[]): Promise<void> {
+    const missing = sources.filter(({ resourceType, sourceId }) => this.peek(resourceType, sourceId) === undefined);
+    const types = new Set(missing.map(({ resourceType }) => resourceType));
+    for (const type of types) {
+      const ids = new Set(missing.filter(({ resourceType }) => resourceType === type).map(({ sourceId }) => sourceId));
+      const rows = await this.#db
+        .selectFrom('fhir_link')
+        .select(['source_id', 'fhir_id', 'version_id', 'last_revision', 'deleted_at'])
+        .where('resource_type', '=', type)
+        .where('source_id', 'in', [...ids].map(String))
+        .execute();
+      for (const id of ids) this.remember(type, id, null);
+      for (const row of rows) {
+        this.remember(type, Number(row.source_id), {
+          fhirId: row.fhir_id,
+          versionId: row.version_id,
+          lastRevision: Number(row.last_revision),
+          deleted: row.deleted_at !== null,
+        });
+      }
+    }
+  }
+
+  /** The other living source whose resource carries the identifier, primary or not; null when there is none. */
+  async livingHolder(resourceType: string, identifier: Token, except: number): Promise<number | null> {
+    const row = await this.#db
+      .selectFrom('fhir_link_identifier as i')
+      .innerJoin('fhir_link as l', (join) =>
+        join.onRef('l.resource_type', '=', 'i.resource_type').onRef('l.source_id', '=', 'i.source_id'),
+      )
+      .select('i.source_id')
+      .where('i.resource_type', '=', resourceType)
+      .where('i.system', '=', identifier.system)
+      .where('i.value', '=', identifier.value)
+      .where('i.source_id', '!=', String(except))
+      .where('l.deleted_at', 'is', null)
+      .where('l.fhir_id', 'is not', null)
+      .limit(1)
+      .executeTakeFirst();
+    return row ? Number(row.source_id) : null;
+  }
+
+  /** The other living source that is linked to this very resource; null when there is none. */
+  async livingOwner(resourceType: string, fhirId: string, except: number): Promise<number | null> {
+    const row = await this.#db
+      .selectFrom('fhir_link')
+      .select('source_id')
+      .where('resource_type', '=', resourceType)
+      .where('fhir_id', '=', fhirId)
+      .where('source_id', '!=', String(except))
+      .where('deleted_at', 'is', null)
+      .executeTakeFirst();
+    return row ? Number(row.source_id) : null;
+  }
+}

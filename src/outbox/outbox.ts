@@ -1,0 +1,182 @@
+// From transactions to finished deliveries: prepares them, takes their places in the lanes, and tells when all is recorded.
+import type { Token } from '../fhir/token.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { Lsn } from '../replication/lsn.ts';
+import type { Courier } from './courier.ts';
+import { type Delivery, deliveriesOf, type MapState } from './delivery.ts';
+import { parseEvent } from './event.ts';
+import type { Lanes, Place } from './lanes.ts';
+import type { Links } from './links.ts';
+import type { OutboxReader } from './reader.ts';
+import type { TransactionRows } from './transaction-rows.ts';
+import type { Window } from './window.ts';
+
+/** A committed transaction, as the slot gave it. */
+export interface CommittedTransaction {
+  readonly committedAt: Date;
+  readonly endLsn: Lsn;
+  readonly rows: TransactionRows;
+}
+
+/** Deliveries in stream order, or the rows to read them from. */
+export interface PreparedTransaction extends CommittedTransaction {
+  readonly deliveries: readonly Delivery[] | null;
+}
+
+const CHUNK_ROWS = 500;
+
+export interface OutboxParts {
+  readonly lanes: Lanes<Delivery>;
+  readonly window: Window;
+  readonly links: Links;
+  readonly reader: OutboxReader;
+  readonly courier: Courier;
+  readonly metrics: Metrics;
+  readonly mapState: MapState;
+  /** Runs a look-up through outages of the database. */
+  persistently<T>(work: () => Promise<T>): Promise<T>;
+}
+
+export class Outbox {
+  readonly #parts: OutboxParts;
+  /** Deliveries that are in the lanes, by event key: what is sent again after a reconnect joins them. */
+  readonly #inLanes = new Map<string, Promise<void>>();
+  readonly #rowsInLanes = new Set<number>();
+
+  constructor(parts: OutboxParts) {
+    this.#parts = parts;
+  }
+
+  /** Ids of the outbox rows whose deliveries are not finished. */
+  rowsInLanes(): number[] {
+    return [...this.#rowsInLanes];
+  }
+
+  /** Parses and maps, and asks for all unknown links in one query: which lanes a delivery needs depends on its link. */
+  async prepare(transactions: readonly CommittedTransaction[]): Promise<PreparedTransaction[]> {
+    const prepared = transactions.map((transaction) => {
+      const { rows } = transaction.rows;
+      return {
+        ...transaction,
+        deliveries: rows && deliveriesOf(rows.map(parseEvent), transaction, this.#parts.mapState),
+      };
+    });
+    const { links, persistently } = this.#parts;
+    await persistently(() => links.prefetch(prepared.flatMap(({ deliveries }) => deliveries ?? [])));
+    return prepared;
+  }
+
+  /**
+   * Puts the transaction's deliveries into their lanes, waiting for room. `finished` resolves when each is recorded in
+   * PostgreSQL. (It is wrapped in an object because an async function would wait for a bare promise.)
+   */
+  async place(transaction: PreparedTransaction, signal: AbortSignal): Promise<{ finished: Promise<unknown> }> {
+    const done: Promise<void>[] = [];
+    if (transaction.deliveries) await this.enter(transaction.deliveries, done, signal);
+    else {
+      for (const ids of transaction.rows.chunksOfPatients(CHUNK_ROWS)) {
+        const rows = await this.#parts.reader.rows(ids, transaction.rows.txid);
+        const deliveries = deliveriesOf(rows, transaction, () => null);
+        await this.load(deliveries);
+        await this.enter(deliveries, done, signal);
+      }
+    }
+    return { finished: Promise.all(done) };
+  }
+
+  /** Reads the states of parked deliveries, and their links, in a few queries. */
+  async load(deliveries: readonly Delivery[]): Promise<void> {
+    const { links, reader, persistently } = this.#parts;
+    await persistently(() => links.prefetch(deliveries));
+    await persistently(() =>
+      Promise.all(
+        deliveries.map(async (delivery) => {
+          delivery.mapped ??= await reader.reload(delivery);
+        }),
+      ),
+    );
+  }
+
+  /** Waits for room before each, until `signal` is aborted; adds to `done` a promise for each delivery. */
+  async enter(deliveries: readonly Delivery[], done: Promise<void>[], signal: AbortSignal): Promise<void> {
+    for (const delivery of deliveries) {
+      await this.#parts.window.room(signal);
+      done.push(this.#enter(delivery));
+    }
+  }
+
+  /** Resolves when no delivery is in a lane any more, however they ended. */
+  async empty(): Promise<void> {
+    while (this.#inLanes.size > 0) await Promise.allSettled(this.#inLanes.values());
+  }
+
+  #enter(delivery: Delivery): Promise<void> {
+    const running = this.#inLanes.get(delivery.eventKey);
+    if (running) return running;
+    const { lanes, window, metrics } = this.#parts;
+    const place = lanes.enter(delivery, this.#keysOf(delivery));
+    window.enter(delivery.bytes);
+    for (const id of delivery.outboxIds) this.#rowsInLanes.add(id);
+    const done = this.#deliver(delivery, place).finally(() => {
+      lanes.leave(place);
+      window.leave(delivery.bytes);
+      this.#inLanes.delete(delivery.eventKey);
+      for (const id of delivery.outboxIds) this.#rowsInLanes.delete(id);
+      metrics.deliveriesQueued.set(window.deliveries);
+    });
+    this.#inLanes.set(delivery.eventKey, done);
+    // Behind a patient that waits for a retry only ids are kept.
+    if (lanes.first(patientLane(delivery))?.waitsForRetry) this.#park(delivery);
+    metrics.deliveriesQueued.set(window.deliveries);
+    return done;
+  }
+
+  async #deliver(delivery: Delivery, place: Place<Delivery>): Promise<void> {
+    const { lanes, window, courier } = this.#parts;
+    await place.ready;
+    window.becomeRunnable();
+    let runnable = true;
+    try {
+      await courier.deliver(delivery, {
+        claim: (identifier) => lanes.claim(place, identifierLane(identifier)),
+        park: () => {
+          window.stopBeingRunnable();
+          runnable = false;
+          delivery.waitsForRetry = true;
+          for (const behind of lanes.in(patientLane(delivery))) this.#park(behind);
+        },
+        unpark: () => {
+          window.becomeRunnable();
+          runnable = true;
+          delivery.waitsForRetry = false;
+        },
+      });
+    } finally {
+      if (runnable) window.stopBeingRunnable();
+    }
+  }
+
+  #park(delivery: Delivery): void {
+    if (delivery.resourceType === 'Outbox' || delivery.bytes === 0) return;
+    this.#parts.window.freeBytes(delivery.bytes);
+    delivery.bytes = 0;
+    delivery.mapped = null;
+  }
+
+  /** Its patient's lane always; the identifiers' lanes only where the identifier may decide which resource is written. */
+  #keysOf(delivery: Delivery): string[] {
+    const keys = [patientLane(delivery)];
+    const link = this.#parts.links.peek(delivery.resourceType, delivery.sourceId);
+    if (link?.fhirId && !link.deleted && delivery.previous === null && delivery.operation === 'upsert') return keys;
+    const current = delivery.mapped?.ok ? delivery.mapped.identifiers : [];
+    return keys.concat([...current, ...(delivery.previous ?? [])].map(identifierLane));
+  }
+}
+
+function patientLane(delivery: Delivery): string {
+  return `${delivery.resourceType}/${delivery.sourceId}`;
+}
+
+function identifierLane({ system, value }: Token): string {
+  return `${system}|${value}`;
+}

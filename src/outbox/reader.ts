@@ -1,0 +1,76 @@
+// Reading deliveries back from fhir_outbox by row id: for spilled transactions, for catch-up, and for parked deliveries.
+import DataLoader from 'dataloader';
+import { sql } from 'kysely';
+import type { Logger } from 'pino';
+import type { MappedResource } from '../fhir/patient-mapper.ts';
+import { pause } from '../pause.ts';
+import type { Database } from './database.ts';
+import type { Delivery, MapState } from './delivery.ts';
+import { type ParsedEvent, parseEvent } from './event.ts';
+import { persistently } from './persistence.ts';
+import { kindOfType } from './resources.ts';
+
+const INVISIBLE_RETRY_MS = 5;
+
+export class OutboxReader {
+  readonly #db: Database;
+  readonly #map: MapState;
+  readonly #log: Logger;
+  readonly #signal: AbortSignal;
+  readonly #payloads: DataLoader<number, Readonly<Record<string, unknown>> | null>;
+
+  constructor(db: Database, map: MapState, log: Logger, signal: AbortSignal) {
+    this.#db = db;
+    this.#map = map;
+    this.#log = log;
+    this.#signal = signal;
+    this.#payloads = new DataLoader((ids) => this.#loadPayloads(ids), { cache: false, maxBatchSize: 500 });
+  }
+
+  /**
+   * The rows without their payloads (which only the deciding row of each resource is asked for), in id order. `txid`: the
+   * transaction was heard of through the slot, so its rows may not be visible here yet and are waited for.
+   */
+  async rows(ids: readonly number[], txid: number | null): Promise<ParsedEvent[]> {
+    for (;;) {
+      const { rows } = await persistently(
+        () =>
+          sql<Record<string, unknown> & { visible: boolean }>`
+          SELECT id, txid, table_name, record_id, operation, patient_id, patient_revision, previous_identifiers, attempts,
+                 CASE WHEN payload_json = '{}' THEN '{}'::jsonb ELSE '{"parked":true}' END AS payload_json
+            FROM fhir_outbox WHERE id = ANY (${ids}::bigint[]) ORDER BY id`.execute(this.#db),
+        this.#log,
+        this.#signal,
+      );
+      if (rows.length === ids.length || txid === null || (await this.#isVisible(txid))) return rows.map(parseEvent);
+      await pause(INVISIBLE_RETRY_MS, this.#signal);
+    }
+  }
+
+  /** What a parked delivery is to send; a reason when its row is gone. */
+  async reload(delivery: Delivery): Promise<MappedResource> {
+    const payload = await this.#payloads.load(delivery.payloadId);
+    const kind = kindOfType(delivery.resourceType);
+    const mapped = payload && kind ? this.#map(kind, delivery.operation, payload) : null;
+    return mapped ?? { ok: false, reason: 'The outbox row was removed before it was sent.' };
+  }
+
+  async #isVisible(txid: number): Promise<boolean> {
+    const { rows } = await persistently(
+      () =>
+        sql<{
+          visible: boolean;
+        }>`SELECT pg_visible_in_snapshot(${String(txid)}::xid8, pg_current_snapshot()) AS visible`.execute(this.#db),
+      this.#log,
+      this.#signal,
+    );
+    return rows[0]?.visible === true;
+  }
+
+  async #loadPayloads(ids: readonly number[]) {
+    const { rows } = await sql<{ id: string; payload_json: Record<string, unknown> }>`
+      SELECT id, payload_json FROM fhir_outbox WHERE id = ANY (${[...ids]}::bigint[])`.execute(this.#db);
+    const byId = new Map(rows.map((row) => [Number(row.id), row.payload_json]));
+    return ids.map((id) => byId.get(id) ?? null);
+  }
+}

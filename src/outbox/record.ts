@@ -1,0 +1,180 @@
+// The one statement that records a group of finished deliveries: outbox rows, processed events, links, resolved dead letters.
+import { sql } from 'kysely';
+import type { Token } from '../fhir/token.ts';
+import type { Database } from './database.ts';
+import type { Delivery } from './delivery.ts';
+
+/** How a delivery ended. */
+export type Outcome =
+  | {
+      readonly kind: 'delivered';
+      /** Null when nothing was to be done: deleted before it ever reached the server. */
+      readonly fhirId: string | null;
+      readonly versionId: string | null;
+      readonly deleted: boolean;
+      /** The identifiers that the resource carries now; null when the delivery changed none. */
+      readonly identifiers: readonly Token[] | null;
+      /** The link is new: a deleted patient's link may have to let go of the resource. */
+      readonly firstContact: boolean;
+    }
+  | { readonly kind: 'superseded' }
+  | {
+      readonly kind: 'dead';
+      readonly reason: string;
+      readonly httpStatus: number | null;
+      readonly operationOutcome: unknown;
+      readonly attempts: number;
+    };
+
+export interface Entry {
+  readonly delivery: Delivery;
+  readonly outcome: Outcome;
+  /** Its rows were removed by someone: record the event without them. */
+  readonly withoutRows: boolean;
+}
+
+/** `recorded`; `invisible`: not seen by other transactions yet, repeat; `removed`: visible once, and gone now. */
+export type Recorded = 'recorded' | 'invisible' | 'removed';
+
+/** One entry as the statement reads it. */
+interface RecordRow {
+  readonly no: number;
+  readonly key: string;
+  readonly type: string;
+  readonly source: number;
+  readonly revision: number;
+  readonly txid: number;
+  readonly ids: readonly number[];
+  readonly without_rows: boolean;
+  readonly dead: boolean;
+  readonly delivered: boolean;
+  readonly linked: boolean;
+  readonly fhir_id: string | null;
+  readonly version: string | null;
+  readonly deleted: boolean;
+  readonly identifiers: readonly Token[] | null;
+  readonly error: string | null;
+  readonly status: number | null;
+  readonly outcome: unknown;
+  readonly attempts: number | null;
+}
+
+const RECORD_COLUMNS =
+  sql.raw(`AS d(no int, key text, type text, source bigint, revision bigint, txid bigint, ids bigint[],
+  without_rows boolean, dead boolean, delivered boolean, linked boolean, fhir_id text, version text, deleted boolean, identifiers jsonb,
+  error text, status int, outcome jsonb, attempts int)`);
+
+/**
+ * Records all entries in one commit and says of each how it went. A commit can reach us through the slot before other
+ * connections see it: an entry counts only when all its outbox rows were really updated.
+ */
+export async function recordGroup(db: Database, entries: readonly Entry[]): Promise<Recorded[]> {
+  const rows = JSON.stringify(entries.map(toRow));
+  const letGo = entries.some(({ outcome }) => outcome.kind === 'delivered' && outcome.firstContact);
+  const dead = entries.some(({ outcome }) => outcome.kind === 'dead');
+  const results =
+    letGo || dead
+      ? await db.transaction().execute(async (transaction) => {
+          if (letGo) await letGoOfAdopted(transaction, rows);
+          const recorded = await record(transaction, rows);
+          if (dead)
+            await moveDeadLetters(
+              transaction,
+              rows,
+              recorded.flatMap(({ no, complete }) => (complete ? [no] : [])),
+            );
+          return recorded;
+        })
+      : await record(db, rows);
+  const byNo = new Map(results.map((result) => [result.no, result]));
+  return entries.map((_, no) => {
+    const result = byNo.get(no);
+    if (result?.complete) return 'recorded';
+    return result?.visible ? 'removed' : 'invisible';
+  });
+}
+
+/** A deleted patient's identifier is free: who is linked to its resource now takes it over, in the same transaction. */
+async function letGoOfAdopted(db: Database, rows: string): Promise<void> {
+  await sql`
+    UPDATE fhir_link l SET fhir_id = NULL, version_id = NULL, updated_at = now()
+      FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}
+     WHERE d.linked AND l.resource_type = d.type AND l.fhir_id = d.fhir_id AND l.source_id <> d.source AND l.deleted_at IS NOT NULL`.execute(
+    db,
+  );
+}
+
+async function record(db: Database, rows: string): Promise<{ no: number; complete: boolean; visible: boolean }[]> {
+  const { rows: results } = await sql<{ no: number; complete: boolean; visible: boolean }>`
+    WITH d AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}),
+    r AS (SELECT d.no, d.dead, d.fhir_id, d.version, d.error, unnest(d.ids) AS id FROM d),
+    updated AS (
+      UPDATE fhir_outbox o
+         SET processed = NOT r.dead, processed_at = now(), fhir_resource_id = r.fhir_id, fhir_version = r.version,
+             last_error = r.error, next_retry_at = NULL
+        FROM r WHERE o.id = r.id
+      RETURNING r.no),
+    done AS (
+      SELECT d.* FROM d
+       WHERE d.without_rows OR (SELECT count(*) FROM updated u WHERE u.no = d.no) = cardinality(d.ids)),
+    event AS (INSERT INTO fhir_processed_event (event_key) SELECT key FROM done ORDER BY key ON CONFLICT DO NOTHING),
+    link AS (
+      INSERT INTO fhir_link AS l (resource_type, source_id, fhir_id, version_id, last_revision, deleted_at, updated_at)
+      SELECT type, source, fhir_id, version, revision, CASE WHEN deleted THEN now() END, now() FROM done WHERE linked ORDER BY type, source
+      ON CONFLICT (resource_type, source_id) DO UPDATE
+         SET fhir_id = EXCLUDED.fhir_id, version_id = EXCLUDED.version_id, last_revision = EXCLUDED.last_revision,
+             deleted_at = EXCLUDED.deleted_at, updated_at = now()
+       WHERE l.last_revision < EXCLUDED.last_revision),
+    dropped AS (
+      DELETE FROM fhir_link_identifier i USING done
+       WHERE done.linked AND done.identifiers IS NOT NULL AND i.resource_type = done.type AND i.source_id = done.source
+         AND NOT done.identifiers @> jsonb_build_array(jsonb_build_object('system', i.system, 'value', i.value))),
+    kept AS (
+      INSERT INTO fhir_link_identifier (resource_type, system, value, source_id)
+      SELECT done.type, t.system, t.value, done.source
+        FROM done, jsonb_to_recordset(done.identifiers) AS t(system text, value text)
+       WHERE done.linked AND done.identifiers IS NOT NULL
+      ON CONFLICT DO NOTHING),
+    resolved AS (
+      UPDATE fhir_dlq q SET resolved_at = now(), resolution = 'superseded' FROM done
+       WHERE done.delivered AND q.resolved_at IS NULL AND q.resource_type = done.type AND q.source_id = done.source
+         AND q.patient_revision <= done.revision)
+    SELECT d.no, EXISTS (SELECT FROM done WHERE done.no = d.no) AS complete,
+           pg_visible_in_snapshot(d.txid::text::xid8, pg_current_snapshot()) AS visible
+      FROM d`.execute(db);
+  return results;
+}
+
+/** `complete`: the entries all of whose rows `record` found; the others are repeated as a whole. */
+async function moveDeadLetters(db: Database, rows: string, complete: readonly number[]): Promise<void> {
+  await sql`
+    SELECT fhir_move_outbox_to_dlq(id, error, status, outcome, attempts, type, source)
+      FROM (SELECT d.*, unnest(d.ids) AS id FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}
+             WHERE d.dead AND d.no = ANY (${complete}::int[])) AS dead`.execute(db);
+}
+
+function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow {
+  const delivered = outcome.kind === 'delivered' ? outcome : null;
+  const dead = outcome.kind === 'dead' ? outcome : null;
+  return {
+    no,
+    key: delivery.eventKey,
+    type: delivery.resourceType,
+    source: delivery.sourceId,
+    revision: delivery.revision,
+    txid: delivery.txid,
+    ids: delivery.outboxIds,
+    without_rows: withoutRows,
+    dead: dead !== null,
+    delivered: delivered !== null,
+    linked: delivered?.fhirId != null,
+    fhir_id: delivered?.fhirId ?? null,
+    version: delivered?.versionId ?? null,
+    deleted: delivered?.deleted ?? false,
+    identifiers: delivered?.identifiers ?? null,
+    error: outcome.kind === 'superseded' ? 'superseded by a newer state' : (dead?.reason ?? null),
+    status: dead?.httpStatus ?? null,
+    outcome: dead?.operationOutcome ?? null,
+    attempts: dead?.attempts ?? null,
+  };
+}

@@ -1,0 +1,22 @@
+// When a failed delivery is tried again, and when it is given up. Pure: time and chance are passed in.
+
+/** Retries that count end after this time even when attempts are left, in milliseconds. */
+export const MAX_RETRY_TIME_MS = 120_000;
+
+const BASE_MS = 250;
+const CAP_MS = 30_000;
+
+/** Exponential backoff with full jitter, in milliseconds: anything between 0 and 250 ms × 2^failures, at most 30 s. */
+export function backoff(failures: number, random: number): number {
+  return random * Math.min(CAP_MS, BASE_MS * 2 ** failures);
+}
+
+/** The wait before the next try: the server's own Retry-After where it gave one. */
+export function retryDelay(failures: number, retryAfterMs: number | null, random: number): number {
+  return Math.max(retryAfterMs ?? 0, backoff(failures, random));
+}
+
+/** `attempts` have failed and counted, the first `elapsedMs` ago. */
+export function isExhausted(attempts: number, maxRetries: number, elapsedMs: number): boolean {
+  return attempts > maxRetries || elapsedMs > MAX_RETRY_TIME_MS;
+}

@@ -1,0 +1,128 @@
+// Assembles the outbox side for one database cluster: everything that holds state in memory, made and dropped together.
+import { sql } from 'kysely';
+import type { Logger } from 'pino';
+import type { FhirClient } from '../fhir/client.ts';
+import { SendGate } from '../fhir/send-gate.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import { Courier } from './courier.ts';
+import type { Database } from './database.ts';
+import type { Delivery, MapState } from './delivery.ts';
+import { Lanes } from './lanes.ts';
+import { Links } from './links.ts';
+import { Outbox } from './outbox.ts';
+import { persistently, sqlState } from './persistence.ts';
+import { OutboxReader } from './reader.ts';
+import { Recorder } from './recorder.ts';
+import { type Holding, SlotGuard, Stopped } from './slot-guard.ts';
+import { standingLookup } from './standing.ts';
+import { Window } from './window.ts';
+import { type DeletePolicy, type UpdateMode, Writer } from './write.ts';
+
+export interface OutboxSettings {
+  readonly concurrency: number;
+  readonly maxRetries: number;
+  readonly update: UpdateMode;
+  readonly deletes: DeletePolicy;
+}
+
+export class OutboxWorks {
+  readonly outbox: Outbox;
+  readonly reader: OutboxReader;
+  readonly #gate: SendGate;
+  readonly #guard = new SlotGuard();
+  readonly #links: Links;
+  /** Ends waits (for a retry, the gate, the slot), not what is being sent or recorded. */
+  readonly #waits = new AbortController();
+  /** Ends recording too. */
+  readonly #all = new AbortController();
+
+  constructor(db: Database, fhir: FhirClient, settings: OutboxSettings, metrics: Metrics, log: Logger) {
+    const waits = this.#waits.signal;
+    const mapState: MapState = (kind, operation, payload) =>
+      kind.map(payload, operation === 'delete' && settings.deletes === 'deactivate');
+    const lookUp = <T>(work: () => Promise<T>) => persistently(work, log, waits);
+    this.#links = new Links(db);
+    this.#gate = new SendGate({
+      concurrency: settings.concurrency,
+      probe: () => fhir.probe(),
+      onState: (state) => {
+        metrics.breakerState.set(state);
+        if (state === 'flowing') log.info({ state }, 'The FHIR server works: sending.');
+        else if (state === 'outage')
+          log.warn(
+            { state },
+            'The FHIR server does not work: holding all deliveries, one probe a second. Nothing is lost or dead-lettered.',
+          );
+        else
+          log.error(
+            { state },
+            'The FHIR server refuses everything: holding all deliveries, one try a second. Check FHIR_SERVER and what the server demands.',
+          );
+      },
+    });
+    this.reader = new OutboxReader(db, mapState, log, waits);
+    const courier = new Courier({
+      gate: this.#gate,
+      guard: this.#guard,
+      links: this.#links,
+      writer: new Writer(fhir, this.#links, settings.update, settings.deletes),
+      recorder: new Recorder(db, metrics, log, this.#all.signal),
+      metrics,
+      log,
+      signal: waits,
+      maxRetries: settings.maxRetries,
+      standing: standingLookup(db),
+      reload: (delivery) => this.reader.reload(delivery),
+      noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
+    });
+    this.outbox = new Outbox({
+      lanes: new Lanes<Delivery>(),
+      window: new Window(settings.concurrency),
+      links: this.#links,
+      reader: this.reader,
+      courier,
+      metrics,
+      mapState,
+      persistently: lookUp,
+    });
+  }
+
+  /** The slot is ours: what was cached may be outdated, another connector may have worked meanwhile. */
+  hold(holding: Holding): void {
+    this.#links.forgetAll();
+    this.#guard.hold(holding);
+  }
+
+  /** Starts nothing more; resolves when what is in flight is finished and recorded, or after `timeoutMs` milliseconds. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#waits.abort(new Stopped());
+    this.#guard.stop();
+    this.#gate.close(new Stopped());
+    const deadline = setTimeout(() => this.#all.abort(new Stopped()), timeoutMs);
+    await Promise.race([
+      this.outbox.empty(),
+      new Promise((resolve) => this.#all.signal.addEventListener('abort', resolve)),
+    ]);
+    clearTimeout(deadline);
+    this.#all.abort(new Stopped());
+  }
+}
+
+/** For people who look at the table, and for the count of attempts after a restart; it decides nothing now, so it may fail. */
+async function noteFailure(
+  db: Database,
+  delivery: Delivery,
+  reason: string,
+  nextRetryAt: Date,
+  log: Logger,
+): Promise<void> {
+  try {
+    await sql`UPDATE fhir_outbox SET attempts = ${delivery.attempts}, next_retry_at = ${nextRetryAt}, last_error = ${reason}
+               WHERE id = ANY (${delivery.outboxIds}::bigint[]) AND NOT processed`.execute(db);
+  } catch (error) {
+    log.debug(
+      { code: sqlState(error), outboxIds: delivery.outboxIds },
+      'The failure could not be noted on the outbox rows.',
+    );
+  }
+}

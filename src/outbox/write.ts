@@ -1,0 +1,197 @@
+// Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
+import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
+import type { Fault } from '../fhir/fault.ts';
+import type { MappedResource } from '../fhir/patient-mapper.ts';
+import { requestId } from '../fhir/request-id.ts';
+import type { Token } from '../fhir/token.ts';
+import type { Delivery } from './delivery.ts';
+import type { Link, Links } from './links.ts';
+
+export type UpdateMode = 'by-id' | 'conditional';
+export type DeletePolicy = 'deactivate' | 'delete';
+
+export type WriteResult =
+  | {
+      readonly kind: 'written';
+      readonly fhirId: string;
+      readonly versionId: string | null;
+      readonly firstContact: boolean;
+    }
+  /** A delete of what is not there. */
+  | { readonly kind: 'nothing-to-do' }
+  /** It was recorded, or a newer state was, while we tried: look it up again. */
+  | { readonly kind: 'overtaken' }
+  | { readonly kind: 'failed'; readonly fault: Fault }
+  /** Refused here, without asking the server: it would have mixed up two patients. */
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/** What the writer may ask while it holds the delivery's lanes. */
+export interface WriteContext {
+  readonly delivery: Delivery;
+  readonly mapped: Extract<MappedResource, { ok: true }>;
+  /** An earlier try of a conditional PUT ended without an answer: it may have been applied. */
+  readonly uncertain: boolean;
+  /** Waits until nobody else works on the identifier, and keeps others from starting. */
+  claim(identifier: Token): Promise<void>;
+  /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
+  overtaken(): Promise<boolean>;
+  onForeignEdit(): void;
+}
+
+/** A resource that is edited faster than we can read it is left to the retry policy. */
+const MAX_CONFLICTS = 3;
+
+export class Writer {
+  readonly #fhir: FhirClient;
+  readonly #links: Links;
+  readonly #update: UpdateMode;
+  readonly #deletes: DeletePolicy;
+
+  constructor(fhir: FhirClient, links: Links, update: UpdateMode, deletes: DeletePolicy) {
+    this.#fhir = fhir;
+    this.#links = links;
+    this.#update = update;
+    this.#deletes = deletes;
+  }
+
+  async write(context: WriteContext): Promise<WriteResult> {
+    const { delivery, mapped } = context;
+    const link = await this.#links.get(delivery.resourceType, delivery.sourceId);
+    if (delivery.operation === 'delete') return this.#delete(context, link);
+    if (!link?.fhirId) return this.#firstContact(context);
+    // A changed identifier would not match any more, so that update goes by id in either mode.
+    if (this.#update === 'conditional' && delivery.previous === null && !link.deleted)
+      return this.#putByIdentifier(context, mapped.identifier, false);
+    return this.#putKnown(context, { id: link.fhirId, versionId: link.versionId });
+  }
+
+  /** PUT by id; If-Match makes the server refuse us when somebody else (or a lost answer of ours) was there first. */
+  async #putKnown(context: WriteContext, known: Match): Promise<WriteResult> {
+    const id = requestIdOf(context);
+    let version = known.versionId;
+    for (let conflicts = 0; ; conflicts += 1) {
+      const answer = await this.#fhir.putById(context.mapped.resource, known.id, version, id);
+      if (answer.ok) return written(answer, false);
+      if (answer.fault.disposition === 'gone') return this.#putGone(context, known, answer.fault);
+      if (answer.fault.disposition !== 'conflict' || conflicts === MAX_CONFLICTS)
+        return { kind: 'failed', fault: answer.fault };
+      if (await context.overtaken()) return { kind: 'overtaken' };
+      const current = await this.#fhir.read(context.delivery.resourceType, known.id);
+      if (!current.ok) {
+        if (current.fault.disposition === 'gone') return this.#putGone(context, known, current.fault);
+        return { kind: 'failed', fault: current.fault };
+      }
+      if (isOurs(current.resource, context.mapped.resource, id)) {
+        return { kind: 'written', fhirId: known.id, versionId: current.versionId, firstContact: false };
+      }
+      // The database is the truth: a foreign edit is counted, told and overwritten, never silently.
+      context.onForeignEdit();
+      version = current.versionId;
+    }
+  }
+
+  /** The resource was deleted there. Without If-Match most servers let a PUT by id bring it back; else it is a first contact again. */
+  async #putGone(context: WriteContext, known: Match, fault: Fault): Promise<WriteResult> {
+    if (fault.status === 410) {
+      const answer = await this.#fhir.putById(context.mapped.resource, known.id, null, requestIdOf(context));
+      if (answer.ok) return written(answer, false);
+      if (answer.fault.disposition !== 'gone') return { kind: 'failed', fault: answer.fault };
+    }
+    await context.claim(context.mapped.identifier);
+    return this.#firstContact(context);
+  }
+
+  async #firstContact(context: WriteContext): Promise<WriteResult> {
+    const { delivery, mapped } = context;
+    const holder = await this.#links.livingHolder(delivery.resourceType, mapped.identifier, delivery.sourceId);
+    if (holder !== null) {
+      return {
+        kind: 'refused',
+        reason: `The primary identifier belongs to the resource of another living row (id ${holder}); sending this one would overwrite it. Correct the identifier of one of the two.`,
+      };
+    }
+    const before = delivery.previous?.find((identifier) => identifier.primary);
+    if (before && (before.system !== mapped.identifier.system || before.value !== mapped.identifier.value)) {
+      // Never linked, yet its identifier changed: the server may know it by the old one.
+      const found = await this.#findOwn(context, before);
+      if (found.kind !== 'none') return found.kind === 'one' ? this.#adopt(context, found.match) : found;
+    }
+    if (context.uncertain) {
+      const found = await this.#findOwn(context, mapped.identifier);
+      if (found.kind !== 'none') return found.kind === 'one' ? this.#adopt(context, found.match) : found;
+    }
+    return this.#putByIdentifier(context, mapped.identifier, true);
+  }
+
+  async #adopt(context: WriteContext, match: Match): Promise<WriteResult> {
+    const result = await this.#putKnown(context, match);
+    return result.kind === 'written' ? { ...result, firstContact: true } : result;
+  }
+
+  async #putByIdentifier(context: WriteContext, identifier: Token, firstContact: boolean): Promise<WriteResult> {
+    const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, requestIdOf(context));
+    return answer.ok ? written(answer, firstContact) : { kind: 'failed', fault: answer.fault };
+  }
+
+  async #delete(context: WriteContext, link: Link | null): Promise<WriteResult> {
+    const { delivery, mapped } = context;
+    let known: Match | null = link?.fhirId ? { id: link.fhirId, versionId: link.versionId } : null;
+    if (!known) {
+      const found = await this.#findOwn(context, mapped.identifier);
+      if (found.kind !== 'one') return found.kind === 'none' ? { kind: 'nothing-to-do' } : found;
+      known = found.match;
+    }
+    if (this.#deletes === 'delete') {
+      const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestIdOf(context));
+      // No version to match: bringing it back is a PUT by id without If-Match.
+      return answer.ok
+        ? { kind: 'written', fhirId: known.id, versionId: null, firstContact: !link?.fhirId }
+        : { kind: 'failed', fault: answer.fault };
+    }
+    const result = await this.#putKnown(context, known);
+    return result.kind === 'written' ? { ...result, firstContact: !link?.fhirId } : result;
+  }
+
+  /** The one resource with this identifier, unless it belongs to another living row. */
+  async #findOwn(
+    { delivery }: WriteContext,
+    identifier: Token,
+  ): Promise<{ kind: 'none' } | { kind: 'one'; match: Match } | Extract<WriteResult, { kind: 'failed' | 'refused' }>> {
+    const found = await this.#fhir.search(delivery.resourceType, identifier);
+    if (!found.ok) return { kind: 'failed', fault: found.fault };
+    const [match, second] = found.matches;
+    if (!match) return { kind: 'none' };
+    if (second)
+      return {
+        kind: 'refused',
+        reason: 'Several resources on the FHIR server carry the identifier: merge them there, then replay.',
+      };
+    const owner = await this.#links.livingOwner(delivery.resourceType, match.id, delivery.sourceId);
+    return owner === null ? { kind: 'one', match } : { kind: 'none' };
+  }
+}
+
+function written(answer: Extract<WriteAnswer, { ok: true }>, firstContact: boolean): WriteResult {
+  return { kind: 'written', fhirId: answer.id, versionId: answer.versionId, firstContact };
+}
+
+function requestIdOf({ delivery, mapped }: WriteContext): string {
+  return requestId(delivery.eventKey, JSON.stringify(mapped.resource));
+}
+
+/** Is the current version what this delivery sent: by the request id that the server kept, or by its body apart from id and meta? */
+function isOurs(current: Readonly<Record<string, unknown>>, sent: object, id: string): boolean {
+  const meta = current.meta as { source?: unknown } | undefined;
+  if (typeof meta?.source === 'string' && meta.source.endsWith(`#${id}`)) return true;
+  const { id: _id, meta: _meta, text: _text, ...body } = current;
+  const { id: _sentId, meta: _sentMeta, ...ours } = sent as Record<string, unknown>;
+  return canonical(body) === canonical(ours);
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, part: unknown) =>
+    part !== null && typeof part === 'object' && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

@@ -1,0 +1,208 @@
+// The page to read first: how a committed row becomes a PUT, and when its LSN is acknowledged.
+//
+//   slot → messages → transactions → deliveries → lanes → courier → FHIR server
+//                                                            │
+//   slot ← status  ←  tracker  ←  finished  ←  recorded in PostgreSQL
+//
+// Data flows to the right; the promise `finished` is the only way back.
+import type { Logger } from 'pino';
+import { FatalError } from './fatal.ts';
+import type { FhirClient } from './fhir/client.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import { CatchUp, sweepSkippedRows } from './outbox/catch-up.ts';
+import type { Database } from './outbox/database.ts';
+import type { CommittedTransaction } from './outbox/outbox.ts';
+import { Stopped } from './outbox/slot-guard.ts';
+import { TransactionRows } from './outbox/transaction-rows.ts';
+import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
+import { pause } from './pause.ts';
+import type { Ticket } from './replication/ack-tracker.ts';
+import type { Identity } from './replication/connection.ts';
+import { diagnose, errorCode } from './replication/diagnosis.ts';
+import type { Lsn } from './replication/lsn.ts';
+import { type SlotSettings, Tenure } from './replication/tenure.ts';
+
+export interface PipelineParts {
+  readonly slot: SlotSettings;
+  readonly outbox: OutboxSettings;
+  readonly shutdownTimeoutMs: number;
+  readonly db: Database;
+  readonly fhir: FhirClient;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+const RETRY_MS = 1000;
+
+/** Runs until `signal` is aborted, then finishes what is in flight. Rejects with a FatalError, or with what is a bug. */
+export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Promise<void> {
+  const { db, fhir, metrics, log, slot } = parts;
+  // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
+  const bug = new AbortController();
+  const stop = AbortSignal.any([signal, bug.signal]);
+  const catchUp = new CatchUp(db, slot.slot, metrics, log);
+  let current: { works: OutboxWorks; identity: Identity } | null = null;
+  let tenure: Tenure | null = null;
+  try {
+    const taking = takeSlot(parts, catchUp, true, stop);
+    await Promise.all([taking, waitForFhirServer(fhir, log, stop)]).catch((error: unknown) => {
+      bug.abort(error);
+      taking.then(
+        (taken) => taken.close(),
+        () => undefined,
+      );
+      throw error;
+    });
+    tenure = await taking;
+    for (;;) {
+      if (current && !sameCluster(current.identity, tenure.identity)) {
+        log.warn(
+          { identity: tenure.identity },
+          'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.',
+        );
+        await current.works.stop(parts.shutdownTimeoutMs);
+        current = null;
+      }
+      current ??= { works: new OutboxWorks(db, fhir, parts.outbox, metrics, log), identity: tenure.identity };
+      try {
+        await stream(parts, tenure, current.works, catchUp, stop, (error) => bug.abort(error));
+      } catch (error) {
+        stop.throwIfAborted();
+        if (!tenure.ended.aborted) throw error;
+        metrics.connectorState.set('reconnecting');
+        metrics.reconnects.inc();
+        log.warn({ code: errorCode(tenure.ended.reason) }, 'The replication connection was lost; connecting again.');
+      }
+      await tenure.close();
+      tenure = await takeSlot(parts, catchUp, false, stop);
+    }
+  } catch (error) {
+    if (error !== stop.reason) throw error;
+    if (bug.signal.aborted) throw bug.signal.reason;
+    metrics.connectorState.set('stopping');
+    log.info('Stopping: finishing what is in flight.');
+  } finally {
+    await current?.works.stop(parts.shutdownTimeoutMs);
+    await tenure?.close();
+  }
+}
+
+/** Reads the slot from taking it to losing it. Returns only by throwing: the slot was lost, or `stop` was aborted. */
+async function stream(
+  { db, metrics, log }: PipelineParts,
+  tenure: Tenure,
+  works: OutboxWorks,
+  catchUp: CatchUp,
+  stop: AbortSignal,
+  onBug: (error: unknown) => void,
+): Promise<void> {
+  const { tracker, lease } = tenure;
+  const { outbox, reader } = works;
+  const ended = AbortSignal.any([stop, tenure.ended]);
+  stop.addEventListener('abort', () => tenure.stopReading(), { once: true, signal: tenure.ended });
+  works.hold({ lease, newAfter: null });
+  if (!tenure.caughtUp) {
+    metrics.connectorState.set('catching-up');
+    await catchUp.run(outbox, reader, tenure.identity, ended);
+  }
+  // From here on what was committed before we held the slot is looked up before it is sent, and what is later is not.
+  const standpoint = await tenure.standpoint();
+  works.hold({ lease, newAfter: standpoint.lsn });
+  metrics.connectorState.set('streaming');
+  log.info({ slot: tenure.slot, timeline: tenure.identity.timeline }, 'Streaming.');
+
+  let swept = false;
+  let open: { ticket: Ticket; committedAt: Date; rows: TransactionRows } | null = null;
+  for await (const batch of tenure.messages()) {
+    const committed: (CommittedTransaction & { ticket: Ticket })[] = [];
+    let position: Lsn | null = null;
+    for (const message of batch) {
+      switch (message.tag) {
+        case 'begin':
+          // The tracker hears of it before anything is awaited: no keepalive can be acknowledged past it.
+          open = { ticket: tracker.begin(), committedAt: message.committedAt, rows: new TransactionRows() };
+          break;
+        case 'insert':
+          open?.rows.add(message.row, message.bytes);
+          break;
+        case 'commit':
+          if (open) committed.push({ ...open, endLsn: message.endLsn });
+          open = null;
+          position = message.endLsn;
+          break;
+        case 'heartbeat':
+          metrics.heartbeat.set((Date.now() - Number(message.content)) / 1000);
+          tracker.idle(message.walEnd);
+          position = message.walEnd;
+          break;
+        case 'keepalive':
+          tracker.idle(message.walEnd);
+          position = message.walEnd;
+          break;
+      }
+    }
+    const prepared = await outbox.prepare(committed);
+    for (const [index, transaction] of prepared.entries()) {
+      const { finished } = await outbox.place(transaction, ended);
+      const ticket = committed[index]?.ticket;
+      finished.then(
+        () => {
+          if (ticket) tracker.finish(ticket, transaction.endLsn);
+          tenure.acknowledgeSoon();
+        },
+        (error: unknown) => {
+          // It stays unfinished, so its LSN is never acknowledged; after a stop it is sent again.
+          if (!(error instanceof Stopped)) onBug(error);
+        },
+      );
+    }
+    if (!swept && position !== null && position > standpoint.lsn) {
+      swept = true;
+      sweepSkippedRows(db, outbox, reader, standpoint.snapshot, metrics, log, ended).catch((error: unknown) => {
+        if (!ended.aborted) onBug(error);
+      });
+    }
+  }
+  stop.throwIfAborted();
+}
+
+/** Waits for PostgreSQL and for the slot, a line a second. At the first start what waiting cannot mend ends the process. */
+async function takeSlot(
+  { slot, metrics, log }: PipelineParts,
+  catchUp: CatchUp,
+  first: boolean,
+  stop: AbortSignal,
+): Promise<Tenure> {
+  for (;;) {
+    try {
+      return await Tenure.take(slot, catchUp, log, () => metrics.connectorState.set('standby'), stop);
+    } catch (error) {
+      stop.throwIfAborted();
+      const diagnosis = error instanceof FatalError ? { kind: 'fatal', sentence: error.message } : diagnose(error);
+      if (diagnosis.kind === 'fatal' && first) throw new FatalError(diagnosis.sentence);
+      log.warn({ code: errorCode(error) }, diagnosis.sentence);
+      await pause(RETRY_MS, stop);
+    }
+  }
+}
+
+/** Waits until the FHIR server answers, a line a second. What is no FHIR R4 server ends the process. */
+async function waitForFhirServer(fhir: FhirClient, log: Logger, stop: AbortSignal): Promise<void> {
+  for (;;) {
+    const answer = await fhir.capabilities();
+    if (answer.ok) {
+      const { software, missing } = answer.capabilities;
+      log.info({ software }, 'The FHIR server answers.');
+      for (const sentence of missing) log.warn(sentence);
+      return;
+    }
+    if (answer.fault.code === 'not-fhir' || answer.fault.code === 'not-r4')
+      throw new FatalError(`${answer.fault.reason} Check FHIR_SERVER.`);
+    log.warn({ code: answer.fault.code }, `The FHIR server does not answer yet: ${answer.fault.reason}`);
+    await pause(RETRY_MS, stop);
+  }
+}
+
+function sameCluster(a: Identity, b: Identity): boolean {
+  return a.systemIdentifier === b.systemIdentifier && a.timeline === b.timeline;
+}

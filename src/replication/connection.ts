@@ -1,0 +1,181 @@
+// One replication connection: START_REPLICATION in, decoded messages out, exact positions back. Alone imports pg-logical-replication.
+import { once } from 'node:events';
+import type { Duplex } from 'node:stream';
+import pg from 'pg';
+import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
+import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from './lsn.ts';
+import { MessageQueue } from './message-queue.ts';
+import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
+
+/** The server ends a connection whose client was silent for this long; set per connection, whatever the server's default is. */
+export const WAL_SENDER_TIMEOUT_MS = 10_000;
+
+const XLOG_DATA = 0x77; // 'w'
+const KEEPALIVE = 0x6b; // 'k'
+/** Milliseconds from 1970-01-01 to 2000-01-01, where the protocol's clock starts. */
+const POSTGRES_EPOCH_MS = 946_684_800_000;
+
+/** The part of pg's connection that its typings leave out and that a CopyBoth stream needs. */
+interface CopyBothConnection extends NodeJS.EventEmitter {
+  readonly stream: Duplex;
+  sendCopyFromChunk(chunk: Buffer): void;
+}
+
+export interface Identity {
+  readonly systemIdentifier: string;
+  readonly timeline: number;
+}
+
+/**
+ * The library gives us pgoutput's parser and the START_REPLICATION command. Its LogicalReplicationService is not used:
+ * it acknowledges one byte past what it is told (the next commit may begin there and is then skipped after a restart),
+ * acknowledges by itself on a timer, and resumes at the last *received* position. docs/decisions.md has the experiments.
+ */
+export class ReplicationConnection {
+  readonly #client: pg.Client;
+  readonly #copy: CopyBothConnection;
+  readonly #queue: MessageQueue<ReplicationMessage>;
+  #streaming = false;
+  #closed = false;
+
+  private constructor(client: pg.Client) {
+    this.#client = client;
+    this.#copy = (client as unknown as { connection: CopyBothConnection }).connection;
+    this.#queue = new MessageQueue(this.#copy.stream);
+    client.on('error', (error) => this.#queue.end(error));
+    client.on('end', () => this.#queue.end(new Error('PostgreSQL closed the replication connection.')));
+  }
+
+  static async open(config: pg.ClientConfig): Promise<ReplicationConnection> {
+    const client = new pg.Client({
+      ...config,
+      replication: 'database',
+      keepAlive: true,
+      options: `-c wal_sender_timeout=${WAL_SENDER_TIMEOUT_MS}`,
+    } as pg.ClientConfig);
+    await client.connect();
+    return new ReplicationConnection(client);
+  }
+
+  /** Process id of the walsender that serves us: what pg_replication_slots.active_pid shows while the slot is ours. */
+  get walsenderPid(): number {
+    return (this.#client as unknown as { processID: number }).processID;
+  }
+
+  /** https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-IDENTIFY-SYSTEM */
+  async identify(): Promise<Identity> {
+    const { rows } = await this.#client.query<{ systemid: string; timeline: number }>('IDENTIFY_SYSTEM');
+    const row = rows[0];
+    if (!row) throw new Error('IDENTIFY_SYSTEM gave no row.');
+    return { systemIdentifier: row.systemid, timeline: Number(row.timeline) };
+  }
+
+  /** Creates the slot and returns the name of a snapshot that shows exactly what the slot will not send. It is valid until `start`. */
+  async createSlot(slot: string): Promise<string> {
+    const { rows } = await this.#client.query<{ snapshot_name: string }>(
+      `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} LOGICAL pgoutput EXPORT_SNAPSHOT`,
+    );
+    const row = rows[0];
+    if (!row) throw new Error('CREATE_REPLICATION_SLOT gave no row.');
+    return row.snapshot_name;
+  }
+
+  /**
+   * Starts streaming where the slot stands (0/0: the slot knows better than any client what was acknowledged). Rejects
+   * with PostgreSQL's error, 55006 for instance while another connection holds the slot.
+   */
+  async start(slot: string, publication: string): Promise<void> {
+    const plugin = new PgoutputPlugin({ protoVersion: 1, publicationNames: [publication], messages: true });
+    this.#copy.on('copyData', ({ chunk }: { chunk: Buffer }) => this.#receive(plugin, chunk));
+    const accepted = once(this.#copy, 'replicationStart');
+    const ended: Promise<never> = plugin.start(this.#client, slot, formatLsn(LSN_ZERO)).then(() => {
+      throw new Error('PostgreSQL ended the replication stream.');
+    });
+    ended.catch((error: Error) => this.#queue.end(error));
+    await Promise.race([accepted, ended]);
+    this.#streaming = true;
+  }
+
+  /** Batches of messages in WAL order; ends without error after `stopReading` or `close`, and throws when the connection is lost. */
+  messages(): AsyncIterable<readonly ReplicationMessage[]> {
+    return this.#queue;
+  }
+
+  #receive(plugin: PgoutputPlugin, chunk: Buffer): void {
+    try {
+      if (chunk[0] === XLOG_DATA) {
+        const message = narrow(plugin.parse(chunk.subarray(25)), chunk.length);
+        if (message) this.#queue.push(message, chunk.length);
+      } else if (chunk[0] === KEEPALIVE) {
+        this.#queue.push({ tag: 'keepalive', walEnd: chunk.readBigUInt64BE(1) as Lsn }, chunk.length);
+      } else {
+        throw new Error(`PostgreSQL sent a replication message of unknown type ${chunk[0]}.`);
+      }
+    } catch (error) {
+      // Thrown inside a socket event it would end the process; the stream is unreadable from here on, so it fails as a whole.
+      this.#queue.end(error as Error);
+    }
+  }
+
+  /**
+   * Standby status update with one position for written, flushed and applied, byte for byte what is given: a commit's end
+   * LSN already is the next byte to come. Asks for no reply.
+   * https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-STANDBY-STATUS-UPDATE
+   */
+  sendStatus(flushed: Lsn): void {
+    if (!this.#streaming || this.#closed) return;
+    const status = Buffer.alloc(34);
+    status[0] = 0x72; // 'r'
+    status.writeBigUInt64BE(flushed, 1);
+    status.writeBigUInt64BE(flushed, 9);
+    status.writeBigUInt64BE(flushed, 17);
+    status.writeBigInt64BE(BigInt(Date.now() - POSTGRES_EPOCH_MS) * 1000n, 25);
+    this.#copy.sendCopyFromChunk(status);
+  }
+
+  /** Ends `messages` without error; the connection stays open for status updates. */
+  stopReading(): void {
+    this.#queue.end(null);
+  }
+
+  /** Closes politely and, where the other side does not answer within a second, by destroying the socket. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#queue.end(null);
+    this.#copy.stream.resume();
+    const deadline = setTimeout(() => this.#copy.stream.destroy(), 1000);
+    await this.#client.end().catch(() => undefined);
+    clearTimeout(deadline);
+  }
+}
+
+function narrow(message: Pgoutput.Message, bytes: number): ReplicationMessage | null {
+  switch (message.tag) {
+    case 'begin':
+      // The library reads the xid as a signed number: half of all xids would be negative.
+      return {
+        tag: 'begin',
+        xid: message.xid >>> 0,
+        committedAt: new Date(Number(message.commitTime.valueOf() / 1000n)),
+      };
+    case 'insert':
+      return { tag: 'insert', table: message.relation.name, row: message.new, bytes };
+    case 'commit':
+      return { tag: 'commit', endLsn: required(message.commitEndLsn) };
+    case 'message':
+      if (message.transactional || message.prefix !== HEARTBEAT_PREFIX) return null;
+      return {
+        tag: 'heartbeat',
+        walEnd: required(message.messageLsn),
+        content: Buffer.from(message.content).toString(),
+      };
+    default:
+      return null; // relation and type are the parser's own; the publication sends nothing else
+  }
+}
+
+function required(lsn: string | null): Lsn {
+  if (lsn === null) throw new Error('PostgreSQL sent a message without the LSN that it must carry.');
+  return parseLsn(lsn);
+}

@@ -1,0 +1,75 @@
+// What an error from PostgreSQL means for the connection: by SQLSTATE and socket code, never by message text.
+// https://www.postgresql.org/docs/current/errcodes-appendix.html
+
+export interface Diagnosis {
+  /** `fatal`: waiting cannot mend it. `standby`: another connection holds the slot. `wait`: try again in a second. */
+  readonly kind: 'fatal' | 'standby' | 'wait';
+  /** For the operator; names settings, never values. */
+  readonly sentence: string;
+}
+
+const BY_CODE: Readonly<Record<string, Diagnosis>> = {
+  '28P01': { kind: 'fatal', sentence: 'PostgreSQL refused the password: check DB_USER and DB_PASSWORD.' },
+  '28000': {
+    kind: 'fatal',
+    sentence:
+      "PostgreSQL does not let this user in: check DB_USER, DB_SSLMODE and the server's pg_hba.conf (it needs a line for this user and database, and replication).",
+  },
+  '3D000': { kind: 'fatal', sentence: 'The database does not exist: check DB_NAME.' },
+  '42501': {
+    kind: 'fatal',
+    sentence:
+      'The user lacks a right it needs. For the replication slot run, as a superuser: ALTER ROLE <DB_USER> REPLICATION; for the tables: GRANT fhir_connector TO <DB_USER>.',
+  },
+  '42710': {
+    kind: 'fatal',
+    sentence:
+      'A replication slot of this name already serves another database of this server: set SLOT_NAME to a name of its own.',
+  },
+  '55006': { kind: 'standby', sentence: 'Another connector holds the replication slot; standing by to take over.' },
+  '57P03': { kind: 'wait', sentence: 'PostgreSQL is starting up or shutting down; trying again every second.' },
+  '57P01': { kind: 'wait', sentence: 'PostgreSQL is shutting down; trying again every second.' },
+  '53300': {
+    kind: 'wait',
+    sentence:
+      'PostgreSQL has no free connection: raise max_connections (or max_wal_senders); trying again every second.',
+  },
+  '53400': {
+    kind: 'wait',
+    sentence:
+      'PostgreSQL has no free replication slot: raise max_replication_slots or drop an unused slot; trying again every second.',
+  },
+  ECONNREFUSED: {
+    kind: 'wait',
+    sentence: 'PostgreSQL does not answer at DB_HOST:DB_PORT yet; trying again every second.',
+  },
+  ENOTFOUND: { kind: 'wait', sentence: 'The name in DB_HOST is not known yet; trying again every second.' },
+  EAI_AGAIN: { kind: 'wait', sentence: 'The name in DB_HOST cannot be looked up yet; trying again every second.' },
+};
+
+/** Never throws; what is not in the table is waited for, with PostgreSQL's code in the sentence. */
+export function diagnose(error: unknown): Diagnosis {
+  const code = errorCode(error);
+  const known = code === null ? undefined : BY_CODE[code];
+  if (known) return known;
+  if (error instanceof Error && /does not support SSL/i.test(error.message)) {
+    // pg gives this one error no code.
+    return {
+      kind: 'fatal',
+      sentence:
+        'PostgreSQL offers no TLS there: set DB_SSLMODE=disable only if the network is your own, or switch TLS on in the server.',
+    };
+  }
+  return {
+    kind: 'wait',
+    sentence: `The connection to PostgreSQL failed (${code ?? 'no code'}); trying again every second.`,
+  };
+}
+
+export function errorCode(error: unknown): string | null {
+  if (typeof error !== 'object' || error === null) return null;
+  // Node tries every address of a name and hands the failures over together.
+  if (error instanceof AggregateError && error.errors.length > 0 && !('code' in error && error.code))
+    return errorCode(error.errors[0]);
+  return 'code' in error && typeof error.code === 'string' ? error.code : null;
+}

@@ -1,0 +1,66 @@
+// A bounded queue between the socket's events and a `for await` loop: it pauses the socket, and it fails once, loudly.
+
+const HIGH_WATER_BYTES = 4 * 1024 * 1024;
+const LOW_WATER_BYTES = 1024 * 1024;
+
+/** What the queue slows down. */
+interface Pausable {
+  pause(): void;
+  resume(): void;
+}
+
+export class MessageQueue<T> implements AsyncIterable<readonly T[]> {
+  readonly #source: Pausable;
+  #items: T[] = [];
+  #bytes = 0;
+  #paused = false;
+  #ended: { error: Error | null } | null = null;
+  #wake: (() => void) | null = null;
+
+  constructor(source: Pausable) {
+    this.#source = source;
+  }
+
+  push(item: T, bytes: number): void {
+    if (this.#ended) return;
+    this.#items.push(item);
+    this.#bytes += bytes;
+    if (this.#bytes > HIGH_WATER_BYTES && !this.#paused) {
+      this.#paused = true;
+      this.#source.pause();
+    }
+    this.#wake?.();
+  }
+
+  /** Ends the queue; the first end counts. With an error what is still queued is dropped: it will be sent again. */
+  end(error: Error | null): void {
+    this.#ended ??= { error };
+    this.#wake?.();
+  }
+
+  /** Yields everything that has arrived since the last turn, in order. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<readonly T[]> {
+    for (;;) {
+      if (this.#ended) {
+        if (this.#ended.error) throw this.#ended.error;
+        return;
+      }
+      if (this.#items.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+        this.#wake = null;
+        continue;
+      }
+      const batch = this.#items;
+      this.#items = [];
+      this.#bytes = 0;
+      yield batch;
+      // Only once the batch has been worked off may the socket go on; what arrived meanwhile is counted already.
+      if (this.#paused && this.#bytes < LOW_WATER_BYTES) {
+        this.#paused = false;
+        this.#source.resume();
+      }
+    }
+  }
+}

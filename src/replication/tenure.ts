@@ -1,0 +1,237 @@
+// One tenure of the replication slot, from taking it to losing it: standing by, creating what is missing, the lease, feedback.
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { pause } from '../pause.ts';
+import { AckTracker } from './ack-tracker.ts';
+import { type Identity, ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
+import { SlotLease } from './lease.ts';
+import { type Lsn, parseLsn } from './lsn.ts';
+import type { ReplicationMessage } from './messages.ts';
+import { preflight } from './preflight.ts';
+
+export interface SlotSettings {
+  readonly client: pg.ClientConfig;
+  readonly slot: string;
+  readonly publication: string;
+}
+
+/** What must happen around a new slot so that nothing which it will not send is forgotten. */
+export interface CatchUpHooks {
+  /** Is there, apart from the slot itself, a reason to catch up: never done, or another system or timeline than last time? */
+  isDue(identity: Identity): Promise<boolean>;
+  /** Commits "catch-up is due"; called BEFORE a slot is created or dropped, so that a crash in between is noticed. */
+  markDue(): Promise<void>;
+  /** Reads what is unprocessed, under the exported snapshot of the new slot or, where the slot existed, under a new one. */
+  collect(snapshot: string | null): Promise<void>;
+}
+
+const STANDBY_POLL_MS = 500;
+const STATUS_MIN_INTERVAL_MS = 50;
+/** Two numbers for pg_try_advisory_lock: ours, and the slot's (hashtext of its name). */
+const SETUP_LOCK = 0x46484952;
+
+export class Tenure {
+  readonly slot: string;
+  readonly identity: Identity;
+  /** False: what the outbox holds unprocessed must be delivered before anything is read from the slot. */
+  readonly caughtUp: boolean;
+  readonly tracker: AckTracker;
+  readonly lease = new SlotLease();
+  readonly #control: pg.Client;
+  readonly #connection: ReplicationConnection;
+  readonly #ended = new AbortController();
+  #statusTimer: NodeJS.Timeout | null = null;
+  #statusSentAt = 0;
+
+  private constructor(
+    control: pg.Client,
+    connection: ReplicationConnection,
+    slot: string,
+    held: { identity: Identity; confirmed: Lsn; caughtUp: boolean },
+  ) {
+    this.#control = control;
+    this.#connection = connection;
+    this.slot = slot;
+    this.identity = held.identity;
+    this.caughtUp = held.caughtUp;
+    this.tracker = new AckTracker(held.confirmed);
+    // PostgreSQL's fast shutdown ends SQL connections first and then waits for us to confirm all WAL, which unfinished
+    // work forbids. Losing the control connection therefore closes replication at once: nobody's shutdown is held up.
+    control.on('error', (error) => this.#lose(error));
+    control.on('end', () => this.#lose(new Error('PostgreSQL closed the control connection.')));
+    this.lease
+      .renew(control, slot, connection.walsenderPid, this.#ended.signal)
+      .catch((error: Error) => this.#lose(error));
+    // While the socket is paused nothing answers the server's keepalives, so the position goes out on a timer of its own.
+    this.#statusTimer = setInterval(() => this.#sendStatus(), WAL_SENDER_TIMEOUT_MS / 4);
+  }
+
+  /** Waits until the slot is ours and streaming. Rejects with PostgreSQL's error or a FatalError; the caller decides about trying again. */
+  static async take(
+    settings: SlotSettings,
+    hooks: CatchUpHooks,
+    log: Logger,
+    onStandby: () => void,
+    signal: AbortSignal,
+  ): Promise<Tenure> {
+    const control = new pg.Client({
+      ...settings.client,
+      application_name: 'fhir-connector control',
+      keepAlive: true,
+      query_timeout: WAL_SENDER_TIMEOUT_MS,
+      // A half-open connection must not keep the set-up lock for the two hours that are TCP's default.
+      options: '-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c lock_timeout=10s',
+    });
+    control.on('error', () => undefined);
+    let connection: ReplicationConnection | null = null;
+    try {
+      await control.connect();
+      await waitForTurn(control, settings.slot, log, onStandby, signal);
+      connection = await ReplicationConnection.open({ ...settings.client, application_name: 'fhir-connector' });
+      const held = await setUp(control, connection, settings, hooks, log);
+      return new Tenure(control, connection, settings.slot, held);
+    } catch (error) {
+      await connection?.close();
+      await control.end().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Batches in WAL order, until `stopReading`; throws when the slot is lost. */
+  async *messages(): AsyncGenerator<readonly ReplicationMessage[]> {
+    yield* this.#connection.messages();
+    this.#ended.signal.throwIfAborted();
+  }
+
+  /** Aborted, with the error as its reason, when the slot is lost or given back. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /**
+   * Where the WAL stands and which transactions are visible, now that the slot is ours: what ends later than `lsn` nobody
+   * else can have read. (The insert position, not the flushed one: an asynchronous commit is visible before it is flushed.)
+   */
+  async standpoint(): Promise<{ lsn: Lsn; snapshot: string }> {
+    const { rows } = await this.#control.query<{ lsn: string; snapshot: string }>(
+      'SELECT pg_current_snapshot()::text AS snapshot, pg_current_wal_insert_lsn()::text AS lsn',
+    );
+    const row = rows[0];
+    if (!row) throw new Error('PostgreSQL gave no WAL position.');
+    return { lsn: parseLsn(row.lsn), snapshot: row.snapshot };
+  }
+
+  /** Ends `messages` while the slot stays ours, so that what is in flight can be finished and acknowledged. */
+  stopReading(): void {
+    this.#connection.stopReading();
+  }
+
+  /** THE place where an LSN is acknowledged. The position is the tracker's low-water mark and nothing else; sent at most every 50 ms. */
+  #sendStatus(): void {
+    this.#statusSentAt = performance.now();
+    this.#connection.sendStatus(this.tracker.flushed);
+  }
+
+  /** Something was finished: the new position goes out soon, many finishes in one message. */
+  acknowledgeSoon(): void {
+    const wait = STATUS_MIN_INTERVAL_MS - (performance.now() - this.#statusSentAt);
+    if (wait <= 0) return this.#sendStatus();
+    this.#soon ??= setTimeout(() => {
+      this.#soon = null;
+      this.#sendStatus();
+    }, wait);
+  }
+  #soon: NodeJS.Timeout | null = null;
+
+  #lose(error: Error): void {
+    void this.close(error);
+  }
+
+  /** Sends the last position, then gives the slot back. */
+  async close(reason: Error = new Error('The replication slot was given back.')): Promise<void> {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort(reason);
+    this.lease.revoke();
+    if (this.#statusTimer) clearInterval(this.#statusTimer);
+    if (this.#soon) clearTimeout(this.#soon);
+    this.#sendStatus();
+    await this.#connection.close();
+    await this.#control.end().catch(() => undefined);
+  }
+}
+
+/** Returns once no other connection holds the slot or is setting it up, and the server is no standby. Takes the set-up lock. */
+async function waitForTurn(
+  control: pg.Client,
+  slot: string,
+  log: Logger,
+  onStandby: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let said = false; ; ) {
+    if (await preflight(control)) {
+      const { rows } = await control.query<{ active: boolean | null; locked: boolean }>(
+        `SELECT (SELECT active FROM pg_replication_slots WHERE slot_name = $1) AS active,
+                CASE WHEN EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active) THEN false
+                     ELSE pg_try_advisory_lock($2, hashtext($1)) END AS locked`,
+        [slot, SETUP_LOCK],
+      );
+      if (rows[0]?.locked) return;
+    }
+    if (!said) {
+      log.info(
+        { slot },
+        'Another connector holds the replication slot (or the server is a standby); standing by to take over.',
+      );
+      onStandby();
+      said = true;
+    }
+    await pause(STANDBY_POLL_MS, signal);
+  }
+}
+
+interface SlotFacts {
+  /** reserved, extended, unreserved, lost; null when the slot is missing. */
+  wal_status: string | null;
+  usable: boolean;
+  published: boolean;
+}
+
+async function setUp(
+  control: pg.Client,
+  connection: ReplicationConnection,
+  settings: SlotSettings,
+  hooks: CatchUpHooks,
+  log: Logger,
+) {
+  const { slot, publication } = settings;
+  const identity = await connection.identify();
+  const { rows } = await control.query<SlotFacts>(
+    `SELECT s.wal_status, s.restart_lsn IS NOT NULL AND s.wal_status <> 'lost' AS usable,
+            EXISTS (SELECT FROM pg_publication WHERE pubname = $2) AS published
+       FROM (SELECT) AS one LEFT JOIN pg_replication_slots s ON s.slot_name = $1 AND s.database = current_database()`,
+    [slot, publication],
+  );
+  const facts = rows[0] ?? { wal_status: null, usable: false, published: false };
+  // A publication younger than the slot's WAL stops decoding for ever: without its publication a slot is worth nothing.
+  const intact = facts.usable && facts.published;
+  const due = !intact || (await hooks.isDue(identity));
+  if (!intact) {
+    log.warn(
+      { slot, slotState: facts.wal_status ?? 'missing', publicationExists: facts.published },
+      'The slot is missing, lost or without its publication: making it anew (this waits for transactions that are open now); what the outbox holds unprocessed is delivered first.',
+    );
+    await hooks.markDue();
+    if (facts.wal_status !== null) await control.query('SELECT pg_drop_replication_slot($1)', [slot]);
+    await control.query('SELECT fhir_ensure_publication($1)', [publication]);
+    await hooks.collect(await connection.createSlot(slot));
+  }
+  await connection.start(slot, publication);
+  await control.query('SELECT pg_advisory_unlock($1, hashtext($2))', [SETUP_LOCK, slot]);
+  if (intact && due) await hooks.collect(null);
+  const position = await control.query<{ lsn: string }>(
+    'SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1',
+    [slot],
+  );
+  return { identity, caughtUp: !due, confirmed: parseLsn(position.rows[0]?.lsn ?? '') };
+}
