@@ -121,7 +121,10 @@ export class SendGate {
     if (this.#timer) clearInterval(this.#timer);
     this.#timer = null;
     this.#options.onState(state);
-    if (state === 'flowing') return this.#pump();
+    if (state === 'flowing') {
+      this.#pump();
+      return;
+    }
     this.#timer = setInterval(() => this.#tryAgain(), PROBE_INTERVAL_MS);
     if (state === 'outage') this.#tryAgain();
   }

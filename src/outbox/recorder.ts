@@ -52,14 +52,17 @@ export class Recorder {
   async #writeGroup(group: Pending[]): Promise<void> {
     try {
       const results = await persistently(() => recordGroup(this.#db, group), this.#log, this.#signal);
-      group.forEach((entry, index) => this.#settle(entry, results[index] ?? 'invisible'));
+      for (const [index, entry] of group.entries()) this.#settle(entry, results[index] ?? 'invisible');
     } catch (error) {
       await this.#halve(group, error);
     }
   }
 
   #settle(entry: Pending, result: Recorded): void {
-    if (result === 'recorded') return entry.resolve();
+    if (result === 'recorded') {
+      entry.resolve();
+      return;
+    }
     if (result === 'invisible') {
       // The others of the group do not wait for it.
       pause(INVISIBLE_RETRY_MS, this.#signal).then(() => this.#add(entry), entry.reject);

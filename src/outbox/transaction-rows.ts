@@ -13,7 +13,10 @@ export class TransactionRows {
   add(row: Row, bytes: number): void {
     this.#bytes += bytes;
     this.#txid ??= Number(row.txid);
-    if (this.#spilled) return this.#spill(row, this.#spilled);
+    if (this.#spilled) {
+      this.#spill(row, this.#spilled);
+      return;
+    }
     this.#rows.push(row);
     if (this.#bytes > SPILL_BYTES) {
       const spilled = { ids: [], patientIds: [] };

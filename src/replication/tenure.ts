@@ -40,7 +40,8 @@ export class Tenure {
   readonly #control: pg.Client;
   readonly #connection: ReplicationConnection;
   readonly #ended = new AbortController();
-  #statusTimer: NodeJS.Timeout | null = null;
+  readonly #statusTimer: NodeJS.Timeout;
+  #soon: NodeJS.Timeout | null = null;
   #statusSentAt = 0;
 
   private constructor(
@@ -135,13 +136,15 @@ export class Tenure {
   /** Something was finished: the new position goes out soon, many finishes in one message. */
   acknowledgeSoon(): void {
     const wait = STATUS_MIN_INTERVAL_MS - (performance.now() - this.#statusSentAt);
-    if (wait <= 0) return this.#sendStatus();
+    if (wait <= 0) {
+      this.#sendStatus();
+      return;
+    }
     this.#soon ??= setTimeout(() => {
       this.#soon = null;
       this.#sendStatus();
     }, wait);
   }
-  #soon: NodeJS.Timeout | null = null;
 
   #lose(error: Error): void {
     void this.close(error);
@@ -152,8 +155,8 @@ export class Tenure {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(reason);
     this.lease.revoke();
-    if (this.#statusTimer) clearInterval(this.#statusTimer);
-    if (this.#soon) clearTimeout(this.#soon);
+    clearInterval(this.#statusTimer);
+    clearTimeout(this.#soon ?? undefined);
     this.#sendStatus();
     await this.#connection.close();
     await this.#control.end().catch(() => undefined);
