@@ -15,8 +15,6 @@ COPY src ./src
 # The image's user `node`, by number: Kubernetes' runAsNonRoot only believes a number.
 USER 1000:1000
 
-# In a container the loopback address cannot be reached from outside.
-ENV METRICS_HOST=0.0.0.0
 EXPOSE 9464
 
 # The image has no curl. /healthz is the process alone: an outage of PostgreSQL or FHIR is not mended by a restart.
