@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Metrics } from './metrics.ts';
 
-export interface Health {
+interface Health {
   /** The process works; restarting it would mend what is wrong when it does not. */
   live: boolean;
   /** It streams, or stands by to take over. */

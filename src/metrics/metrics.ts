@@ -9,13 +9,11 @@ export type SlotState = (typeof slotStates)[number];
 
 /** `outage`: the FHIR server does not answer. `refusing`: it answers, and refuses everything. */
 export const breakerStates = ['flowing', 'outage', 'refusing'] as const;
-export type BreakerState = (typeof breakerStates)[number];
 
 export const connectorStates = ['starting', 'standby', 'catching-up', 'streaming', 'reconnecting', 'stopping'] as const;
-export type ConnectorState = (typeof connectorStates)[number];
 
 /** A state as one series per possible value, exactly one of them 1: a state is never told by a missing series. */
-export interface StateGauge<State extends string> {
+interface StateGauge<State extends string> {
   set(state: State): void;
   get(): State;
 }

@@ -1,6 +1,6 @@
 // Reads Prometheus' text format back into samples, strictly: a line that is none of its forms is an error.
 
-export interface Sample {
+interface Sample {
   name: string;
   labels: Record<string, string>;
   value: number;
