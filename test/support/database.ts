@@ -1,0 +1,70 @@
+// A database of its own for a test or a test file, on the server that postgres-server.ts started.
+
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { inject } from 'vitest';
+import { migrate } from '../../src/migrate.ts';
+
+export interface TestDatabase {
+  readonly name: string;
+  /** Connects a client or a pool of one's own to this database, as a superuser. */
+  readonly config: { host: string; port: number; user: string; password: string; database: string };
+  readonly pool: pg.Pool;
+  /** Drops the database's slots, whoever reads them, and then the database. */
+  drop(): Promise<void>;
+}
+
+/** Creates a database: 'migrated' (default), with the 'sample' patients too, or 'empty'. */
+export async function createDatabase(content: 'migrated' | 'sample' | 'empty' = 'migrated'): Promise<TestDatabase> {
+  const server = inject('postgres');
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  await withClient({ ...server, database: 'postgres' }, (admin) => admin.query(`CREATE DATABASE ${name}`));
+  const config = { ...server, database: name };
+  if (content !== 'empty') await withClient(config, (client) => migrate(client, { sample: content === 'sample' }));
+
+  const pool = new pg.Pool({ ...config, max: 10 });
+  // A test that stops the server also breaks the idle connections; without a listener that would end the process.
+  pool.on('error', () => {});
+  return {
+    name,
+    config,
+    pool,
+    async drop() {
+      await pool.end();
+      await withClient({ ...server, database: 'postgres' }, async (admin) => {
+        await dropSlots(admin, name);
+        await admin.query(`DROP DATABASE ${name} WITH (FORCE)`);
+      });
+    },
+  };
+}
+
+/** A slot keeps its database from being dropped, and its reader keeps the slot. */
+async function dropSlots(admin: pg.Client, database: string): Promise<void> {
+  for (;;) {
+    const { rows } = await admin.query<{ slot_name: string; active_pid: number | null }>(
+      'SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = $1 LIMIT 1',
+      [database],
+    );
+    const slot = rows[0];
+    if (slot === undefined) return;
+    if (slot.active_pid !== null) {
+      // Waits until that process is gone, for at most 5 seconds.
+      await admin.query('SELECT pg_terminate_backend($1, 5000)', [slot.active_pid]);
+    }
+    // A reader that reconnected in between holds it again: once more from the top.
+    await admin.query('SELECT pg_drop_replication_slot($1)', [slot.slot_name]).catch((error: pg.DatabaseError) => {
+      if (error.code !== '55006' && error.code !== '42704') throw error;
+    });
+  }
+}
+
+async function withClient<T>(config: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(config);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}

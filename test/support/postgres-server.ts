@@ -1,0 +1,81 @@
+// The one PostgreSQL of a test run: a container where a Docker engine answers, otherwise the embedded one.
+
+import { PostgreSqlContainer } from '@testcontainers/postgresql';
+import pg from 'pg';
+import { getContainerRuntimeClient } from 'testcontainers';
+import type { TestProject } from 'vitest/node';
+import { startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+
+/** How to reach the server as a superuser. */
+export interface PostgresServer {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  readonly password: string;
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    postgres: PostgresServer;
+  }
+}
+
+const settings = {
+  wal_level: 'logical',
+  max_replication_slots: '40',
+  max_wal_senders: '40',
+  max_connections: '200',
+  max_prepared_transactions: '20',
+  fsync: 'off',
+};
+
+type Running = PostgresServer & { readonly kind: string; stop(): Promise<unknown> };
+
+/** Starts it before all test files and returns what stops it after them. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { kind, stop, host, port, user, password } = (await dockerAnswers()) ? await inContainer() : await embedded();
+  const server = { host, port, user, password };
+  console.log(`Tests run on PostgreSQL ${await versionOf(server)}, ${kind}, port ${port}.`);
+  project.provide('postgres', server);
+  return async () => {
+    await stop();
+  };
+}
+
+async function dockerAnswers(): Promise<boolean> {
+  if (process.env.TEST_POSTGRES === 'embedded') return false;
+  return getContainerRuntimeClient().then(
+    () => true,
+    () => false,
+  );
+}
+
+async function inContainer(): Promise<Running> {
+  const image = process.env.PG_IMAGE ?? 'postgres:17';
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  const container = await new PostgreSqlContainer(image)
+    .withUsername('postgres')
+    .withCommand(['postgres', ...flags])
+    .start();
+  return {
+    kind: `container of ${image}`,
+    host: container.getHost(),
+    port: container.getPort(),
+    user: container.getUsername(),
+    password: container.getPassword(),
+    stop: () => container.stop(),
+  };
+}
+
+async function embedded(): Promise<Running> {
+  const { host, port, user, password, stop } = await startEmbeddedPostgres({ settings, fsync: false });
+  return { kind: 'embedded', host, port, user, password, stop: () => stop('immediate') };
+}
+
+async function versionOf(server: PostgresServer): Promise<string> {
+  const client = new pg.Client({ ...server, database: 'postgres' });
+  await client.connect();
+  const { rows } = await client.query<{ server_version: string }>('SHOW server_version');
+  await client.end();
+  return rows[0]?.server_version ?? '';
+}
