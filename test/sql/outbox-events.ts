@@ -41,7 +41,8 @@ export function inShort(events: OutboxEvent[]): string[] {
 
 /** The payload's other identifiers as their values, in order. */
 export function otherValues(event: OutboxEvent | undefined): unknown[] {
-  return (event?.payload_json.other_identifiers as { identifier_value: unknown }[]).map((one) => one.identifier_value);
+  const listed = event?.payload_json.other_identifiers as { identifier_value: unknown }[] | undefined;
+  return listed?.map((identifier) => identifier.identifier_value) ?? [];
 }
 
 let created = 0;

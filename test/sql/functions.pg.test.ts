@@ -1,0 +1,225 @@
+// The functions that the connector and its operator call, and the view and gauges beside a long history.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { eventsOf, insertPatient, type OutboxEvent } from './outbox-events.ts';
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await createDatabase();
+});
+afterAll(() => db.drop());
+
+async function oneEvent(): Promise<OutboxEvent> {
+  const [event] = await eventsOf(db.pool, () => insertPatient(db.pool));
+  if (event === undefined) throw new Error('The insert wrote no event.');
+  return event;
+}
+
+async function one(sql: string, values: unknown[] = []): Promise<Record<string, unknown>> {
+  const { rows } = await db.pool.query(sql, values);
+  return rows[0];
+}
+
+describe('fhir_move_outbox_to_dlq', () => {
+  test('copies the event, marks it processed, and keeps what the server said', async () => {
+    const event = await oneEvent();
+    const { dead } = await one(
+      `SELECT fhir_move_outbox_to_dlq($1, 'The server refused it', http_status => 422, operation_outcome => '{"issue": []}', attempts => 3) AS dead`,
+      [event.id],
+    );
+
+    expect(await one('SELECT * FROM fhir_dlq WHERE id = $1', [dead])).toMatchObject({
+      outbox_id: event.id,
+      txid: event.txid,
+      table_name: 'patient',
+      record_id: event.record_id,
+      operation: 'I',
+      payload_json: event.payload_json,
+      error_text: 'The server refused it',
+      attempts: 3,
+      resource_type: 'Patient',
+      source_id: String(event.patient_id),
+      patient_id: event.patient_id,
+      patient_revision: event.patient_revision,
+      http_status: 422,
+      operation_outcome: { issue: [] },
+      resolved_at: null,
+    });
+    expect(
+      await one(
+        'SELECT processed, processed_at IS NOT NULL AS at, attempts, last_error FROM fhir_outbox WHERE id = $1',
+        [event.id],
+      ),
+    ).toEqual({ processed: true, at: true, attempts: 3, last_error: 'The server refused it' });
+  });
+
+  test('makes one dead letter, however often and by however many it is called', async () => {
+    const event = await oneEvent();
+    const calls = Array.from({ length: 8 }, () =>
+      one("SELECT fhir_move_outbox_to_dlq($1, 'again') AS dead", [event.id]),
+    );
+    const ids = new Set((await Promise.all(calls)).map((row) => row.dead));
+
+    expect(ids.size).toBe(1);
+    expect(await one('SELECT count(*)::int AS n FROM fhir_dlq WHERE outbox_id = $1', [event.id])).toEqual({ n: 1 });
+  });
+
+  test('says null for an outbox row that is not there', async () => {
+    expect(await one("SELECT fhir_move_outbox_to_dlq(-1, 'none') AS dead")).toEqual({ dead: null });
+  });
+});
+
+test('fhir_mark_event_processed remembers an event once', async () => {
+  for (let time = 0; time < 2; time += 1) await db.pool.query("SELECT fhir_mark_event_processed('Patient/1/1')");
+  expect(await one("SELECT count(*)::int AS n FROM fhir_processed_event WHERE event_key = 'Patient/1/1'")).toEqual({
+    n: 1,
+  });
+});
+
+describe('fhir_cleanup_old', () => {
+  test('removes what is finished and old, and nothing unfinished, however old', async () => {
+    const [old, recent, waiting, unresolved, resolved] = [
+      await oneEvent(),
+      await oneEvent(),
+      await oneEvent(),
+      await oneEvent(),
+      await oneEvent(),
+    ];
+    await db.pool.query(`SELECT fhir_move_outbox_to_dlq(id, 'x') FROM unnest($1::bigint[]) AS id`, [
+      [unresolved.id, resolved.id],
+    ]);
+    await db.pool.query("UPDATE fhir_outbox SET created_at = now() - interval '900 days' WHERE id = ANY ($1)", [
+      [old.id, waiting.id],
+    ]);
+    await db.pool.query(
+      "UPDATE fhir_outbox SET processed = true, processed_at = now() - interval '11 days' WHERE id = $1",
+      [old.id],
+    );
+    await db.pool.query('UPDATE fhir_outbox SET processed = true, processed_at = now() WHERE id = $1', [recent.id]);
+    await db.pool.query(
+      "UPDATE fhir_dlq SET first_failed_at = now() - interval '900 days', last_failed_at = now() - interval '900 days'",
+    );
+    await db.pool.query(
+      "UPDATE fhir_dlq SET resolved_at = now() - interval '31 days', resolution = 'discarded' WHERE outbox_id = $1",
+      [resolved.id],
+    );
+    await db.pool.query(
+      `INSERT INTO fhir_processed_event (event_key, processed_at) VALUES ('old', now() - interval '31 days'), ('young', now() - interval '29 days')`,
+    );
+
+    expect(await one('SELECT * FROM fhir_cleanup_old(10)')).toEqual({
+      outbox_rows: '1',
+      dlq_rows: '1',
+      processed_events: '1',
+    });
+    const left = await db.pool.query<{ id: string }>('SELECT id FROM fhir_outbox');
+    expect(left.rows.map((row) => row.id)).toEqual(expect.arrayContaining([recent.id, waiting.id]));
+    expect(left.rows.map((row) => row.id)).not.toContain(old.id);
+    expect(await one('SELECT count(*)::int AS n FROM fhir_dlq WHERE outbox_id = $1', [unresolved.id])).toEqual({
+      n: 1,
+    });
+  });
+
+  test.each(['0', '-5', 'NULL'])('refuses %s days', async (days) => {
+    await expect(db.pool.query(`SELECT fhir_cleanup_old(${days})`)).rejects.toThrow('at least 1 day');
+  });
+});
+
+describe('fhir_emit_patient', () => {
+  test('writes the current state as an update that changes no identifier, with the next revision', async () => {
+    const patient = await insertPatient(db.pool, ['o']);
+    let returned: unknown;
+    const [event, ...more] = await eventsOf(db.pool, async () => {
+      returned = (await one('SELECT fhir_emit_patient($1) AS id', [patient.id])).id;
+    });
+
+    expect(more).toEqual([]);
+    expect(event).toMatchObject({
+      id: returned,
+      table_name: 'patient',
+      operation: 'U',
+      patient_revision: '3',
+      previous_identifiers: null,
+    });
+    expect(event?.payload_json).toMatchObject({
+      identifier_value: patient.mrn,
+      other_identifiers: [{ identifier_value: 'o' }],
+    });
+  });
+
+  test('writes a delete without payload for a patient that is gone', async () => {
+    const patient = await insertPatient(db.pool);
+    await db.pool.query('DELETE FROM patient WHERE id = $1', [patient.id]);
+    const [event] = await eventsOf(db.pool, `SELECT fhir_emit_patient(${patient.id})`);
+    expect(event).toMatchObject({
+      operation: 'D',
+      patient_id: patient.id,
+      payload_json: {},
+      previous_identifiers: null,
+      patient_revision: '3',
+    });
+  });
+});
+
+test('fhir_ensure_publication makes a publication of inserts into the outbox, once', async () => {
+  expect(await one('SELECT fhir_ensure_publication(\'another "pub"\') AS created')).toEqual({ created: true });
+  expect(await one('SELECT fhir_ensure_publication(\'another "pub"\') AS created')).toEqual({ created: false });
+  expect(
+    await one(
+      `SELECT pubinsert, pubupdate, pubdelete, pubtruncate, t.tablename
+       FROM pg_publication p JOIN pg_publication_tables t USING (pubname) WHERE pubname = 'another "pub"'`,
+    ),
+  ).toEqual({ pubinsert: true, pubupdate: false, pubdelete: false, pubtruncate: false, tablename: 'fhir_outbox' });
+});
+
+test('the connector role can do its work and the operator his', async () => {
+  const event = await oneEvent();
+  const work: [string, string][] = [
+    ['fhir_connector', `UPDATE fhir_outbox SET processed = true WHERE id = ${event.id}`],
+    ['fhir_connector', "INSERT INTO fhir_processed_event (event_key) VALUES ('role')"],
+    ['fhir_connector', "INSERT INTO fhir_link (resource_type, source_id, last_revision) VALUES ('Patient', 1, 1)"],
+    ['fhir_connector', "INSERT INTO fhir_link_identifier (resource_type, value, source_id) VALUES ('Patient', 'v', 1)"],
+    ['fhir_connector', "INSERT INTO fhir_slot (slot_name) VALUES ('s')"],
+    [
+      'fhir_connector',
+      `SELECT fhir_move_outbox_to_dlq(${event.id}, 'role'), fhir_cleanup_old(1), fhir_ensure_publication('fhir_outbox_pub')`,
+    ],
+    ['fhir_operator', `SELECT fhir_emit_patient(${event.patient_id}) FROM vw_fhir_pending_txids, fhir_link LIMIT 1`],
+    ['fhir_operator', "UPDATE fhir_dlq SET resolved_at = now(), resolution = 'discarded', resolution_reason = 'test'"],
+  ];
+  for (const [role, sql] of work) await db.pool.query(`BEGIN; SET LOCAL ROLE ${role}; ${sql}; COMMIT`);
+  await expect(
+    db.pool.query('BEGIN; SET LOCAL ROLE fhir_connector; DELETE FROM fhir_outbox; COMMIT'),
+  ).rejects.toMatchObject({ code: '42501' });
+  await db.pool.query('ROLLBACK');
+});
+
+describe('beside 200,000 processed events', () => {
+  beforeAll(async () => {
+    await db.pool.query(
+      `INSERT INTO fhir_outbox (txid, table_name, record_id, operation, payload_json, patient_revision, processed, processed_at)
+       SELECT n, 'patient', n, 'U', '{"name_family": "a payload of some length, as they are"}', n, true, now() FROM generate_series(1, 200000) n`,
+    );
+    await db.pool.query('UPDATE fhir_outbox SET processed = true, processed_at = now() WHERE NOT processed');
+    await db.pool.query('VACUUM ANALYZE fhir_outbox');
+    await insertPatient(db.pool);
+    await insertPatient(db.pool);
+    await db.pool.query(
+      "UPDATE fhir_outbox SET next_retry_at = now() + interval '1 hour' WHERE id = (SELECT max(id) FROM fhir_outbox)",
+    );
+  });
+
+  test.each([
+    ['the pending view', 'SELECT count(*)::int AS n FROM vw_fhir_pending_txids', 1],
+    ['the gauges', 'SELECT count(*)::int AS n, min(created_at) AS oldest FROM fhir_outbox WHERE NOT processed', 2],
+  ])('%s answers within 50 ms', async (_name, sql, expected) => {
+    const times: number[] = [];
+    for (let time = 0; time < 5; time += 1) {
+      const start = performance.now();
+      expect((await one(sql)).n).toBe(expected);
+      times.push(performance.now() - start);
+    }
+    expect(Math.min(...times)).toBeLessThan(50);
+  });
+});
