@@ -7,8 +7,8 @@ WHERE patient_id IN (SELECT id FROM public.patient WHERE identifier_system = 'ht
 DELETE FROM public.patient WHERE identifier_system = 'https://hospital.example.com/test';
 
 SELECT 'Insert a patient: a new FHIR Patient' AS step;
-INSERT INTO public.patient (name_family, name_given, birth_date, gender, identifier_system, identifier_value, phone_number, email)
-VALUES ('Test', 'Anna', '1991-02-03', 'female', 'https://hospital.example.com/test', 'MRN-TEST-1', '+1-555-000-0001', 'anna.test@example.com');
+INSERT INTO public.patient (name_family, name_given, birth_date, gender, identifier_system, identifier_value, phone_number)
+VALUES ('Test', 'Anna', '1991-02-03', 'female', 'https://hospital.example.com/test', 'MRN-TEST-1', '+1-555-000-0001');
 
 SELECT 'Add another identifier: an update of the whole patient' AS step;
 INSERT INTO public.patient_other_identifiers (patient_id, identifier_system, identifier_value)
@@ -43,18 +43,23 @@ ROLLBACK;
 SELECT 'Delete the patient and its identifiers' AS step;
 BEGIN;
 DELETE FROM public.patient_other_identifiers
-WHERE patient_id IN (SELECT id FROM public.patient WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-1');
-DELETE FROM public.patient WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-1';
+WHERE patient_id IN (
+  SELECT id FROM public.patient
+  WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-1'
+);
+DELETE FROM public.patient
+WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-1';
 COMMIT;
 
-SELECT 'Move an event of its own to the dead letters, in the transaction that wrote it, so that nobody delivered it before' AS step;
+SELECT 'Move an event of its own to the dead letters, in the transaction that wrote it: not delivered before' AS step;
 BEGIN;
 INSERT INTO public.patient (name_family, name_given, identifier_system, identifier_value)
 VALUES ('Test', 'Dead Letter', 'https://hospital.example.com/test', 'MRN-TEST-2');
 SELECT public.fhir_move_outbox_to_dlq(max(id), 'Moved by hand by test_events.sql') AS dead_letter
 FROM public.fhir_outbox WHERE txid = pg_current_xact_id()::text::bigint;
 COMMIT;
-DELETE FROM public.patient WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-2';
+DELETE FROM public.patient
+WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-2';
 
 SELECT 'Clean up what was finished more than 90 days ago' AS step;
 SELECT outbox_rows, dlq_rows, processed_events FROM public.fhir_cleanup_old(90);

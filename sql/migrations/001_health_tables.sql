@@ -1,4 +1,5 @@
--- The health tables: patients, their identifiers, forms and vital signs. Existing tables and their data stay as they are.
+-- The health tables: patients, their identifiers, forms and vital signs. Existing tables and their data stay as they
+-- are.
 
 CREATE TABLE IF NOT EXISTS public.patient (
   id serial PRIMARY KEY,
@@ -66,7 +67,8 @@ CREATE TABLE IF NOT EXISTS public.pulse (
   updated_at timestamptz NOT NULL DEFAULT current_timestamp
 );
 
--- The event triggers read a patient's other identifiers at each change; the rest keeps a patient's DELETE from reading whole tables.
+-- The event triggers read a patient's other identifiers at each change; the rest keeps a patient's DELETE from reading
+-- whole tables.
 CREATE INDEX IF NOT EXISTS patient_other_identifiers_patient_id_idx ON public.patient_other_identifiers (patient_id);
 CREATE INDEX IF NOT EXISTS form_patient_id_idx ON public.form (patient_id);
 CREATE INDEX IF NOT EXISTS blood_pressure_patient_id_idx ON public.blood_pressure (patient_id);
@@ -74,8 +76,9 @@ CREATE INDEX IF NOT EXISTS blood_pressure_form_id_idx ON public.blood_pressure (
 CREATE INDEX IF NOT EXISTS pulse_patient_id_idx ON public.pulse (patient_id);
 CREATE INDEX IF NOT EXISTS pulse_form_id_idx ON public.pulse (form_id);
 
--- Two patients with one primary identifier would be one resource on the FHIR server. Data that breaks the rule is not ours to
--- mend: it is reported, and the connector dead-letters the second patient. (No values in the message: they identify people.)
+-- Two patients with one primary identifier would be one resource on the FHIR server. Data that breaks the rule is not
+-- ours to mend: it is reported, and the connector dead-letters the second patient. (No values in the message: they
+-- identify people.)
 DO $$
 BEGIN
   IF EXISTS (SELECT FROM pg_catalog.pg_constraint
@@ -85,13 +88,16 @@ BEGIN
   ALTER TABLE public.patient ADD CONSTRAINT patient_identifier_key UNIQUE (identifier_system, identifier_value);
 EXCEPTION
   WHEN unique_violation THEN
-    RAISE WARNING 'public.patient holds the same identifier more than once, so it stays without the constraint patient_identifier_key. '
-      'Only one patient of each such group can reach the FHIR server. Find them with: SELECT identifier_system, identifier_value, '
-      'array_agg(id) FROM public.patient WHERE identifier_value IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1; then run: '
+    RAISE WARNING 'public.patient holds the same identifier more than once, so it stays without the constraint '
+      'patient_identifier_key. Only one patient of each such group can reach the FHIR server. Find them with: '
+      'SELECT identifier_system, identifier_value, array_agg(id) FROM public.patient '
+      'WHERE identifier_value IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1; then run: '
       'ALTER TABLE public.patient ADD CONSTRAINT patient_identifier_key UNIQUE (identifier_system, identifier_value);';
   WHEN OTHERS THEN
-    RAISE WARNING 'The constraint patient_identifier_key could not be added to public.patient (SQLSTATE %: %). Have its owner run: '
-      'ALTER TABLE public.patient ADD CONSTRAINT patient_identifier_key UNIQUE (identifier_system, identifier_value);', SQLSTATE, SQLERRM;
+    RAISE WARNING 'The constraint patient_identifier_key could not be added to public.patient (SQLSTATE %: %). '
+      'Have its owner run: '
+      'ALTER TABLE public.patient ADD CONSTRAINT patient_identifier_key UNIQUE (identifier_system, identifier_value);',
+      SQLSTATE, SQLERRM;
 END
 $$;
 

@@ -1,6 +1,8 @@
--- What the connector keeps in the database: the outbox, dead letters, processed events, links to FHIR resources, its slot's state.
+-- What the connector keeps in the database: the outbox, dead letters, processed events, links to FHIR resources, its
+-- slot's state.
 
--- One row a changed row, written by the triggers in the transaction of the change, so that both or neither are committed.
+-- One row a changed row, written by the triggers in the transaction of the change, so that both or neither are
+-- committed.
 CREATE TABLE IF NOT EXISTS public.fhir_outbox (
   id bigserial PRIMARY KEY,
   txid bigint NOT NULL,                       -- pg_current_xact_id(): 64 bits, so it does not wrap around
@@ -8,7 +10,7 @@ CREATE TABLE IF NOT EXISTS public.fhir_outbox (
   table_name text NOT NULL,
   record_id integer NOT NULL,                 -- the changed row's id in table_name
   operation char(1) NOT NULL,                 -- I, U, D
-  payload_json jsonb NOT NULL,                -- the whole patient with other_identifiers; {} when there is none to read any more
+  payload_json jsonb NOT NULL,                -- the whole patient with other_identifiers; {} when none is left to read
   patient_id integer,
   identifier_system text,
   identifier_value text,
@@ -29,8 +31,8 @@ ALTER TABLE public.fhir_outbox ALTER COLUMN patient_revision DROP DEFAULT;
 -- [{system, value, primary}] before the change; NULL when the change leaves the identifiers alone.
 ALTER TABLE public.fhir_outbox ADD COLUMN IF NOT EXISTS previous_identifiers jsonb;
 
--- Small however long the history is, so the gauges and the pending view stay quick. Each delivered row is one update of this
--- table: vacuum early, or the dead entries of the index are what they would read.
+-- Small however long the history is, so the gauges and the pending view stay quick. Each delivered row is one update of
+-- this table: vacuum early, or the dead entries of the index are what they would read.
 CREATE INDEX IF NOT EXISTS fhir_outbox_unprocessed_idx ON public.fhir_outbox (id) WHERE NOT processed;
 ALTER TABLE public.fhir_outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
@@ -63,9 +65,11 @@ ALTER TABLE public.fhir_dlq
   ADD COLUMN IF NOT EXISTS resolved_at timestamptz,
   ADD COLUMN IF NOT EXISTS resolution text CHECK (resolution IN ('replayed', 'discarded', 'superseded')),
   ADD COLUMN IF NOT EXISTS resolution_reason text;
-CREATE INDEX IF NOT EXISTS fhir_dlq_unresolved_idx ON public.fhir_dlq (resource_type, source_id) WHERE resolved_at IS NULL;
+CREATE INDEX IF NOT EXISTS fhir_dlq_unresolved_idx ON public.fhir_dlq (resource_type, source_id)
+  WHERE resolved_at IS NULL;
 -- An outbox row is a dead letter once, however often it is reported.
-CREATE UNIQUE INDEX IF NOT EXISTS fhir_dlq_unresolved_outbox_id_key ON public.fhir_dlq (outbox_id) WHERE resolved_at IS NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS fhir_dlq_unresolved_outbox_id_key ON public.fhir_dlq (outbox_id)
+  WHERE resolved_at IS NULL;
 
 -- event_key: 'Patient/<source id>/<patient_revision>'.
 CREATE TABLE IF NOT EXISTS public.fhir_processed_event (
@@ -85,7 +89,8 @@ CREATE TABLE IF NOT EXISTS public.fhir_link (
   updated_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (resource_type, source_id)
 );
-CREATE UNIQUE INDEX IF NOT EXISTS fhir_link_fhir_id_key ON public.fhir_link (resource_type, fhir_id) WHERE fhir_id IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS fhir_link_fhir_id_key ON public.fhir_link (resource_type, fhir_id)
+  WHERE fhir_id IS NOT NULL;
 
 -- The identifiers of each linked resource, to refuse an identifier that another living patient holds.
 CREATE TABLE IF NOT EXISTS public.fhir_link_identifier (

@@ -1,12 +1,13 @@
--- Triggers that turn every committed change of patient and patient_other_identifiers into outbox rows of the same transaction.
+-- Triggers that turn every committed change of patient and patient_other_identifiers into outbox rows of the same
+-- transaction.
 --
--- Statement triggers with transition tables (https://www.postgresql.org/docs/current/plpgsql-trigger.html), because only they can
--- take a statement's patients in id order and write the events as sets. Such a trigger serves one kind of event, has no column list, and
--- fires for statements that change nothing; the loops below then do nothing.
+-- Statement triggers with transition tables (https://www.postgresql.org/docs/current/plpgsql-trigger.html), because
+-- only they can take a statement's patients in id order and write the events as sets. Such a trigger serves one kind of
+-- event, has no column list, and fires for statements that change nothing; the loops below then do nothing.
 --
--- SECURITY DEFINER: the application needs no right on the outbox. row_security = off: were the definer subject to a policy of the
--- patient table, the change fails with an error instead of writing an event that lacks what the policy hides.
--- If the event cannot be written, the change is not made either.
+-- SECURITY DEFINER: the application needs no right on the outbox. row_security = off: were the definer subject to a
+-- policy of the patient table, the change fails with an error instead of writing an event that lacks what the policy
+-- hides. If the event cannot be written, the change is not made either.
 
 -- Each loop takes whole patients, 2,000 at a time: an array cannot hold a statement of millions of rows.
 
@@ -81,7 +82,9 @@ DECLARE
 BEGIN
   FOR changes IN
     SELECT array_agg(ROW(c.id, 'I', c.patient_id, NULL, '[]')::public.fhir_change ORDER BY c.patient_id, c.id)
-    FROM (SELECT n.id, n.patient_id, (dense_rank() OVER (ORDER BY n.patient_id) - 1) / 2000 AS part FROM new_rows AS n) AS c
+    FROM (
+      SELECT n.id, n.patient_id, (dense_rank() OVER (ORDER BY n.patient_id) - 1) / 2000 AS part FROM new_rows AS n
+    ) AS c
     GROUP BY c.part ORDER BY c.part
   LOOP
     PERFORM public.fhir_write_events('patient_other_identifiers', changes);
@@ -146,17 +149,19 @@ BEGIN
 END
 $$;
 
--- TRUNCATE fires no other trigger, not even in the tables that TRUNCATE … CASCADE empties. Afterwards there is nothing left to read, so
--- these run before it. The table is locked by then, but under REPEATABLE READ the transaction's older snapshot could miss
--- patients that TRUNCATE removes all the same (https://www.postgresql.org/docs/current/mvcc-caveats.html): refused.
+-- TRUNCATE fires no other trigger, not even in the tables that TRUNCATE … CASCADE empties. Afterwards there is nothing
+-- left to read, so these run before it. The table is locked by then, but under REPEATABLE READ the transaction's older
+-- snapshot could miss patients that TRUNCATE removes all the same
+-- (https://www.postgresql.org/docs/current/mvcc-caveats.html): refused.
 CREATE OR REPLACE FUNCTION public.fhir_patient_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
 DECLARE
   changes public.fhir_change[];
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE EXCEPTION 'TRUNCATE of % works under READ COMMITTED only: its events would miss rows committed since this transaction began',
-      TG_TABLE_NAME USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE, or begin the transaction with READ COMMITTED.';
+    RAISE EXCEPTION 'TRUNCATE of % works under READ COMMITTED only: its events would miss rows committed since this '
+      'transaction began', TG_TABLE_NAME
+      USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE, or begin the transaction with READ COMMITTED.';
   END IF;
   FOR changes IN
     SELECT array_agg(ROW(c.id, 'D', c.id, c.old_row, c.had)::public.fhir_change ORDER BY c.id)
@@ -180,15 +185,16 @@ DECLARE
   changes public.fhir_change[];
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
-    RAISE EXCEPTION 'TRUNCATE of % works under READ COMMITTED only: its events would miss rows committed since this transaction began',
-      TG_TABLE_NAME USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE, or begin the transaction with READ COMMITTED.';
+    RAISE EXCEPTION 'TRUNCATE of % works under READ COMMITTED only: its events would miss rows committed since this '
+      'transaction began', TG_TABLE_NAME
+      USING ERRCODE = 'feature_not_supported', HINT = 'Use DELETE, or begin the transaction with READ COMMITTED.';
   END IF;
   FOR changes IN
     SELECT array_agg(ROW(c.id, 'D', c.patient_id, NULL, c.had)::public.fhir_change ORDER BY c.patient_id)
     FROM (
       SELECT min(o.id) AS id, o.patient_id,
-             coalesce(jsonb_agg(jsonb_build_object('system', o.identifier_system, 'value', o.identifier_value, 'primary', false)
-                                ORDER BY o.id) FILTER (WHERE o.identifier_value IS NOT NULL), '[]') AS had,
+             coalesce(jsonb_agg(jsonb_build_object('system', o.identifier_system, 'value', o.identifier_value,
+                                                   'primary', false) ORDER BY o.id) FILTER (WHERE o.identifier_value IS NOT NULL), '[]') AS had,
              (row_number() OVER (ORDER BY o.patient_id) - 1) / 2000 AS part
       FROM public.patient_other_identifiers AS o
       GROUP BY o.patient_id
@@ -212,7 +218,8 @@ DECLARE
   earlier record;
 BEGIN
   FOR earlier IN
-    SELECT t.tgname, t.tgrelid::regclass AS tgrelid FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
+    SELECT t.tgname, t.tgrelid::regclass AS tgrelid
+    FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS f ON f.oid = t.tgfoid
     WHERE f.proname = 'fhir_outbox_write_notify' AND NOT t.tgisinternal
   LOOP
     EXECUTE format('DROP TRIGGER %I ON %s', earlier.tgname, earlier.tgrelid);
@@ -224,7 +231,8 @@ $$;
 CREATE OR REPLACE TRIGGER fhir_patient_insert AFTER INSERT ON public.patient
   REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_patient_inserted();
 CREATE OR REPLACE TRIGGER fhir_patient_update AFTER UPDATE ON public.patient
-  REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_patient_updated();
+  REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_patient_updated();
 CREATE OR REPLACE TRIGGER fhir_patient_delete AFTER DELETE ON public.patient
   REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_patient_deleted();
 CREATE OR REPLACE TRIGGER fhir_patient_truncate BEFORE TRUNCATE ON public.patient
@@ -233,7 +241,8 @@ CREATE OR REPLACE TRIGGER fhir_patient_truncate BEFORE TRUNCATE ON public.patien
 CREATE OR REPLACE TRIGGER fhir_other_identifier_insert AFTER INSERT ON public.patient_other_identifiers
   REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_other_identifier_inserted();
 CREATE OR REPLACE TRIGGER fhir_other_identifier_update AFTER UPDATE ON public.patient_other_identifiers
-  REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_other_identifier_updated();
+  REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_other_identifier_updated();
 CREATE OR REPLACE TRIGGER fhir_other_identifier_delete AFTER DELETE ON public.patient_other_identifiers
   REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION public.fhir_other_identifier_deleted();
 CREATE OR REPLACE TRIGGER fhir_other_identifier_truncate BEFORE TRUNCATE ON public.patient_other_identifiers

@@ -1,7 +1,8 @@
--- What the connector and its operator call: emit a patient again, dead-letter an event, remember an event, clean up, publish.
+-- What the connector and its operator call: emit a patient again, dead-letter an event, remember an event, clean up,
+-- publish.
 
--- Writes an event with the patient's current state, as if it had just changed, and returns the outbox id: for backfill, replay and
--- repair. A patient that is gone gives a delete with the payload {}.
+-- Writes an event with the patient's current state, as if it had just changed, and returns the outbox id: for backfill,
+-- replay and repair. A patient that is gone gives a delete with the payload {}.
 CREATE OR REPLACE FUNCTION public.fhir_emit_patient(id integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
 BEGIN
@@ -14,8 +15,9 @@ $$;
 DROP FUNCTION IF EXISTS public.fhir_move_outbox_to_dlq(bigint, text);
 DROP FUNCTION IF EXISTS public.fhir_cleanup_old(integer);
 
--- Copies an outbox row into fhir_dlq and marks it processed; returns the id of the dead letter, NULL when there is no such outbox row.
--- A row that already has an unresolved dead letter keeps it. error_text and last_error are read by people: no patient data.
+-- Copies an outbox row into fhir_dlq and marks it processed; returns the id of the dead letter, NULL when there is no
+-- such outbox row. A row that already has an unresolved dead letter keeps it. error_text and last_error are read by
+-- people: no patient data.
 CREATE OR REPLACE FUNCTION public.fhir_move_outbox_to_dlq(
   outbox_id bigint,
   error_text text,
@@ -39,15 +41,17 @@ BEGIN
   SELECT id INTO dead_letter_id FROM public.fhir_dlq WHERE outbox_id = event.id AND resolved_at IS NULL;
   IF dead_letter_id IS NULL THEN
     INSERT INTO public.fhir_dlq (
-      outbox_id, txid, table_name, record_id, operation, payload_json, error_text, attempts, first_failed_at, last_failed_at,
+      outbox_id, txid, table_name, record_id, operation, payload_json, error_text, attempts,
+      first_failed_at, last_failed_at,
       resource_type, source_id, patient_id, patient_revision, http_status, operation_outcome
     ) VALUES (
-      event.id, event.txid, event.table_name, event.record_id, event.operation, event.payload_json, fhir_move_outbox_to_dlq.error_text,
-      coalesce(fhir_move_outbox_to_dlq.attempts, event.attempts), clock_timestamp(), clock_timestamp(),
+      event.id, event.txid, event.table_name, event.record_id, event.operation, event.payload_json,
+      fhir_move_outbox_to_dlq.error_text, coalesce(fhir_move_outbox_to_dlq.attempts, event.attempts), clock_timestamp(), clock_timestamp(),
       coalesce(fhir_move_outbox_to_dlq.resource_type,
                CASE WHEN event.table_name IN ('patient', 'patient_other_identifiers') THEN 'Patient' END),
       coalesce(fhir_move_outbox_to_dlq.source_id, event.patient_id),
-      event.patient_id, event.patient_revision, fhir_move_outbox_to_dlq.http_status, fhir_move_outbox_to_dlq.operation_outcome
+      event.patient_id, event.patient_revision, fhir_move_outbox_to_dlq.http_status,
+      fhir_move_outbox_to_dlq.operation_outcome
     ) RETURNING id INTO dead_letter_id;
   END IF;
   UPDATE public.fhir_outbox
@@ -65,12 +69,16 @@ $$;
 CREATE OR REPLACE FUNCTION public.fhir_mark_event_processed(event_key text) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
 BEGIN ATOMIC
-  INSERT INTO public.fhir_processed_event (event_key) VALUES (fhir_mark_event_processed.event_key) ON CONFLICT DO NOTHING;
+  INSERT INTO public.fhir_processed_event (event_key) VALUES (fhir_mark_event_processed.event_key)
+  ON CONFLICT DO NOTHING;
 END;
 
--- Removes what is finished: outbox rows processed more than so many days ago; processed events and resolved dead letters after three
--- times that. What is unprocessed or unresolved stays, however old. Returns how many rows of each were removed.
-CREATE OR REPLACE FUNCTION public.fhir_cleanup_old(days integer, OUT outbox_rows bigint, OUT dlq_rows bigint, OUT processed_events bigint)
+-- Removes what is finished: outbox rows processed more than so many days ago; processed events and resolved dead
+-- letters after three times that. What is unprocessed or unresolved stays, however old. Returns how many rows of each
+-- were removed.
+CREATE OR REPLACE FUNCTION public.fhir_cleanup_old(
+  days integer, OUT outbox_rows bigint, OUT dlq_rows bigint, OUT processed_events bigint
+)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
 BEGIN
   IF days IS NULL OR days < 1 THEN
@@ -85,8 +93,8 @@ BEGIN
 END
 $$;
 
--- Makes the publication that the connector's slot reads, unless it is there; returns whether it was made. Never drop one under a slot:
--- a publication younger than the WAL that the slot still has to read stops decoding for good.
+-- Makes the publication that the connector's slot reads, unless it is there; returns whether it was made. Never drop
+-- one under a slot: a publication younger than the WAL that the slot still has to read stops decoding for good.
 CREATE OR REPLACE FUNCTION public.fhir_ensure_publication(name text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -102,5 +110,6 @@ EXCEPTION
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION public.fhir_emit_patient(integer), public.fhir_mark_event_processed(text), public.fhir_cleanup_old(integer),
-  public.fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint), public.fhir_ensure_publication(text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION public.fhir_emit_patient(integer), public.fhir_mark_event_processed(text),
+  public.fhir_cleanup_old(integer), public.fhir_ensure_publication(text),
+  public.fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint) FROM PUBLIC;

@@ -6,13 +6,14 @@ BEGIN
 EXCEPTION
   WHEN insufficient_privilege THEN
     RAISE WARNING 'The publication was not made: % may not create one in this database. Have an administrator run: '
-      'GRANT CREATE ON DATABASE % TO %; and then, before the connector starts: SELECT public.fhir_ensure_publication(''fhir_outbox_pub'');',
+      'GRANT CREATE ON DATABASE % TO %; and then, before the connector starts: '
+      'SELECT public.fhir_ensure_publication(''fhir_outbox_pub'');',
       current_user, quote_ident(current_database()), quote_ident(current_user);
 END
 $$;
 
--- Gives each role that exists what it needs, and no more. Logins are made outside: CREATE ROLE … LOGIN IN ROLE fhir_connector.
--- The connector's login also needs REPLICATION, an attribute that membership does not pass on.
+-- Gives each role that exists what it needs, and no more. Logins are made outside: CREATE ROLE … LOGIN IN ROLE
+-- fhir_connector. The connector's login also needs REPLICATION, an attribute that membership does not pass on.
 CREATE OR REPLACE FUNCTION public.fhir_grant_roles() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -21,8 +22,8 @@ DECLARE
 BEGIN
   IF to_regrole('fhir_app') IS NOT NULL THEN
     -- Not TRUNCATE, which removes patients without a WHERE clause.
-    GRANT SELECT, INSERT, UPDATE, DELETE ON public.patient, public.patient_other_identifiers, public.form, public.blood_pressure,
-      public.pulse TO fhir_app;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON public.patient, public.patient_other_identifiers, public.form,
+      public.blood_pressure, public.pulse TO fhir_app;
     -- Looked up: in an existing schema they may have other names, or be none (identity columns need no right).
     FOREACH table_name IN ARRAY ARRAY['patient', 'patient_other_identifiers', 'form', 'blood_pressure', 'pulse'] LOOP
       sequence_name := pg_get_serial_sequence(format('public.%I', table_name), 'id');
@@ -39,13 +40,14 @@ BEGIN
     GRANT SELECT, INSERT ON public.fhir_processed_event TO fhir_connector;
     GRANT SELECT, INSERT, UPDATE, DELETE ON public.fhir_link_identifier TO fhir_connector;
     GRANT USAGE ON SEQUENCE public.fhir_dlq_id_seq, public.fhir_processed_event_id_seq TO fhir_connector;
-    GRANT EXECUTE ON FUNCTION public.fhir_emit_patient(integer), public.fhir_mark_event_processed(text), public.fhir_cleanup_old(integer),
-      public.fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint), public.fhir_ensure_publication(text)
-      TO fhir_connector;
+    GRANT EXECUTE ON FUNCTION public.fhir_emit_patient(integer), public.fhir_mark_event_processed(text),
+      public.fhir_cleanup_old(integer), public.fhir_ensure_publication(text),
+      public.fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint) TO fhir_connector;
   END IF;
   IF to_regrole('fhir_operator') IS NOT NULL THEN
-    GRANT SELECT ON public.fhir_outbox, public.fhir_dlq, public.fhir_processed_event, public.fhir_link, public.fhir_link_identifier,
-      public.fhir_slot, public.fhir_patient_revision, public.fhir_schema_migration, public.vw_fhir_pending_txids TO fhir_operator;
+    GRANT SELECT ON public.fhir_outbox, public.fhir_dlq, public.fhir_processed_event, public.fhir_link,
+      public.fhir_link_identifier, public.fhir_slot, public.fhir_patient_revision, public.fhir_schema_migration,
+      public.vw_fhir_pending_txids TO fhir_operator;
     GRANT UPDATE (resolved_at, resolution, resolution_reason) ON public.fhir_dlq TO fhir_operator;
     GRANT EXECUTE ON FUNCTION public.fhir_emit_patient(integer), public.fhir_cleanup_old(integer),
       public.fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint) TO fhir_operator;

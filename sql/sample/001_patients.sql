@@ -1,4 +1,5 @@
--- Five patients that do not exist, with forms and vital signs, for demonstrations and tests. What is there already stays as it is.
+-- Five patients that do not exist, with forms and vital signs, for demonstrations and tests. What is there already
+-- stays as it is.
 
 INSERT INTO public.patient (
   name_family, name_given, name_text, birth_date, gender, identifier_system, identifier_value,

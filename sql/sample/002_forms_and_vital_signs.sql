@@ -1,4 +1,5 @@
--- Visits in 2024 of the sample patients, with their blood pressures and pulses. A visit is known by its patient, name and time.
+-- Visits in 2024 of the sample patients, with their blood pressures and pulses. A visit is known by its patient, name
+-- and time.
 
 INSERT INTO public.form (patient_id, name, encounter_date)
 SELECT p.id, s.name, s.encounter_date::timestamptz
