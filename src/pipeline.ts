@@ -46,7 +46,8 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   try {
     const taking = takeSlot(parts, catchUp, true, stop);
     await Promise.all([taking, waitForFhirServer(fhir, log, stop)]).catch((error: unknown) => {
-      bug.abort(error);
+      // One of the two failed: the other must not go on waiting. (A stop ends both and is no failure.)
+      if (!stop.aborted) bug.abort(error);
       taking.then(
         (taken) => taken.close(),
         () => undefined,
@@ -100,6 +101,8 @@ async function stream(
   const { outbox, reader } = works;
   const ended = AbortSignal.any([stop, tenure.ended]);
   stop.addEventListener('abort', () => tenure.stopReading(), { once: true, signal: tenure.ended });
+  // An abort from before the listener was there is not told to it.
+  ended.throwIfAborted();
   works.hold({ lease, newAfter: null });
   if (!tenure.caughtUp) {
     metrics.connectorState.set('catching-up');

@@ -85,22 +85,33 @@ export class Tenure {
     });
     control.on('error', () => undefined);
     let connection: ReplicationConnection | null = null;
+    // Making a slot waits for the transactions of others, for hours perhaps; a stop does not wait for that.
+    const giveUp = () => void connection?.close();
+    signal.addEventListener('abort', giveUp);
     try {
       await control.connect();
       await waitForTurn(control, settings.slot, log, onStandby, signal);
       connection = await ReplicationConnection.open({ ...settings.client, application_name: 'fhir-connector' });
+      signal.throwIfAborted();
       const held = await setUp(control, connection, settings, hooks, log);
       return new Tenure(control, connection, settings.slot, held);
     } catch (error) {
       await connection?.close();
       await control.end().catch(() => undefined);
       throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
     }
   }
 
   /** Batches in WAL order, until `stopReading`; throws when the slot is lost. */
   async *messages(): AsyncGenerator<readonly ReplicationMessage[]> {
-    yield* this.#connection.messages();
+    try {
+      yield* this.#connection.messages();
+    } catch (error) {
+      this.#lose(error as Error);
+      throw error;
+    }
     this.#ended.signal.throwIfAborted();
   }
 
@@ -114,9 +125,14 @@ export class Tenure {
    * else can have read. (The insert position, not the flushed one: an asynchronous commit is visible before it is flushed.)
    */
   async standpoint(): Promise<{ lsn: Lsn; snapshot: string }> {
-    const { rows } = await this.#control.query<{ lsn: string; snapshot: string }>(
-      'SELECT pg_current_snapshot()::text AS snapshot, pg_current_wal_insert_lsn()::text AS lsn',
-    );
+    const { rows } = await this.#control
+      .query<{ lsn: string; snapshot: string }>(
+        'SELECT pg_current_snapshot()::text AS snapshot, pg_current_wal_insert_lsn()::text AS lsn',
+      )
+      .catch((error: Error) => {
+        this.#lose(error);
+        throw error;
+      });
     const row = rows[0];
     if (!row) throw new Error('PostgreSQL gave no WAL position.');
     return { lsn: parseLsn(row.lsn), snapshot: row.snapshot };

@@ -1,0 +1,100 @@
+// Ends and losses at awkward moments: the pipeline stops when asked, whatever it waits for, and never for a lost connection.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import pg from 'pg';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startConnector } from './support/connector.ts';
+import { createDatabase, type TestDatabase } from './support/database.ts';
+import { FhirSink } from './support/fhir-sink.ts';
+
+const QUICK = { timeout: 10_000 };
+
+let database: TestDatabase;
+let sink: FhirSink;
+
+beforeEach(async () => {
+  database = await createDatabase();
+  sink = await FhirSink.start();
+});
+
+afterEach(async () => {
+  await database.drop();
+  await sink.stop();
+});
+
+describe('a stop', () => {
+  it('ends the pipeline without an error while it waits for the FHIR server', async () => {
+    const closed = createServer();
+    await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve));
+    const { port } = closed.address() as AddressInfo;
+    await new Promise((resolve) => closed.close(resolve));
+    const connector = startConnector(database, `http://127.0.0.1:${port}/fhir`);
+    await expect.poll(() => connector.log.some(({ msg }) => msg.includes('does not answer yet')), QUICK).toBe(true);
+    await connector.stop();
+  });
+
+  it('ends the pipeline without an error while it stands by', async () => {
+    const holder = startConnector(database, sink.url);
+    await expect.poll(() => holder.metrics.connectorState.get(), QUICK).toBe('streaming');
+    const standby = startConnector(database, sink.url);
+    await expect.poll(() => standby.metrics.connectorState.get(), QUICK).toBe('standby');
+    await standby.stop();
+    await holder.stop();
+  });
+
+  it('ends it while PostgreSQL makes the slot, which waits for the transactions of others', async () => {
+    const other = new pg.Client(database.config);
+    await other.connect();
+    await other.query('BEGIN');
+    await other.query('SELECT pg_current_xact_id()');
+    const connector = startConnector(database, sink.url);
+    await expect.poll(creatingSlot, QUICK).toBe(1);
+    const stopped = connector.stop();
+    await expect(Promise.race([stopped.then(() => 'stopped'), after(5000, 'still running')])).resolves.toBe('stopped');
+    await other.query('COMMIT');
+    await other.end();
+    await expect.poll(creatingSlot, QUICK).toBe(0);
+  });
+
+  it('ends it when it comes at the moment in which the slot is taken, though nothing is ever committed', async () => {
+    const connector = startConnector(database, sink.url);
+    await expect.poll(() => connector.metrics.connectorState.get(), QUICK).toBe('streaming');
+    await connector.stop();
+    // The second time the slot is only started: whichever moment the stop hits, it must be heard.
+    for (let delay = 0; delay < 80; delay += 4) {
+      const hit = startConnector(database, sink.url);
+      await after(delay, null);
+      await expect(Promise.race([hit.stop().then(() => 'stopped'), after(8000, `deaf at ${delay} ms`)])).resolves.toBe(
+        'stopped',
+      );
+    }
+  });
+});
+
+describe('a lost connection', () => {
+  it('is made again when only the replication connection was ended', async () => {
+    const connector = startConnector(database, sink.url);
+    await expect.poll(() => connector.metrics.connectorState.get(), QUICK).toBe('streaming');
+    await database.pool.query(
+      'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1',
+      [connector.slot],
+    );
+    await expect.poll(async () => (await connector.metrics.reconnects.get()).values[0]?.value, QUICK).toBe(1);
+    await expect.poll(() => connector.metrics.connectorState.get(), QUICK).toBe('streaming');
+    await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'after')`);
+    await expect.poll(() => sink.values.includes('after'), QUICK).toBe(true);
+    await connector.stop();
+  });
+});
+
+async function creatingSlot(): Promise<number | undefined> {
+  const { rows } = await database.pool.query<{ n: number }>(
+    `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = $1 AND query LIKE 'CREATE_REPLICATION_SLOT%' AND state = 'active'`,
+    [database.name],
+  );
+  return rows[0]?.n;
+}
+
+function after<T>(ms: number, value: T): Promise<T> {
+  return new Promise((resolve) => setTimeout(resolve, ms, value));
+}
