@@ -50,7 +50,9 @@ describe('a stop', () => {
     const connector = startConnector(database, sink.url);
     await expect.poll(creatingSlot, QUICK).toBe(1);
     const stopped = connector.stop();
-    await expect(Promise.race([stopped.then(() => 'stopped'), after(5000, 'still running')])).resolves.toBe('stopped');
+    await expect(Promise.race([stopped.then(() => 'stopped'), resolveAfter(5000, 'still running')])).resolves.toBe(
+      'stopped',
+    );
     await other.query('COMMIT');
     await other.end();
     await expect.poll(creatingSlot, QUICK).toBe(0);
@@ -63,10 +65,10 @@ describe('a stop', () => {
     // The second time the slot is only started: whichever moment the stop hits, it must be heard.
     for (let delay = 0; delay < 80; delay += 4) {
       const hit = startConnector(database, sink.url);
-      await after(delay, null);
-      await expect(Promise.race([hit.stop().then(() => 'stopped'), after(8000, `deaf at ${delay} ms`)])).resolves.toBe(
-        'stopped',
-      );
+      await resolveAfter(delay, null);
+      await expect(
+        Promise.race([hit.stop().then(() => 'stopped'), resolveAfter(8000, `deaf at ${delay} ms`)]),
+      ).resolves.toBe('stopped');
     }
   });
 });
@@ -95,6 +97,6 @@ async function creatingSlot(): Promise<number | undefined> {
   return rows[0]?.n;
 }
 
-function after<T>(ms: number, value: T): Promise<T> {
+function resolveAfter<T>(ms: number, value: T): Promise<T> {
   return new Promise((resolve) => setTimeout(resolve, ms, value));
 }
