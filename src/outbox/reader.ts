@@ -32,7 +32,7 @@ export class OutboxReader {
    * transaction was heard of through the slot, so its rows may not be visible here yet and are waited for.
    */
   async rows(ids: readonly number[], txid: number | null): Promise<ParsedEvent[]> {
-    for (;;) {
+    for (let visible = txid === null; ; ) {
       const { rows } = await persistently(
         () =>
           sql<Record<string, unknown> & { visible: boolean }>`
@@ -42,17 +42,29 @@ export class OutboxReader {
         this.#log,
         this.#signal,
       );
-      if (rows.length === ids.length || txid === null || (await this.#isVisible(txid))) return rows.map(parseEvent);
-      await pause(INVISIBLE_RETRY_MS, this.#signal);
+      if (rows.length === ids.length || visible) return rows.map(parseEvent);
+      visible = await this.#becomesVisible(txid);
     }
   }
 
   /** What a parked delivery is to send; a reason when its row is gone. */
   async reload(delivery: Delivery): Promise<MappedResource> {
-    const payload = await this.#payloads.load(delivery.payloadId);
     const kind = kindOfType(delivery.resourceType);
-    const mapped = payload && kind ? this.#map(kind, delivery.operation, payload) : null;
-    return mapped ?? { ok: false, reason: 'The outbox row was removed before it was sent.' };
+    // What was read from the table has been visible before; only of the slot can we have heard too early.
+    for (let visible = delivery.endLsn === null; ; ) {
+      const payload = await this.#payloads.load(delivery.payloadId);
+      const mapped = payload && kind ? this.#map(kind, delivery.operation, payload) : null;
+      if (mapped) return mapped;
+      if (visible) return { ok: false, reason: 'The outbox row was removed before it was sent.' };
+      visible = await this.#becomesVisible(delivery.txid);
+    }
+  }
+
+  /** Asked after rows were missed. True says that the transaction is visible by now: read once more, then they are gone. */
+  async #becomesVisible(txid: number | null): Promise<boolean> {
+    if (txid === null || (await this.#isVisible(txid))) return true;
+    await pause(INVISIBLE_RETRY_MS, this.#signal);
+    return false;
   }
 
   async #isVisible(txid: number): Promise<boolean> {
