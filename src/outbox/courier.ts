@@ -11,7 +11,7 @@ import { persistently } from './persistence.ts';
 import type { Outcome } from './record.ts';
 import type { Recorder } from './recorder.ts';
 import { isExhausted, retryDelay } from './retry-policy.ts';
-import type { SlotGuard } from './slot-guard.ts';
+import { SlotChangedHands, type SlotGuard } from './slot-guard.ts';
 import type { Standing } from './standing.ts';
 import type { WriteResult, Writer } from './write.ts';
 
@@ -88,10 +88,11 @@ export class Courier {
     const { gate, guard, links, writer, log, signal } = this.#parts;
     const { eventKey } = delivery;
     await gate.admit();
+    let admitted = true;
     let result: WriteResult;
     const started = performance.now();
     try {
-      await guard.mayAct();
+      const lease = await guard.mayAct();
       if (progress.mustLookUp || !guard.isNew(delivery)) {
         const standing = await persistently(() => this.#parts.standing(delivery), log, signal);
         if (standing === 'recorded') return { done: null };
@@ -104,15 +105,21 @@ export class Courier {
           done: dead(mapped?.reason ?? 'The outbox row was removed before it was sent.', null, delivery.attempts),
         };
       await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
-      // All of the above may have waited for the database; what follows is sent.
-      await guard.mayAct();
       result = await persistently(
         () =>
           writer.write({
             delivery,
             mapped,
             uncertain: progress.uncertain,
-            claim: lane.claim,
+            maySend: () => guard.stillActs(lease),
+            claim: async (identifier) => {
+              // Whoever is in that lane may need the very place at the gate that this one has.
+              gate.release();
+              admitted = false;
+              await lane.claim(identifier);
+              await gate.admit();
+              admitted = true;
+            },
             overtaken: async () => (await this.#parts.standing(delivery)) !== 'pending',
             onForeignEdit: () => {
               this.#parts.metrics.foreignEdits.inc();
@@ -125,8 +132,12 @@ export class Courier {
         log,
         signal,
       );
+    } catch (error) {
+      if (!(error instanceof SlotChangedHands)) throw error;
+      progress.mustLookUp = true;
+      return { retryAfter: 0 };
     } finally {
-      gate.release();
+      if (admitted) gate.release();
     }
     return this.#judge(delivery, progress, result, started);
   }

@@ -14,6 +14,11 @@ export class Stopped extends Error {
   override readonly name = 'Stopped';
 }
 
+/** Thrown to a sender that began under a lease which is over: meanwhile another connector may have delivered newer states. */
+export class SlotChangedHands extends Error {
+  override readonly name = 'SlotChangedHands';
+}
+
 export class SlotGuard {
   #holding: Holding | null = null;
   #changed = Promise.withResolvers<void>();
@@ -30,14 +35,20 @@ export class SlotGuard {
     this.#wake();
   }
 
-  /** Waits for a valid lease: a sender without one could overwrite what its successor wrote. */
-  async mayAct(): Promise<void> {
-    while (!this.#holding?.lease.valid) {
+  /** Waits for a valid lease and returns it: a sender without one could overwrite what its successor wrote. */
+  async mayAct(): Promise<Holding['lease']> {
+    for (;;) {
+      if (this.#holding?.lease.valid) return this.#holding.lease;
       if (this.#stopped) throw new Stopped();
       const waits = [this.#changed.promise];
       if (this.#holding) waits.push(this.#holding.lease.proven());
       await Promise.race(waits);
     }
+  }
+
+  /** Before each write: waits for a valid lease, and throws SlotChangedHands when it is another than `begun` was under. */
+  async stillActs(begun: Holding['lease']): Promise<void> {
+    if ((await this.mayAct()) !== begun) throw new SlotChangedHands();
   }
 
   /** Committed after the slot became ours: no connector has sent or recorded it, so it need not be looked up. */

@@ -31,6 +31,8 @@ export interface WriteContext {
   readonly mapped: Extract<MappedResource, { ok: true }>;
   /** An earlier try of a conditional PUT ended without an answer: it may have been applied. */
   readonly uncertain: boolean;
+  /** Asked before each write, for what went before may have taken long: waits for the slot, throws when it changed hands. */
+  maySend(): Promise<void>;
   /** Waits until nobody else works on the identifier, and keeps others from starting. */
   claim(identifier: Token): Promise<void>;
   /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
@@ -70,6 +72,7 @@ export class Writer {
     const id = requestIdOf(context);
     let version = known.versionId;
     for (let conflicts = 0; ; conflicts += 1) {
+      await context.maySend();
       const answer = await this.#fhir.putById(context.mapped.resource, known.id, version, id);
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition === 'gone') return this.#putGone(context, known, answer.fault);
@@ -93,6 +96,7 @@ export class Writer {
   /** The resource was deleted there. Without If-Match most servers let a PUT by id bring it back; else it is a first contact again. */
   async #putGone(context: WriteContext, known: Match, fault: Fault): Promise<WriteResult> {
     if (fault.status === 410) {
+      await context.maySend();
       const answer = await this.#fhir.putById(context.mapped.resource, known.id, null, requestIdOf(context));
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition !== 'gone') return { kind: 'failed', fault: answer.fault };
@@ -129,6 +133,7 @@ export class Writer {
   }
 
   async #putByIdentifier(context: WriteContext, identifier: Token, firstContact: boolean): Promise<WriteResult> {
+    await context.maySend();
     const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, requestIdOf(context));
     return answer.ok ? written(answer, firstContact) : { kind: 'failed', fault: answer.fault };
   }
@@ -142,6 +147,7 @@ export class Writer {
       known = found.match;
     }
     if (this.#deletes === 'delete') {
+      await context.maySend();
       const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestIdOf(context));
       // No version to match: bringing it back is a PUT by id without If-Match.
       return answer.ok

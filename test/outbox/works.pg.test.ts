@@ -1,0 +1,160 @@
+// Deliveries while the slot changes hands and while places at the gate are scarce, on a real database and over real HTTP.
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import pino from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
+import type { Database, Schema } from '../../src/outbox/database.ts';
+import { type Delivery, deliveriesOf } from '../../src/outbox/delivery.ts';
+import { parseEvent } from '../../src/outbox/event.ts';
+import { kindOfType } from '../../src/outbox/resources.ts';
+import type { Holding } from '../../src/outbox/slot-guard.ts';
+import { OutboxWorks } from '../../src/outbox/works.ts';
+import { parseLsn } from '../../src/replication/lsn.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { FhirSink } from '../support/fhir-sink.ts';
+
+const FOR_EVER = new AbortController().signal;
+
+let database: TestDatabase;
+let sink: FhirSink;
+let fhir: FhirClient;
+let db: Database;
+let works: OutboxWorks;
+/** Told of every statement of the connector when it has been answered. */
+let onStatement: (sql: string) => Promise<void>;
+
+beforeEach(async () => {
+  database = await createDatabase();
+  sink = await FhirSink.start();
+  fhir = createFhirClient({ baseUrl: sink.url, concurrency: 4, timeoutMs: 5000, userAgent: 'test' }, () => undefined);
+  onStatement = async () => undefined;
+  db = new Kysely<Schema>({
+    dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }),
+    log: ({ query }) => onStatement(query.sql),
+  });
+});
+
+afterEach(async () => {
+  await works.stop(0);
+  await fhir.close();
+  await sink.stop();
+  await db.destroy();
+  await database.drop();
+});
+
+describe('a delivery that was looked up, or found new, when the slot was held before', () => {
+  it('is looked up again when the slot went away and came back before it is sent', async () => {
+    start(4);
+    const before = lease();
+    works.hold({ lease: before, newAfter: parseLsn('0/1') });
+    const [delivery] = await insertPatients('old');
+    if (!delivery) throw new Error('One patient makes one delivery.');
+    // A parked state is read again before it is sent: meanwhile another connector delivers a newer one.
+    delivery.mapped = null;
+    onStatement = async (sql) => {
+      if (!sql.includes('SELECT id, payload_json')) return;
+      onStatement = async () => undefined;
+      before.valid = false;
+      await link(delivery.sourceId, 'written-by-another', delivery.revision + 1);
+      works.hold({ lease: lease(), newAfter: parseLsn('0/9') });
+    };
+    await deliver([delivery]);
+    expect(sink.puts).toEqual([]);
+  });
+
+  it('is not sent a second time, after a conflict, without the slot', async () => {
+    start(4);
+    const before = lease();
+    works.hold({ lease: before, newAfter: parseLsn('0/1') });
+    const [delivery] = await insertPatients('old');
+    if (!delivery) throw new Error('One patient makes one delivery.');
+    await link(delivery.sourceId, 'r1', 0);
+    sink.script(async () => {
+      sink.script(() => undefined);
+      before.valid = false;
+      return 412;
+    });
+    onStatement = async (sql) => {
+      // The conflict made it ask whether it was overtaken: no. Then it is, and the slot comes back.
+      if (!sql.includes('AS superseded')) return;
+      onStatement = async () => undefined;
+      await link(delivery.sourceId, 'r1', delivery.revision + 1);
+      works.hold({ lease: lease(), newAfter: parseLsn('0/9') });
+    };
+    await deliver([delivery]);
+    expect(sink.puts).toEqual([]);
+  });
+});
+
+describe('a delivery that needs one more lane while it is sent', () => {
+  it('gives its place at the gate to the one that it waits for', async () => {
+    start(1);
+    works.hold({ lease: lease(), newAfter: null });
+    const [inserted, second] = await insertPatients('moved', 'other');
+    if (!inserted || !second) throw new Error('Two patients make two deliveries.');
+    // As of an update that changed no identifier: it takes its patient's lane only.
+    const first: Delivery = { ...inserted, previous: null };
+    await link(first.sourceId, 'not-there-any-more', 0);
+    // The second one carries the first one's identifier beside its own, so it holds that lane; it waits at the gate.
+    second.mapped =
+      kindOfType('Patient')?.map(
+        {
+          id: second.sourceId,
+          identifier_system: 'urn:t',
+          identifier_value: 'other',
+          other_identifiers: [{ id: 1, identifier_system: 'urn:t', identifier_value: 'moved' }],
+        },
+        false,
+      ) ?? null;
+    await works.outbox.load([first, second]);
+    let puts = 0;
+    sink.script(() => {
+      puts += 1;
+      return puts === 1 ? 404 : undefined;
+    });
+    await deliver([first, second]);
+    expect(sink.values).toContain('other');
+  });
+});
+
+function start(concurrency: number): void {
+  works = new OutboxWorks(
+    db,
+    fhir,
+    { concurrency, maxRetries: 5, update: 'by-id', deletes: 'deactivate' },
+    createMetrics(),
+    pino({ enabled: false }),
+  );
+}
+
+function lease(): { valid: boolean; proven(): Promise<void> } & Holding['lease'] {
+  return { valid: true, proven: () => new Promise(() => undefined) };
+}
+
+async function deliver(deliveries: readonly Delivery[]): Promise<void> {
+  const done: Promise<void>[] = [];
+  await works.outbox.enter(deliveries, done, FOR_EVER);
+  await Promise.all(done);
+}
+
+/** Deliveries as the slot would give them, of transactions that ended at 0/5. */
+async function insertPatients(...values: string[]): Promise<Delivery[]> {
+  for (const value of values)
+    await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', $1)`, [
+      value,
+    ]);
+  const { rows } = await database.pool.query('SELECT * FROM fhir_outbox ORDER BY id');
+  return deliveriesOf(rows.map(parseEvent), { committedAt: null, endLsn: parseLsn('0/5') }, (kind, _, payload) =>
+    kind.map(payload, false),
+  );
+}
+
+async function link(sourceId: number, fhirId: string, revision: number): Promise<void> {
+  await database.pool.query(
+    `INSERT INTO fhir_link (resource_type, source_id, fhir_id, version_id, last_revision) VALUES ('Patient', $1, $2, NULL, $3)
+     ON CONFLICT (resource_type, source_id) DO UPDATE SET last_revision = EXCLUDED.last_revision`,
+    [sourceId, fhirId, revision],
+  );
+}
