@@ -1,0 +1,77 @@
+// What an error of PostgreSQL or of the socket means, by its code.
+
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import pg from 'pg';
+import { describe, expect, it } from 'vitest';
+import { diagnose, errorCode } from '../../src/replication/diagnosis.ts';
+
+const withCode = (code: string) => Object.assign(new Error('text that nobody reads'), { code });
+
+describe('diagnose', () => {
+  it.each([
+    ['28P01', 'fatal', 'DB_PASSWORD'],
+    ['28000', 'fatal', 'pg_hba.conf'],
+    ['3D000', 'fatal', 'DB_NAME'],
+    ['42501', 'fatal', 'REPLICATION'],
+    ['42710', 'fatal', 'SLOT_NAME'],
+    ['55006', 'standby', 'standing by'],
+    ['57P03', 'wait', 'starting up'],
+    ['57P01', 'wait', 'shutting down'],
+    ['53300', 'wait', 'max_connections'],
+    ['53400', 'wait', 'max_replication_slots'],
+    ['ECONNREFUSED', 'wait', 'DB_HOST'],
+    ['ENOTFOUND', 'wait', 'DB_HOST'],
+    ['EAI_AGAIN', 'wait', 'DB_HOST'],
+  ])('says of %s: %s', (code, kind, word) => {
+    const diagnosis = diagnose(withCode(code));
+    expect(diagnosis.kind).toBe(kind);
+    expect(diagnosis.sentence).toContain(word);
+  });
+
+  it('waits for what it does not know, and names the code but never the text', () => {
+    const diagnosis = diagnose(withCode('XX123'));
+    expect(diagnosis).toEqual({
+      kind: 'wait',
+      sentence: 'The connection to PostgreSQL failed (XX123); trying again every second.',
+    });
+  });
+
+  it.each([null, undefined, 'text', 7, new Error('no code'), { code: 7 }, new AggregateError([])])(
+    'waits for %o, which has no code',
+    (error) => {
+      expect(diagnose(error).kind).toBe('wait');
+      expect(errorCode(error)).toBe(null);
+    },
+  );
+
+  it('looks into the failures of all addresses of a name', () => {
+    expect(errorCode(new AggregateError([withCode('ECONNREFUSED'), withCode('ENETUNREACH')]))).toBe('ECONNREFUSED');
+  });
+
+  it('knows what pg says where nobody listens', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    const error = await new pg.Client({ host: '127.0.0.1', port }).connect().catch((reason: unknown) => reason);
+    expect(diagnose(error).sentence).toContain('does not answer');
+  });
+
+  it('knows what pg says where PostgreSQL offers no TLS', async () => {
+    // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL : 'N' is the refusal
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => socket.end('N'));
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const { port } = server.address() as AddressInfo;
+    const client = new pg.Client({ host: '127.0.0.1', port, ssl: true });
+    client.on('error', () => undefined);
+    const error = await client.connect().catch((reason: unknown) => reason);
+    await new Promise((resolve) => server.close(resolve));
+    const diagnosis = diagnose(error);
+    expect(diagnosis.kind).toBe('fatal');
+    expect(diagnosis.sentence).toContain('DB_SSLMODE');
+  });
+});
