@@ -27,6 +27,7 @@ export class SendGate {
   #queue: Waiting[] = [];
   #timer: NodeJS.Timeout | null = null;
   #closed: Error | null = null;
+  #probing: Promise<void> | null = null;
   #askedAt = Number.NEGATIVE_INFINITY;
   /** When the last successful probe was asked for. */
   #probedAt = Number.NEGATIVE_INFINITY;
@@ -91,8 +92,9 @@ export class SendGate {
    * counts against a patient only then: an outage burns nobody's attempts. Asks the server when nothing is known.
    */
   async worksSince(time: number, who: string): Promise<boolean> {
-    if (this.#succeededSince(time, who) || this.#probedAt > time) return true;
-    return this.#probe();
+    const seen = () => this.#succeededSince(time, who) || this.#probedAt > time;
+    if (!seen()) await this.#probe();
+    return seen();
   }
 
   /** Nobody is admitted any more, those who wait are told the reason; what is in flight may end. */
@@ -135,18 +137,25 @@ export class SendGate {
     else this.#pump(1);
   }
 
-  /** At most one probe at a time and two a second, whoever asks. */
-  async #probe(): Promise<boolean> {
+  /** At most one probe at a time and two a second, whoever asks; who asks while one is under way waits for its answer. */
+  #probe(): Promise<void> {
+    if (!this.#probing && performance.now() - this.#askedAt >= PROBE_INTERVAL_MS / 2) {
+      this.#probing = this.#askServer().finally(() => {
+        this.#probing = null;
+      });
+    }
+    return this.#probing ?? Promise.resolve();
+  }
+
+  async #askServer(): Promise<void> {
     const asked = performance.now();
-    if (asked - this.#askedAt < PROBE_INTERVAL_MS / 2) return false;
     this.#askedAt = asked;
     const fault = await this.#options.probe();
-    if (fault) {
-      if (fault.stopsSends) this.#change('outage');
-      return false;
-    }
-    this.#probedAt = Math.max(this.#probedAt, asked);
-    if (this.#state === 'outage') this.#change('flowing');
-    return true;
+    if (!fault) {
+      this.#probedAt = asked;
+      if (this.#state === 'outage') this.#change('flowing');
+    } else if (fault.stopsSends) this.#change('outage');
+    // It answers, but not this question (it may allow no search): only deliveries can tell whether it works.
+    else if (this.#state === 'outage' && fault.disposition !== 'retry') this.#change('refusing');
   }
 }

@@ -124,11 +124,13 @@ describe('MessageQueue', () => {
   });
 
   it('ends once: the first end counts, what is queued is dropped, and what comes later is not taken', async () => {
-    const queue = new MessageQueue<number>(new PassThrough());
+    let pauses = 0;
+    const queue = new MessageQueue<number>({ pause: () => (pauses += 1), resume: () => undefined });
     queue.push(1, 1);
     queue.end(null);
     queue.end(new Error('later'));
-    queue.push(2, 1);
+    queue.push(2, 5 * MIB);
+    expect(pauses).toBe(0);
     await expect(drain(queue)).resolves.toEqual([]);
   });
 

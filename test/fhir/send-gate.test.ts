@@ -1,0 +1,355 @@
+// The gate: how many may send at once, and the two holds, for a server that does not answer and one that refuses everyone.
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type Fault, faultOf, faultOfAnswer } from '../../src/fhir/fault.ts';
+import { type GateState, SendGate } from '../../src/fhir/send-gate.ts';
+
+const answered = (status: number) => faultOfAnswer('conditional-put', { status, retryAfter: undefined, outcome: null });
+const timeout = faultOf('timeout');
+const validation = answered(422);
+const forbidden = answered(403);
+const unauthorized = answered(401);
+
+let states: GateState[];
+let probes: { answer(fault: Fault | null): void }[];
+let gate: SendGate;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  open(4);
+});
+
+afterEach(() => {
+  gate.close(new Error('The test is over.'));
+  vi.useRealTimers();
+});
+
+function open(concurrency: number): void {
+  states = [];
+  probes = [];
+  gate = new SendGate({
+    concurrency,
+    probe: () =>
+      new Promise((resolve) => {
+        probes.push({ answer: resolve });
+      }),
+    onState: (state) => states.push(state),
+  });
+}
+
+/** Queues up and notes its name once it was admitted. */
+function queueUp(names: readonly string[], admitted: string[]): void {
+  for (const name of names) {
+    gate.admit().then(
+      () => admitted.push(name),
+      (error: Error) => admitted.push(`${name}: ${error.message}`),
+    );
+  }
+}
+
+async function answerProbe(fault: Fault | null): Promise<void> {
+  const probe = probes.at(-1);
+  if (!probe) throw new Error('No probe was sent.');
+  probe.answer(fault);
+  await vi.advanceTimersByTimeAsync(0);
+}
+
+describe('a gate that lets through', () => {
+  it('admits as many as may send at once, the rest in order as places become free', async () => {
+    open(2);
+    const admitted: string[] = [];
+    queueUp(['a', 'b', 'c', 'd'], admitted);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(admitted).toEqual(['a', 'b']);
+    expect(gate.inFlight).toBe(2);
+    gate.release();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(admitted).toEqual(['a', 'b', 'c']);
+    gate.release();
+    gate.release();
+    gate.release();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(admitted).toEqual(['a', 'b', 'c', 'd']);
+    expect(gate.inFlight).toBe(0);
+  });
+});
+
+describe('an outage', () => {
+  it('is entered once, however many fail, and asks the server at once', async () => {
+    gate.unreachable();
+    gate.unreachable();
+    gate.unreachable();
+    expect(states).toEqual(['outage']);
+    expect(probes).toHaveLength(1);
+  });
+
+  it('admits nobody, not even into a place that becomes free', async () => {
+    const admitted: string[] = [];
+    queueUp(['sending'], admitted);
+    gate.unreachable();
+    queueUp(['waiting'], admitted);
+    gate.release();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(admitted).toEqual(['sending']);
+  });
+
+  it('probes once a second', async () => {
+    gate.unreachable();
+    for (let second = 1; second <= 10; second += 1) {
+      await answerProbe(timeout);
+      await vi.advanceTimersByTimeAsync(1000);
+      expect(probes).toHaveLength(1 + second);
+    }
+    expect(states).toEqual(['outage']);
+  });
+
+  it('has no second probe under way while one waits for its answer', async () => {
+    gate.unreachable();
+    await vi.advanceTimersByTimeAsync(30_000);
+    expect(probes).toHaveLength(1);
+    await answerProbe(timeout);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(probes).toHaveLength(2);
+  });
+
+  it('ends with a probe that succeeds, and all are admitted in the order in which they came', async () => {
+    const admitted: string[] = [];
+    gate.unreachable();
+    queueUp(['a', 'b', 'c'], admitted);
+    await answerProbe(null);
+    expect(states).toEqual(['outage', 'flowing']);
+    expect(admitted).toEqual(['a', 'b', 'c']);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(probes).toHaveLength(1);
+  });
+
+  it('ends with a success of what was under way', () => {
+    gate.unreachable();
+    gate.succeeded('Patient/1');
+    expect(gate.state).toBe('flowing');
+  });
+
+  it('can begin again', async () => {
+    gate.unreachable();
+    await answerProbe(null);
+    await vi.advanceTimersByTimeAsync(1000);
+    gate.unreachable();
+    expect(states).toEqual(['outage', 'flowing', 'outage']);
+    expect(probes).toHaveLength(2);
+  });
+
+  it.each([
+    [
+      'a server that knows no such search',
+      faultOfAnswer('probe', { status: 404, retryAfter: undefined, outcome: null }),
+    ],
+    ['an account that may not search', faultOfAnswer('probe', { status: 403, retryAfter: undefined, outcome: null })],
+    [
+      'a server that finds fault with it',
+      faultOfAnswer('probe', { status: 400, retryAfter: undefined, outcome: null }),
+    ],
+  ])('does not last for ever when the probe itself is refused, by %s: deliveries are tried', async (_, refusal) => {
+    const admitted: string[] = [];
+    gate.unreachable();
+    queueUp(['a', 'b'], admitted);
+    await answerProbe(refusal);
+    expect(gate.state).toBe('refusing');
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(admitted).toEqual(['a']);
+    gate.succeeded('a');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(admitted).toEqual(['a', 'b']);
+  });
+
+  it('goes on while the server answers probes with failures of its own', async () => {
+    gate.unreachable();
+    await answerProbe(faultOfAnswer('probe', { status: 500, retryAfter: undefined, outcome: null }));
+    expect(gate.state).toBe('outage');
+  });
+});
+
+describe('the question whether the server works', () => {
+  it("is answered by another patient's success since then, without a probe", async () => {
+    const since = performance.now();
+    await vi.advanceTimersByTimeAsync(10);
+    gate.succeeded('Patient/2');
+    await expect(gate.worksSince(since, 'Patient/1')).resolves.toBe(true);
+    expect(probes).toHaveLength(0);
+  });
+
+  it("is not answered by the patient's own successes", async () => {
+    const since = performance.now();
+    await vi.advanceTimersByTimeAsync(10);
+    gate.succeeded('Patient/1');
+    await vi.advanceTimersByTimeAsync(10);
+    gate.succeeded('Patient/1');
+    const works = gate.worksSince(since, 'Patient/1');
+    expect(probes).toHaveLength(1);
+    await answerProbe(timeout);
+    await expect(works).resolves.toBe(false);
+  });
+
+  it("finds another's success behind the patient's own", async () => {
+    const since = performance.now();
+    await vi.advanceTimersByTimeAsync(10);
+    gate.succeeded('Patient/2');
+    await vi.advanceTimersByTimeAsync(10);
+    gate.succeeded('Patient/1');
+    gate.succeeded('Patient/1');
+    await expect(gate.worksSince(since, 'Patient/1')).resolves.toBe(true);
+  });
+
+  it("is not answered by another's success from before", async () => {
+    gate.succeeded('Patient/2');
+    await vi.advanceTimersByTimeAsync(10);
+    const works = gate.worksSince(performance.now(), 'Patient/1');
+    await answerProbe(timeout);
+    await expect(works).resolves.toBe(false);
+  });
+
+  it('is answered by a probe, two a second at most', async () => {
+    const since = performance.now();
+    await vi.advanceTimersByTimeAsync(10);
+    const first = gate.worksSince(since, 'Patient/1');
+    await answerProbe(null);
+    await expect(first).resolves.toBe(true);
+    await vi.advanceTimersByTimeAsync(100);
+    // Too soon to ask again, and the last answer is older than the question.
+    await expect(gate.worksSince(performance.now(), 'Patient/1')).resolves.toBe(false);
+    await vi.advanceTimersByTimeAsync(500);
+    void gate.worksSince(performance.now(), 'Patient/1');
+    expect(probes).toHaveLength(2);
+  });
+
+  it('is answered by the probe under way that the outage itself sent: a patient that always times out is found out', async () => {
+    const started = performance.now();
+    await vi.advanceTimersByTimeAsync(30_000);
+    gate.unreachable();
+    const works = gate.worksSince(started, 'Patient/1');
+    await answerProbe(null);
+    await expect(works).resolves.toBe(true);
+    expect(probes).toHaveLength(1);
+  });
+
+  it('makes an outage known that only the probe met', async () => {
+    void gate.worksSince(performance.now(), 'Patient/1');
+    await answerProbe(timeout);
+    expect(states).toEqual(['outage']);
+  });
+});
+
+describe('refusals', () => {
+  it('are the fault of the patients while fewer than ten of them are refused in a row', () => {
+    for (let patient = 1; patient <= 9; patient += 1)
+      expect(gate.isServersFault(`Patient/${patient}`, validation, null)).toBe(false);
+    expect(gate.isServersFault('Patient/9', validation, null)).toBe(false);
+    expect(states).toEqual([]);
+  });
+
+  it('are the fault of the server from the tenth different patient on', () => {
+    for (let patient = 1; patient <= 9; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
+    expect(gate.isServersFault('Patient/10', validation, null)).toBe(true);
+    expect(gate.isServersFault('Patient/11', validation, null)).toBe(true);
+    expect(states).toEqual(['refusing']);
+  });
+
+  it('are counted anew after a success', () => {
+    for (let patient = 1; patient <= 9; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
+    gate.succeeded('Patient/100');
+    expect(gate.isServersFault('Patient/10', validation, null)).toBe(false);
+  });
+
+  it.each([
+    ['403', forbidden],
+    ['401', unauthorized],
+  ])('are the fault of the server at once with %s on a conditional PUT', (_, fault) => {
+    expect(gate.isServersFault('Patient/1', fault, null)).toBe(true);
+    expect(gate.state).toBe('refusing');
+  });
+
+  it('are tried with one delivery a second, going round', async () => {
+    gate.isServersFault('Patient/0', forbidden, null);
+    const admitted: string[] = [];
+    queueUp(['a', 'b', 'c'], admitted);
+    await vi.advanceTimersByTimeAsync(999);
+    expect(admitted).toEqual([]);
+    for (const [second, name] of ['a', 'b', 'c', 'a'].entries()) {
+      await vi.advanceTimersByTimeAsync(second === 0 ? 1 : 1000);
+      expect(admitted.at(-1)).toBe(name);
+      expect(admitted).toHaveLength(second + 1);
+      gate.release();
+      expect(gate.isServersFault(name, forbidden, performance.now())).toBe(true);
+      queueUp([name], admitted);
+    }
+    expect(states).toEqual(['refusing']);
+  });
+
+  it('end with the first success, and all are admitted in order', async () => {
+    gate.isServersFault('Patient/0', forbidden, null);
+    const admitted: string[] = [];
+    queueUp(['a', 'b', 'c', 'd'], admitted);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(admitted).toEqual(['a']);
+    gate.succeeded('a');
+    await vi.advanceTimersByTimeAsync(0);
+    expect(states).toEqual(['refusing', 'flowing']);
+    expect(admitted).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it("are the patient's own fault when it is refused again after another's success", async () => {
+    gate.isServersFault('Patient/1', forbidden, null);
+    const refusedAt = performance.now();
+    await vi.advanceTimersByTimeAsync(1000);
+    gate.succeeded('Patient/2');
+    expect(gate.isServersFault('Patient/1', forbidden, refusedAt)).toBe(false);
+    expect(gate.state).toBe('flowing');
+  });
+
+  it("are not the patient's fault after its own success, nor after one from before", async () => {
+    gate.succeeded('Patient/2');
+    await vi.advanceTimersByTimeAsync(1000);
+    const refusedAt = performance.now();
+    gate.isServersFault('Patient/1', forbidden, null);
+    await vi.advanceTimersByTimeAsync(1000);
+    gate.succeeded('Patient/1');
+    expect(gate.isServersFault('Patient/1', forbidden, refusedAt)).toBe(true);
+  });
+
+  it("are never the patient's fault with 401", async () => {
+    const refusedAt = performance.now();
+    gate.isServersFault('Patient/1', unauthorized, null);
+    await vi.advanceTimersByTimeAsync(1000);
+    gate.succeeded('Patient/2');
+    expect(gate.isServersFault('Patient/1', unauthorized, refusedAt)).toBe(true);
+  });
+
+  it('are no outage: but an outage during the hold is probed', async () => {
+    gate.isServersFault('Patient/1', forbidden, null);
+    gate.unreachable();
+    expect(states).toEqual(['refusing', 'outage']);
+    expect(probes).toHaveLength(1);
+    expect(gate.isServersFault('Patient/2', forbidden, null)).toBe(true);
+    expect(states).toEqual(['refusing', 'outage']);
+  });
+});
+
+describe('a closed gate', () => {
+  it('tells those who wait and those who come the reason, and keeps no timer', async () => {
+    const admitted: string[] = [];
+    gate.unreachable();
+    queueUp(['waiting'], admitted);
+    gate.close(new Error('stopped'));
+    queueUp(['late'], admitted);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(admitted).toEqual(['waiting: stopped', 'late: stopped']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('tells no more states, whatever those who are under way report', async () => {
+    gate.close(new Error('stopped'));
+    gate.unreachable();
+    gate.succeeded('Patient/1');
+    gate.isServersFault('Patient/1', forbidden, null);
+    expect(states).toEqual([]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
