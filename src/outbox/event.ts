@@ -1,6 +1,6 @@
 // One row of fhir_outbox, read from the slot or from the table, and checked.
 import { z } from 'zod';
-import type { Token } from '../fhir/token.ts';
+import { readIdentifier, type Token } from '../fhir/token.ts';
 
 const identifier = z.object({ system: z.string().nullable(), value: z.string().nullable(), primary: z.boolean() });
 
@@ -66,9 +66,11 @@ export function parseEvent(values: Readonly<Record<string, unknown>>): ParsedEve
       patientId: data.patient_id,
       revision: data.patient_revision,
       previous:
-        data.previous_identifiers?.flatMap(({ system, value, primary }) =>
-          value ? [{ system: system ?? '', value, primary }] : [],
-        ) ?? null,
+        data.previous_identifiers?.flatMap(({ system, value, primary }) => {
+          // Read as the mapper reads today's: identifiers that are equal to the server must be equal here.
+          const reading = readIdentifier(system, value);
+          return reading.kind === 'token' ? [{ ...reading.token, primary }] : [];
+        }) ?? null,
       attempts: data.attempts,
     },
   };
