@@ -1,0 +1,66 @@
+// The rows of a transaction as they arrive: kept while they are few, known by their ids only once they are many.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { TransactionRows } from '../../src/outbox/transaction-rows.ts';
+
+const MIB = 1024 * 1024;
+const row = (id: number, patient: number | null) => ({ id: String(id), txid: '77', patient_id: patient });
+
+/** More than is kept, whatever the rows. */
+function spilled(patients: readonly (number | null)[]): TransactionRows {
+  const rows = new TransactionRows();
+  for (const [index, patient] of patients.entries()) rows.add(row(index + 1, patient), 9 * MIB);
+  return rows;
+}
+
+describe('a small transaction', () => {
+  it('is kept as it came', () => {
+    const rows = new TransactionRows();
+    expect(rows.rows).toEqual([]);
+    expect(rows.txid).toBe(null);
+    const [one, two] = [row(1, 4), row(2, 3)];
+    rows.add(one, 4 * MIB);
+    rows.add(two, 4 * MIB);
+    expect(rows.rows).toEqual([one, two]);
+    expect(rows.txid).toBe(77);
+  });
+});
+
+describe('a transaction of more than 8 MiB', () => {
+  it('keeps no rows, only their ids, of those from before the bound too', () => {
+    const rows = new TransactionRows();
+    rows.add(row(1, 4), 8 * MIB);
+    expect(rows.rows).toHaveLength(1);
+    rows.add(row(2, 4), 1);
+    expect(rows.rows).toBe(null);
+    rows.add(row(3, 5), 1);
+    expect(rows.rows).toBe(null);
+    expect(rows.txid).toBe(77);
+    expect([...rows.chunksOfPatients(100)]).toEqual([[1, 2, 3]]);
+  });
+
+  it('is given back in chunks of whole patients, each in the order of its rows, with nothing lost', () => {
+    const patients = fc.array(fc.option(fc.integer({ min: 1, max: 8 })), { minLength: 1, maxLength: 80, size: 'max' });
+    fc.assert(
+      fc.property(patients, fc.integer({ min: 1, max: 12 }), (of, size) => {
+        const chunks = [...spilled(of).chunksOfPatients(size)];
+        const patientOf = (id: number) => of[id - 1] ?? 0;
+        expect(chunks.flat().toSorted((a, b) => a - b)).toEqual(of.map((_, index) => index + 1));
+        const seen = new Set<number>();
+        for (const [index, chunk] of chunks.entries()) {
+          const inChunk = new Set(chunk.map(patientOf));
+          for (const patient of inChunk) {
+            expect(seen.has(patient), 'a patient in two chunks').toBe(false);
+            const ids = chunk.filter((id) => patientOf(id) === patient);
+            expect(ids).toEqual(ids.toSorted((a, b) => a - b));
+          }
+          for (const patient of inChunk) seen.add(patient);
+          // A chunk is full before the next begins, and goes past `size` only to end a patient.
+          if (index < chunks.length - 1) expect(chunk.length).toBeGreaterThanOrEqual(size);
+          const last = patientOf(chunk.at(-1) ?? 0);
+          expect(chunk.filter((id) => patientOf(id) !== last).length).toBeLessThan(size);
+        }
+      }),
+    );
+  });
+});
