@@ -22,6 +22,8 @@ export function isDataError(error: unknown): boolean {
 /** pg gives a lost connection no code and no class of its own: it is a plain Error, which a bug of ours (TypeError …) is not. */
 function mayPass(error: unknown): boolean {
   const state = sqlState(error);
+  // Node gives its complaints about arguments a code as well.
+  if (error instanceof TypeError) return false;
   if (state === null) return error instanceof Error && error.constructor === Error;
   return !isDataError(error) && !PROGRAM_ERRORS.has(state.slice(0, 2));
 }

@@ -1,0 +1,134 @@
+// Who may send: only who holds a valid lease, and only what was looked up under that lease.
+import { describe, expect, it } from 'vitest';
+import { deliveriesOf } from '../../src/outbox/delivery.ts';
+import { parseEvent } from '../../src/outbox/event.ts';
+import { SlotChangedHands, SlotGuard, Stopped } from '../../src/outbox/slot-guard.ts';
+import { type Lsn, parseLsn } from '../../src/replication/lsn.ts';
+import { outboxRow } from './rows.ts';
+
+class Lease {
+  valid: boolean;
+  readonly #proof = Promise.withResolvers<void>();
+
+  constructor(valid: boolean) {
+    this.valid = valid;
+  }
+
+  proven(): Promise<void> {
+    return this.#proof.promise;
+  }
+
+  prove(): void {
+    this.valid = true;
+    this.#proof.resolve();
+  }
+}
+
+/** Whether the promise has settled by now, and how. */
+async function now(promise: Promise<unknown>): Promise<unknown> {
+  const turn = new Promise((resolve) => setImmediate(resolve, 'waiting'));
+  return Promise.race([promise.catch((error: unknown) => error), turn]);
+}
+
+function deliveryEndingAt(endLsn: Lsn | null) {
+  const [delivery] = deliveriesOf([parseEvent(outboxRow())], { committedAt: null, endLsn }, () => null);
+  if (!delivery) throw new Error('One row makes one delivery.');
+  return delivery;
+}
+
+describe('SlotGuard', () => {
+  it('lets nobody act before the slot was ever held, and everybody once it is', async () => {
+    const guard = new SlotGuard();
+    const acting = [guard.mayAct(), guard.mayAct()];
+    expect(await now(Promise.race(acting))).toBe('waiting');
+    const lease = new Lease(true);
+    guard.hold({ lease, newAfter: null });
+    expect(await Promise.all(acting)).toEqual([lease, lease]);
+  });
+
+  it('waits for the proof of a lease that is not valid yet', async () => {
+    const guard = new SlotGuard();
+    const lease = new Lease(false);
+    guard.hold({ lease, newAfter: null });
+    const acting = guard.mayAct();
+    expect(await now(acting)).toBe('waiting');
+    lease.prove();
+    expect(await now(acting)).toBe(lease);
+  });
+
+  it('waits for the next lease when the one it waits for is never proven', async () => {
+    const guard = new SlotGuard();
+    guard.hold({ lease: new Lease(false), newAfter: null });
+    const acting = guard.mayAct();
+    expect(await now(acting)).toBe('waiting');
+    const next = new Lease(true);
+    guard.hold({ lease: next, newAfter: null });
+    expect(await now(acting)).toBe(next);
+  });
+
+  it('waits on when the next lease is not valid either', async () => {
+    const guard = new SlotGuard();
+    guard.hold({ lease: new Lease(false), newAfter: null });
+    const acting = guard.mayAct();
+    const next = new Lease(false);
+    guard.hold({ lease: next, newAfter: null });
+    expect(await now(acting)).toBe('waiting');
+    next.prove();
+    expect(await now(acting)).toBe(next);
+  });
+
+  it('tells those who wait that it was stopped', async () => {
+    const guard = new SlotGuard();
+    const waiting = guard.mayAct();
+    guard.stop();
+    expect(await now(waiting)).toBeInstanceOf(Stopped);
+    expect(await now(guard.mayAct())).toBeInstanceOf(Stopped);
+  });
+
+  it('lets what began under a lease that still holds go on, even while it stops', async () => {
+    const guard = new SlotGuard();
+    const lease = new Lease(true);
+    guard.hold({ lease, newAfter: null });
+    guard.stop();
+    await guard.stillActs(lease);
+  });
+
+  it('sends who began under an earlier lease back to look again, once there is another', async () => {
+    const guard = new SlotGuard();
+    const before = new Lease(true);
+    guard.hold({ lease: before, newAfter: null });
+    const begun = await guard.mayAct();
+    before.valid = false;
+    const acting = guard.stillActs(begun);
+    expect(await now(acting)).toBe('waiting');
+    guard.hold({ lease: new Lease(true), newAfter: null });
+    expect(await now(acting)).toBeInstanceOf(SlotChangedHands);
+  });
+
+  it('does not take the standpoint that becomes known later for another lease', async () => {
+    const guard = new SlotGuard();
+    const lease = new Lease(true);
+    guard.hold({ lease, newAfter: null });
+    guard.hold({ lease, newAfter: parseLsn('0/5') });
+    await guard.stillActs(lease);
+  });
+});
+
+describe('a delivery is new', () => {
+  it('when its transaction ended after the slot became ours, and only then', () => {
+    const guard = new SlotGuard();
+    expect(guard.isNew(deliveryEndingAt(parseLsn('0/9')))).toBe(false);
+    guard.hold({ lease: new Lease(true), newAfter: null });
+    expect(guard.isNew(deliveryEndingAt(parseLsn('0/9')))).toBe(false);
+    guard.hold({ lease: new Lease(true), newAfter: parseLsn('0/5') });
+    expect(guard.isNew(deliveryEndingAt(parseLsn('0/4')))).toBe(false);
+    expect(guard.isNew(deliveryEndingAt(parseLsn('0/5')))).toBe(false);
+    expect(guard.isNew(deliveryEndingAt(parseLsn('0/6')))).toBe(true);
+  });
+
+  it('never when it was read from the table', () => {
+    const guard = new SlotGuard();
+    guard.hold({ lease: new Lease(true), newAfter: parseLsn('0/5') });
+    expect(guard.isNew(deliveryEndingAt(null))).toBe(false);
+  });
+});
