@@ -1,0 +1,128 @@
+// The shape of the program: which folder may know which, read from the imports themselves.
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+interface Import {
+  /** Relative to the repository, with slashes. */
+  readonly from: string;
+  /** The file imported, or the package's name with its subpath. */
+  readonly to: string;
+  /** Nothing of it exists at run time. */
+  readonly typesOnly: boolean;
+}
+
+// `import … from`, `export … from`, `import '…'` and `import('…')`; the formatter puts each statement at a line's start.
+const STATEMENT = /^(?:import|export)\s+(type\s+)?(?:([\w*{}\s,$]+?)\s+from\s+)?'([^']+)'|\bimport\('([^']+)'\)/gm;
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(file, 'utf8');
+  return [...text.matchAll(STATEMENT)].map(([, type, names, statement, dynamic]) => {
+    const target = statement ?? dynamic ?? '';
+    const to = target.startsWith('.') ? normalize(join(dirname(file), target)) : target;
+    const inBraces = names?.match(/^\{([^}]*)\}$/)?.[1]?.split(',') ?? [];
+    const named = inBraces.map((name) => name.trim()).filter((name) => name !== '');
+    const typesOnly = type !== undefined || (named.length > 0 && named.every((name) => name.startsWith('type ')));
+    return { from: file, to, typesOnly };
+  });
+}
+
+const files = globSync('src/**/*.ts').map(normalize).toSorted();
+const imports = files.flatMap(importsOf);
+
+/** `src/outbox/lanes.ts` → `outbox`; a file directly in src is its own folder. */
+function folderOf(file: string): string {
+  return file.split('/').slice(1)[0] ?? '';
+}
+
+const FOLDERS = ['replication', 'outbox', 'fhir', 'metrics'];
+
+function between(from: string, to: readonly string[], typesToo = true): string[] {
+  return imports
+    .filter((each) => folderOf(each.from) === from && each.to.startsWith('src/') && to.includes(folderOf(each.to)))
+    .filter((each) => typesToo || !each.typesOnly)
+    .map((each) => `${each.from} → ${each.to}`);
+}
+
+function importersOf(name: string): string[] {
+  const from = imports.filter(({ to }) => to === name || to.startsWith(`${name}/`)).map((each) => each.from);
+  return [...new Set(from)];
+}
+
+describe('the imports of src', () => {
+  it('are read by this test: as many as there are import and export statements with a source', () => {
+    const mentioned = files.flatMap((file) => readFileSync(file, 'utf8').match(/\bfrom '[^']+'|^import '/gm) ?? []);
+    expect(files.length).toBeGreaterThan(40);
+    expect(imports.length).toBe(mentioned.length);
+  });
+
+  it('name files that exist, with their extensions', () => {
+    const missing = imports.filter(({ to }) => to.startsWith('src/') && !files.includes(to));
+    expect(missing).toEqual([]);
+  });
+
+  it('form no circle', () => {
+    const circles: string[][] = [];
+    const done = new Set<string>();
+    const visit = (file: string, path: readonly string[]): void => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file]);
+      if (path.includes(file) || done.has(file)) return;
+      for (const { to } of imports.filter(({ from }) => from === file)) visit(to, [...path, file]);
+      done.add(file);
+    };
+    for (const file of files) visit(file, []);
+    expect(circles).toEqual([]);
+  });
+});
+
+describe('the folders of src', () => {
+  it('replication knows neither the outbox nor FHIR nor metrics', () => {
+    expect(between('replication', ['outbox', 'fhir', 'metrics'])).toEqual([]);
+  });
+
+  it('fhir knows neither the slot nor the outbox nor metrics', () => {
+    expect(between('fhir', ['replication', 'outbox', 'metrics'])).toEqual([]);
+  });
+
+  it('metrics knows no other', () => {
+    expect(between('metrics', ['replication', 'outbox', 'fhir'])).toEqual([]);
+  });
+
+  it('outbox takes types from replication and metrics, and nothing that runs', () => {
+    expect(between('outbox', ['replication', 'metrics'], false)).toEqual([]);
+    expect(between('outbox', ['replication']).length).toBeGreaterThan(0);
+  });
+
+  it('know nothing of the files that join them', () => {
+    const joining = ['cli', 'pipeline.ts', 'main.ts', 'config.ts'];
+    expect(FOLDERS.flatMap((folder) => between(folder, joining))).toEqual([]);
+  });
+
+  it('are joined only by pipeline, cli and main', () => {
+    const joining = files.filter((file) => {
+      const known = imports.filter(({ from, typesOnly }) => from === file && !typesOnly).map(({ to }) => to);
+      const folders = new Set(known.filter((to) => to.startsWith('src/')).map(folderOf));
+      folders.add(folderOf(file));
+      return FOLDERS.filter((folder) => folders.has(folder)).length > 1 && folderOf(file) !== 'outbox';
+    });
+    expect(joining.filter((file) => !/^src\/(pipeline\.ts|main\.ts|cli\/.*)$/.test(file))).toEqual([]);
+    expect(joining).toContain('src/pipeline.ts');
+  });
+});
+
+describe('the packages', () => {
+  it('pg-logical-replication is known to one file', () => {
+    expect(importersOf('pg-logical-replication')).toEqual(['src/replication/connection.ts']);
+  });
+
+  it('undici is known to fhir only', () => {
+    const importers = importersOf('undici');
+    expect(importers.length).toBeGreaterThan(0);
+    expect(importers.filter((file) => folderOf(file) !== 'fhir')).toEqual([]);
+  });
+
+  it('prom-client is known to metrics only, and PostgreSQL is not known to fhir', () => {
+    expect(importersOf('prom-client').filter((file) => folderOf(file) !== 'metrics')).toEqual([]);
+    expect([...importersOf('pg'), ...importersOf('kysely')].filter((file) => folderOf(file) === 'fhir')).toEqual([]);
+  });
+});
