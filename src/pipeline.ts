@@ -15,7 +15,7 @@ import type { CommittedTransaction } from './outbox/outbox.ts';
 import { Stopped } from './outbox/slot-guard.ts';
 import { TransactionRows } from './outbox/transaction-rows.ts';
 import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
-import { pause } from './pause.ts';
+import { pause, untilAborted } from './pause.ts';
 import type { Ticket } from './replication/ack-tracker.ts';
 import type { Identity } from './replication/connection.ts';
 import { diagnose, errorCode } from './replication/diagnosis.ts';
@@ -144,9 +144,10 @@ async function stream(
           break;
       }
     }
-    const prepared = await outbox.prepare(committed);
+    // Both may wait for the database for long; a stop or a lost slot does not wait for that.
+    const prepared = await untilAborted(outbox.prepare(committed), ended);
     for (const [index, transaction] of prepared.entries()) {
-      const { finished } = await outbox.place(transaction, ended);
+      const { finished } = await untilAborted(outbox.place(transaction, ended), ended);
       const ticket = committed[index]?.ticket;
       finished.then(
         () => {

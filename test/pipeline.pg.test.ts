@@ -71,6 +71,40 @@ describe('a stop', () => {
       ).resolves.toBe('stopped');
     }
   });
+
+  it.each(['streaming', 'catching-up'])('ends it while a look-up waits for the database, %s', async (state) => {
+    const insert = `INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'waits')`;
+    const other = new pg.Client(database.config);
+    await other.connect();
+    const lock = async () => {
+      await other.query('BEGIN');
+      await other.query('LOCK TABLE fhir_link');
+    };
+    if (state === 'catching-up') {
+      // The slot is there already: making it would wait for the lock's transaction.
+      const before = startConnector(database, sink.url);
+      await expect.poll(() => before.metrics.connectorState.get(), QUICK).toBe('streaming');
+      await before.stop();
+      await database.pool.query('UPDATE fhir_slot SET caught_up_at = NULL');
+      await database.pool.query(insert);
+      await lock();
+    }
+    const connector = startConnector(database, sink.url, { shutdownTimeoutMs: 500 });
+    await expect.poll(() => connector.metrics.connectorState.get(), QUICK).toBe(state);
+    if (state === 'streaming') {
+      await lock();
+      await database.pool.query(insert);
+    }
+    await expect.poll(lockWaiters, QUICK).toBe(1);
+    const stopped = connector.stop();
+    // A statement under way may take its lock_timeout of 5 seconds.
+    await expect(Promise.race([stopped.then(() => 'stopped'), resolveAfter(9000, 'still running')])).resolves.toBe(
+      'stopped',
+    );
+    await other.query('ROLLBACK');
+    await other.end();
+    expect(sink.puts).toEqual([]);
+  });
 });
 
 describe('a lost connection', () => {
@@ -88,6 +122,14 @@ describe('a lost connection', () => {
     await connector.stop();
   });
 });
+
+async function lockWaiters(): Promise<number | undefined> {
+  const { rows } = await database.pool.query<{ n: number }>(
+    `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'`,
+    [database.name],
+  );
+  return rows[0]?.n;
+}
 
 async function creatingSlot(): Promise<number | undefined> {
   const { rows } = await database.pool.query<{ n: number }>(

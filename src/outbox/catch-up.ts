@@ -80,7 +80,10 @@ export class CatchUp implements CatchUpHooks {
     this.#metrics.catchUps.inc();
     this.#log.info({ rows: this.#ids.length }, 'Catching up: delivering the outbox rows that the slot will not send.');
     const done: Promise<void>[] = [];
-    for (const ids of this.#chunksOfPatients()) await enterRows(outbox, await reader.rows(ids, null), done, signal);
+    for (const ids of this.#chunksOfPatients()) {
+      const rows = await untilAborted(reader.rows(ids, null), signal);
+      await untilAborted(enterRows(outbox, rows, done, signal), signal);
+    }
     await untilAborted(Promise.all(done), signal);
     await sql`INSERT INTO fhir_slot (slot_name, system_identifier, timeline, caught_up_at)
               VALUES (${this.#slot}, ${identity.systemIdentifier}, ${identity.timeline}, now())

@@ -81,7 +81,10 @@ export class Outbox {
         await this.enter(deliveries, done, signal);
       }
     }
-    return { finished: Promise.all(done) };
+    const finished = Promise.all(done);
+    // Who asked for it may have gone meanwhile (the slot was lost): that nobody listens is no error of its own.
+    finished.catch(() => undefined);
+    return { finished };
   }
 
   /** Reads the states of parked deliveries, and their links, in a few queries. */
