@@ -24,6 +24,8 @@ const CACHED_LINKS = 100_000;
 export class Links {
   readonly #db: Database;
   readonly #cache = new LRUCache<string, Link | typeof NONE>({ max: CACHED_LINKS });
+  /** Which hold of the slot the cache belongs to: what was asked for under an earlier one may be outdated. */
+  #hold = 0;
 
   constructor(db: Database) {
     this.#db = db;
@@ -40,16 +42,18 @@ export class Links {
   }
 
   forgetAll(): void {
+    this.#hold += 1;
     this.#cache.clear();
   }
 
   async get(resourceType: string, sourceId: number): Promise<Link | null> {
-    if (this.peek(resourceType, sourceId) === undefined) await this.prefetch([{ resourceType, sourceId }]);
+    while (this.peek(resourceType, sourceId) === undefined) await this.prefetch([{ resourceType, sourceId }]);
     return this.peek(resourceType, sourceId) ?? null;
   }
 
   /** One query for all that are not cached yet. */
   async prefetch(sources: readonly { resourceType: string; sourceId: number }[]): Promise<void> {
+    const hold = this.#hold;
     const missing = sources.filter(({ resourceType, sourceId }) => this.peek(resourceType, sourceId) === undefined);
     const types = new Set(missing.map(({ resourceType }) => resourceType));
     for (const type of types) {
@@ -60,6 +64,7 @@ export class Links {
         .where('resource_type', '=', type)
         .where('source_id', 'in', [...ids].map(String))
         .execute();
+      if (hold !== this.#hold) return;
       for (const id of ids) this.remember(type, id, null);
       for (const row of rows) {
         this.remember(type, Number(row.source_id), {

@@ -1,0 +1,75 @@
+// The cache of links: true while the slot is held, and never filled with what was read before that.
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Database, Schema } from '../../src/outbox/database.ts';
+import { Links } from '../../src/outbox/links.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+
+let database: TestDatabase;
+let db: Database;
+let statements: number;
+/** Runs once, after the next statement has been answered. */
+let afterStatement: () => Promise<void>;
+
+beforeEach(async () => {
+  database = await createDatabase();
+  statements = 0;
+  afterStatement = async () => undefined;
+  db = new Kysely<Schema>({
+    dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }),
+    log: async () => {
+      statements += 1;
+      const hook = afterStatement;
+      afterStatement = async () => undefined;
+      await hook();
+    },
+  });
+});
+
+afterEach(async () => {
+  await db.destroy();
+  await database.drop();
+});
+
+async function link(sourceId: number, fhirId: string, revision: number): Promise<void> {
+  await database.pool.query(
+    `INSERT INTO fhir_link (resource_type, source_id, fhir_id, last_revision) VALUES ('Patient', $1, $2, $3)
+     ON CONFLICT (resource_type, source_id) DO UPDATE SET fhir_id = EXCLUDED.fhir_id, last_revision = EXCLUDED.last_revision`,
+    [sourceId, fhirId, revision],
+  );
+}
+
+describe('Links', () => {
+  it('asks for many in one statement, remembers what there is and what there is not', async () => {
+    await link(1, 'a', 5);
+    const links = new Links(db);
+    expect(links.peek('Patient', 1)).toBe(undefined);
+    await links.prefetch([1, 2, 1].map((sourceId) => ({ resourceType: 'Patient', sourceId })));
+    expect(links.peek('Patient', 1)).toEqual({ fhirId: 'a', versionId: null, lastRevision: 5, deleted: false });
+    expect(links.peek('Patient', 2)).toBe(null);
+    await links.prefetch([{ resourceType: 'Patient', sourceId: 2 }]);
+    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'a' });
+    expect(statements).toBe(1);
+  });
+
+  it('forgets everything when the slot is taken again', async () => {
+    const links = new Links(db);
+    await expect(links.get('Patient', 1)).resolves.toBe(null);
+    await link(1, 'b', 6);
+    await expect(links.get('Patient', 1)).resolves.toBe(null);
+    links.forgetAll();
+    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'b', lastRevision: 6 });
+  });
+
+  it('does not remember an answer to a question from before that', async () => {
+    await link(1, 'a', 5);
+    const links = new Links(db);
+    afterStatement = async () => {
+      // While the answer is on its way, another connector writes and the slot comes back to us.
+      await link(1, 'b', 6);
+      links.forgetAll();
+    };
+    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'b', lastRevision: 6 });
+  });
+});
