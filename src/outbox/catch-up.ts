@@ -9,6 +9,7 @@ import type { Database } from './database.ts';
 import { deliveriesOf } from './delivery.ts';
 import type { ParsedEvent } from './event.ts';
 import type { Outbox } from './outbox.ts';
+import { persistently } from './persistence.ts';
 import type { OutboxReader } from './reader.ts';
 
 const CHUNK_ROWS = 500;
@@ -80,27 +81,23 @@ export class CatchUp implements CatchUpHooks {
     this.#metrics.catchUps.inc();
     this.#log.info({ rows: this.#ids.length }, 'Catching up: delivering the outbox rows that the slot will not send.');
     const done: Promise<void>[] = [];
-    for (const ids of this.#chunksOfPatients()) {
+    for (const ids of chunksOfPatients(this.#ids, this.#starts)) {
       const rows = await untilAborted(reader.rows(ids, null), signal);
       await untilAborted(enterRows(outbox, rows, done, signal), signal);
     }
     await untilAborted(Promise.all(done), signal);
-    await sql`INSERT INTO fhir_slot (slot_name, system_identifier, timeline, caught_up_at)
+    await persistently(
+      () =>
+        sql`INSERT INTO fhir_slot (slot_name, system_identifier, timeline, caught_up_at)
               VALUES (${this.#slot}, ${identity.systemIdentifier}, ${identity.timeline}, now())
               ON CONFLICT (slot_name) DO UPDATE SET system_identifier = EXCLUDED.system_identifier,
-                timeline = EXCLUDED.timeline, caught_up_at = EXCLUDED.caught_up_at`.execute(this.#db);
+                timeline = EXCLUDED.timeline, caught_up_at = EXCLUDED.caught_up_at`.execute(this.#db),
+      this.#log,
+      signal,
+    );
     this.#log.info({ rows: this.#ids.length }, 'Caught up.');
     this.#ids = [];
     this.#starts = [];
-  }
-
-  *#chunksOfPatients(): Generator<number[]> {
-    let from = 0;
-    for (const start of [...this.#starts.slice(1), this.#ids.length]) {
-      if (start - from < CHUNK_ROWS && start < this.#ids.length) continue;
-      if (start > from) yield this.#ids.slice(from, start);
-      from = start;
-    }
   }
 }
 
@@ -117,26 +114,37 @@ export async function sweepSkippedRows(
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
-  const { rows } = await sql<{ id: number }>`
-    SELECT id::float8 AS id FROM fhir_outbox
-     WHERE NOT processed AND NOT (id = ANY (${outbox.rowsInLanes()}::bigint[]))
+  const inLanes = outbox.rowsInLanes();
+  const { rows } = await persistently(
+    () =>
+      sql<{ id: number; patient_id: number }>`
+    SELECT id::float8 AS id, coalesce(patient_id, 0) AS patient_id FROM fhir_outbox
+     WHERE NOT processed AND NOT (id = ANY (${inLanes}::bigint[]))
        AND pg_visible_in_snapshot(txid::text::xid8, ${snapshotAtConnect}::pg_snapshot)
-     ORDER BY coalesce(patient_id, 0), patient_revision, id`.execute(db);
+     ORDER BY coalesce(patient_id, 0), patient_revision, id`.execute(db),
+    log,
+    signal,
+  );
+  if (rows.length === 0) return;
+  log.warn({ rows: rows.length }, 'The slot had skipped outbox rows (was it advanced by hand?); delivering them.');
+  metrics.skippedRows.inc(rows.length);
+  const ids = rows.map(({ id }) => id);
+  const starts = [...rows.keys()].filter((index) => rows[index]?.patient_id !== rows[index - 1]?.patient_id);
   const done: Promise<void>[] = [];
-  if (rows.length > 0) {
-    log.warn({ rows: rows.length }, 'The slot had skipped outbox rows (was it advanced by hand?); delivering them.');
-    metrics.skippedRows.inc(rows.length);
-    await enterRows(
-      outbox,
-      await reader.rows(
-        rows.map(({ id }) => id),
-        null,
-      ),
-      done,
-      signal,
-    );
+  for (const chunk of chunksOfPatients(ids, starts)) {
+    await enterRows(outbox, await reader.rows(chunk, null), done, signal);
   }
   await Promise.all(done);
+}
+
+/** Chunks of about CHUNK_ROWS ids, a patient's never in two; `starts` are the indexes at which a patient's begin. */
+function* chunksOfPatients(ids: readonly number[], starts: readonly number[]): Generator<number[]> {
+  let from = 0;
+  for (const start of [...starts.slice(1), ids.length]) {
+    if (start - from < CHUNK_ROWS && start < ids.length) continue;
+    if (start > from) yield ids.slice(from, start);
+    from = start;
+  }
 }
 
 async function enterRows(

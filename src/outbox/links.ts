@@ -1,4 +1,5 @@
 // Links: which FHIR resource a source row became, remembered in fhir_link and cached while the slot is ours.
+import { sql } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import type { Token } from '../fhir/token.ts';
 import type { Database } from './database.ts';
@@ -62,7 +63,8 @@ export class Links {
         .selectFrom('fhir_link')
         .select(['source_id', 'fhir_id', 'version_id', 'last_revision', 'deleted_at'])
         .where('resource_type', '=', type)
-        .where('source_id', 'in', [...ids].map(String))
+        // One parameter for all: the protocol counts parameters in 16 bits.
+        .where(sql<boolean>`source_id = ANY (${[...ids]}::bigint[])`)
         .execute();
       if (hold !== this.#hold) return;
       for (const id of ids) this.remember(type, id, null);

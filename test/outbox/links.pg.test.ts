@@ -53,6 +53,15 @@ describe('Links', () => {
     expect(statements).toBe(1);
   });
 
+  it('asks for more than 65,535 at once', async () => {
+    await link(70_000, 'last', 1);
+    const links = new Links(db);
+    await links.prefetch(
+      Array.from({ length: 70_000 }, (_, index) => ({ resourceType: 'Patient', sourceId: index + 1 })),
+    );
+    expect(links.peek('Patient', 70_000)).toMatchObject({ fhirId: 'last' });
+  });
+
   it('forgets everything when the slot is taken again', async () => {
     const links = new Links(db);
     await expect(links.get('Patient', 1)).resolves.toBe(null);
