@@ -1,0 +1,83 @@
+// Reading answers: a resource's id and version from headers or body, and whether what came is FHIR at all.
+
+import { readOutcome } from './outcome.ts';
+import type { HttpAnswer } from './transport.ts';
+
+export type Json = Record<string, unknown>;
+
+/** A resource on the server; version null when the server keeps or names none. */
+export interface Match {
+  id: string;
+  versionId: string | null;
+}
+
+/** https://hl7.org/fhir/R4/datatypes.html#id */
+const ID = '[A-Za-z0-9\\-.]{1,64}';
+
+/** The body as a JSON object; null when there is none or it is something else. */
+export function jsonOf(answer: HttpAnswer): Json | null {
+  if (!('text' in answer.body)) return null;
+  try {
+    const parsed: unknown = JSON.parse(answer.body.text);
+    return isObject(parsed) ? parsed : null;
+  } catch {
+    return null;
+  }
+}
+
+export function isObject(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The body as a resource of this type; null when it is none. */
+export function resourceOf(answer: HttpAnswer, type: string): Json | null {
+  const json = jsonOf(answer);
+  return json?.resourceType === type ? json : null;
+}
+
+/** Whether the answer can come from a FHIR server: it has no body, or one that is a resource. */
+export function isFhirAnswer(answer: HttpAnswer): boolean {
+  if ('text' in answer.body && answer.body.text.trim() === '') return true;
+  return typeof jsonOf(answer)?.resourceType === 'string';
+}
+
+/** The OperationOutcome of an answer, or null. */
+export function outcomeOf(answer: HttpAnswer) {
+  return readOutcome(jsonOf(answer));
+}
+
+/**
+ * Where a write went: Content-Location or Location, then the body; null when the answer does not say.
+ * https://hl7.org/fhir/R4/http.html#create . HAPI names an update in Content-Location and only a POST in Location too.
+ */
+export function writtenTo(answer: HttpAnswer, type: string): Match | null {
+  for (const header of ['content-location', 'location']) {
+    const named = locationOf(answer.headers.get(header), type);
+    if (named !== null) return { id: named.id, versionId: named.versionId ?? etagOf(answer) };
+  }
+  const resource = resourceOf(answer, type);
+  return resource === null ? null : matchOf(resource, answer);
+}
+
+/** The version that an answer names: _history in its location first, for proxies change ETags (W/"3-gzip"). */
+export function versionOf(answer: HttpAnswer, type: string): string | null {
+  return writtenTo(answer, type)?.versionId ?? etagOf(answer);
+}
+
+/** A resource's id and version; null when it has no id. */
+export function matchOf(resource: Json, answer?: HttpAnswer): Match | null {
+  const { id, meta } = resource;
+  if (typeof id !== 'string' || !new RegExp(`^${ID}$`).test(id)) return null;
+  const versionId = isObject(meta) && typeof meta.versionId === 'string' ? meta.versionId : null;
+  return { id, versionId: versionId ?? (answer === undefined ? null : etagOf(answer)) };
+}
+
+function locationOf(location: string | undefined, type: string): Match | null {
+  const parts = new RegExp(`(?:^|/)${type}/(${ID})(?:/_history/(${ID}))?$`).exec(location?.split(/[?#]/)[0] ?? '');
+  return parts?.[1] === undefined ? null : { id: parts[1], versionId: parts[2] ?? null };
+}
+
+/** W/"3" or "3" → 3, https://hl7.org/fhir/R4/http.html#versioning */
+function etagOf(answer: HttpAnswer): string | null {
+  return new RegExp(`^(?:W/)?"(${ID})"$`).exec(answer.headers.get('etag')?.trim() ?? '')?.[1] ?? null;
+}

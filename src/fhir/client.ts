@@ -1,0 +1,256 @@
+// The FHIR client: what the connector asks of the server, each call one answer or one Fault. It retries nothing.
+
+import type { Json, Match } from './answer.ts';
+import { isFhirAnswer, isObject, jsonOf, matchOf, outcomeOf, resourceOf, versionOf, writtenTo } from './answer.ts';
+import type { CapabilitiesAnswer } from './capabilities.ts';
+import { readCapabilities } from './capabilities.ts';
+import type { Fault, Operation } from './fault.ts';
+import { faultOf, faultOfAnswer } from './fault.ts';
+import type { Resource } from './resources.ts';
+import type { Token } from './token.ts';
+import { readIdentifier, sameToken, tokenParameter } from './token.ts';
+import type { HttpAnswer, HttpRequest } from './transport.ts';
+import { Transport } from './transport.ts';
+
+export type { Match } from './answer.ts';
+export type { Capabilities, CapabilitiesAnswer } from './capabilities.ts';
+
+export interface FhirClientConfig {
+  baseUrl: string;
+  /** Connections, each with one request at a time. */
+  concurrency: number;
+  /** For each request as a whole. */
+  timeoutMs: number;
+  userAgent: string;
+  /** The Authorization header, asked for with each request. */
+  authorization?: () => Promise<string | undefined>;
+}
+
+export type WriteAnswer =
+  | { ok: true; id: string; versionId: string | null; status: number }
+  | { ok: false; fault: Fault };
+/** `id` is null when there was nothing to delete. */
+export type DeleteAnswer =
+  | { ok: true; id: string | null; versionId: string | null; status: number }
+  | { ok: false; fault: Fault };
+export type SearchAnswer = { ok: true; matches: Match[] } | { ok: false; fault: Fault };
+export type ReadAnswer = { ok: true; resource: Json; versionId: string | null } | { ok: false; fault: Fault };
+
+/** Told of each request: its method, 'ok' or the fault's code, and how long it took. */
+export type Observe = (call: { method: string; outcome: string; seconds: number }) => void;
+
+export interface FhirClient {
+  /** `PUT [type]?identifier=…`: creates or updates the one resource with this identifier, which the body must have. */
+  putByIdentifier(resource: Resource, identifier: Token, requestId: string): Promise<WriteAnswer>;
+  /** `PUT [type]/[id]`, with If-Match when a version is given. */
+  putById(resource: Resource, id: string, versionId: string | null, requestId: string): Promise<WriteAnswer>;
+  /** `DELETE [type]/[id]`; that it is already gone is a success. */
+  deleteById(type: string, id: string, requestId: string): Promise<WriteAnswer>;
+  /**
+   * Deletes the one resource with this identifier: a search, then a delete by id. A conditional DELETE would on some
+   * servers delete several, and where the parameter is ignored, all.
+   */
+  deleteByIdentifier(type: string, identifier: Token, requestId: string): Promise<DeleteAnswer>;
+  /** The resources with this identifier, at most two: more is of no interest. */
+  search(type: string, identifier: Token): Promise<SearchAnswer>;
+  read(type: string, id: string): Promise<ReadAnswer>;
+  /** A read that needs the server's database (HAPI answers /metadata without it): null when it works. */
+  probe(): Promise<Fault | null>;
+  /** What the server can do, or why it is none that the connector can work with. */
+  capabilities(): Promise<CapabilitiesAnswer>;
+  close(): Promise<void>;
+}
+
+// With return=minimal a write's answer has no body; 1 MiB is for servers that do not honour it.
+const WRITE_BYTES = 1024 * 1024;
+// A patient may have large texts, and HAPI's CapabilityStatement alone has 1.5 MB.
+const READ_BYTES = 16 * 1024 * 1024;
+
+/** A client for one server. Nothing is sent before the first call. */
+export function createFhirClient(config: FhirClientConfig, observe: Observe): FhirClient {
+  const { concurrency: connections, ...rest } = config;
+  return new UndiciFhirClient(new Transport({ ...rest, connections }), observe);
+}
+
+class UndiciFhirClient implements FhirClient {
+  readonly #transport: Transport;
+  readonly #observe: Observe;
+
+  constructor(transport: Transport, observe: Observe) {
+    this.#transport = transport;
+    this.#observe = observe;
+  }
+
+  async putByIdentifier(resource: Resource, identifier: Token, requestId: string): Promise<WriteAnswer> {
+    // HAPI checks this only when it creates: on an update it would take the body of another patient.
+    if (!hasIdentifier(resource, identifier)) {
+      throw new TypeError('The resource does not have the identifier that it is to be written by.');
+    }
+    const { resourceType: type } = resource;
+    const path = `${type}?identifier=${tokenParameter(identifier)}`;
+    const sent = await this.#call('conditional-put', put(path, JSON.stringify(resource), requestId));
+    if (!sent.ok) return sent;
+    const { answer } = sent;
+    // A 2xx without a word of where: the search tells, and whether this is a FHIR server at all.
+    const written = writtenTo(answer, type) ?? (await this.#only(type, identifier));
+    if (written === null) return { ok: false, fault: faultOf('not-fhir', answer.status) };
+    if ('fault' in written) return { ok: false, fault: written.fault };
+    return { ok: true, ...written, status: answer.status };
+  }
+
+  async putById(resource: Resource, id: string, versionId: string | null, requestId: string): Promise<WriteAnswer> {
+    const type = resource.resourceType;
+    const path = `${type}/${encodeURIComponent(id)}`;
+    const ifMatch: Record<string, string> = versionId === null ? {} : { 'if-match': `W/"${versionId}"` };
+    const sent = await this.#call('put-by-id', put(path, JSON.stringify({ ...resource, id }), requestId, ifMatch));
+    if (!sent.ok) return sent;
+    const { answer } = sent;
+    if (writtenTo(answer, type) === null && !isFhirAnswer(answer)) {
+      return { ok: false, fault: noResource(answer) };
+    }
+    return { ok: true, id, versionId: versionOf(answer, type), status: answer.status };
+  }
+
+  async deleteById(type: string, id: string, requestId: string): Promise<WriteAnswer> {
+    const sent = await this.#call('delete-by-id', {
+      method: 'DELETE',
+      path: `${type}/${encodeURIComponent(id)}`,
+      headers: { 'x-request-id': requestId },
+      maxBytes: WRITE_BYTES,
+    });
+    if (!sent.ok) return sent;
+    if (!isFhirAnswer(sent.answer)) return { ok: false, fault: faultOf('not-fhir', sent.answer.status) };
+    return { ok: true, id, versionId: versionOf(sent.answer, type), status: sent.answer.status };
+  }
+
+  async deleteByIdentifier(type: string, identifier: Token, requestId: string): Promise<DeleteAnswer> {
+    const found = await this.#only(type, identifier);
+    if (found === null) return { ok: true, id: null, versionId: null, status: 404 };
+    if ('fault' in found) return { ok: false, fault: found.fault };
+    return await this.deleteById(type, found.id, requestId);
+  }
+
+  async search(type: string, identifier: Token): Promise<SearchAnswer> {
+    const sent = await this.#call('search', {
+      method: 'GET',
+      path: `${type}?identifier=${tokenParameter(identifier)}&_count=2&_elements=id,meta,identifier`,
+      // Without it a server may ignore a parameter that it does not know: https://hl7.org/fhir/R4/search.html#errors
+      headers: { prefer: 'handling=strict' },
+      maxBytes: READ_BYTES,
+    });
+    if (!sent.ok) return sent;
+    const bundle = resourceOf(sent.answer, 'Bundle');
+    if (bundle === null) return { ok: false, fault: noResource(sent.answer) };
+    const resources = entriesOf(bundle).filter((resource) => resource.resourceType === type);
+    if (resources.some((resource) => !couldMatch(resource, identifier))) {
+      return { ok: false, fault: faultOf('search-ignored', sent.answer.status) };
+    }
+    return { ok: true, matches: resources.map((resource) => matchOf(resource)).filter((match) => match !== null) };
+  }
+
+  async read(type: string, id: string): Promise<ReadAnswer> {
+    const path = `${type}/${encodeURIComponent(id)}`;
+    const sent = await this.#call('read', { method: 'GET', path, maxBytes: READ_BYTES });
+    if (!sent.ok) return sent;
+    const resource = resourceOf(sent.answer, type);
+    if (resource === null) return { ok: false, fault: noResource(sent.answer) };
+    return { ok: true, resource, versionId: matchOf(resource, sent.answer)?.versionId ?? null };
+  }
+
+  async probe(): Promise<Fault | null> {
+    const path = 'Patient?_summary=count';
+    const sent = await this.#call('probe', { method: 'GET', path, maxBytes: WRITE_BYTES, control: true });
+    if (!sent.ok) return sent.fault;
+    return resourceOf(sent.answer, 'Bundle') === null ? noResource(sent.answer) : null;
+  }
+
+  async capabilities(): Promise<CapabilitiesAnswer> {
+    const sent = await this.#call('metadata', { method: 'GET', path: 'metadata', maxBytes: READ_BYTES, control: true });
+    if (!sent.ok) return sent;
+    if ('missing' in sent.answer.body) return { ok: false, fault: noResource(sent.answer) };
+    return readCapabilities(jsonOf(sent.answer), sent.answer.status);
+  }
+
+  async close(): Promise<void> {
+    await this.#transport.close();
+  }
+
+  /** The one resource with this identifier, null for none, a fault for several. */
+  async #only(type: string, identifier: Token): Promise<Match | { fault: Fault } | null> {
+    const found = await this.search(type, identifier);
+    if (!found.ok) return { fault: found.fault };
+    return found.matches.length > 1 ? { fault: faultOf('several-found') } : (found.matches[0] ?? null);
+  }
+
+  async #call(
+    operation: Operation,
+    request: HttpRequest,
+  ): Promise<{ ok: true; answer: HttpAnswer } | { ok: false; fault: Fault }> {
+    const startedAt = performance.now();
+    const exchange = await this.#transport.send(request);
+    const result = exchange.ok
+      ? judge(operation, exchange.answer)
+      : { ok: false as const, fault: faultOf(exchange.cause) };
+    const seconds = (performance.now() - startedAt) / 1000;
+    this.#observe({ method: request.method, outcome: result.ok ? 'ok' : result.fault.code, seconds });
+    return result;
+  }
+}
+
+/** Success or fault, by status first. */
+function judge(
+  operation: Operation,
+  answer: HttpAnswer,
+): { ok: true; answer: HttpAnswer } | { ok: false; fault: Fault } {
+  const { status } = answer;
+  // 202 is a success only for a delete: https://hl7.org/fhir/R4/http.html#delete
+  const gone = operation === 'delete-by-id' && (status === 404 || status === 410);
+  if (
+    status === 200 ||
+    status === 201 ||
+    status === 204 ||
+    (status === 202 && operation === 'delete-by-id') ||
+    (gone && isFhirAnswer(answer))
+  ) {
+    return { ok: true, answer };
+  }
+  // A proxy's own 404 says nothing of the resource.
+  if ((status === 404 || status === 410) && !isFhirAnswer(answer))
+    return { ok: false, fault: faultOf('not-fhir', status) };
+  const retryAfter = answer.headers.get('retry-after');
+  return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome: outcomeOf(answer) }) };
+}
+
+/** The fault of a 200 that does not hold what was asked for. */
+function noResource(answer: HttpAnswer): Fault {
+  return faultOf('missing' in answer.body ? answer.body.missing : 'not-fhir', answer.status);
+}
+
+function put(path: string, body: string, requestId: string, headers: Record<string, string> = {}): HttpRequest {
+  const own = { 'content-type': 'application/fhir+json', prefer: 'return=minimal', 'x-request-id': requestId };
+  return { method: 'PUT', path, body, headers: { ...own, ...headers }, maxBytes: WRITE_BYTES };
+}
+
+function hasIdentifier(resource: Resource, token: Token): boolean {
+  return (resource.identifier ?? []).some(({ system, value }) => {
+    const read = readIdentifier(system, value);
+    return read.kind === 'token' && sameToken(read.token, token);
+  });
+}
+
+function entriesOf(bundle: Json): Json[] {
+  const entries = Array.isArray(bundle.entry) ? bundle.entry.filter(isObject) : [];
+  return entries.map((entry) => entry.resource).filter(isObject);
+}
+
+/**
+ * Whether a found resource can have this identifier. Servers differ in case and white space, and may leave the element
+ * out; but one with other identifiers only means that the parameter was ignored, and any patient would "match".
+ */
+function couldMatch(resource: Json, token: Token): boolean {
+  const { identifier } = resource;
+  if (!Array.isArray(identifier)) return true;
+  return identifier.filter(isObject).some(({ value }) => {
+    return typeof value === 'string' && value.trim().toLowerCase() === token.value.toLowerCase();
+  });
+}

@@ -1,0 +1,157 @@
+// HTTP to the FHIR server by undici: one request, one answer or the cause why there is none. No retries, no redirects.
+
+import type { Dispatcher } from 'undici';
+import { buildConnector, errors, Pool } from 'undici';
+import type { Cause } from './fault.ts';
+import { causeOfError } from './fault.ts';
+
+export interface TransportConfig {
+  /** FHIR base URL, as https://fhir.example.org/fhir */
+  readonly baseUrl: string;
+  /** Connections for writes and look-ups, each with one request at a time. */
+  readonly connections: number;
+  /** For a whole request, from its start to the last byte of the answer. */
+  readonly timeoutMs: number;
+  readonly userAgent: string;
+  /** The Authorization header of a request, asked for each time; undefined for none. */
+  readonly authorization?: () => Promise<string | undefined>;
+}
+
+export interface HttpRequest {
+  readonly method: 'GET' | 'PUT' | 'DELETE';
+  /** Below the base URL, encoded: Patient/7, Patient?identifier=… */
+  readonly path: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string;
+  /** More is not read. */
+  readonly maxBytes: number;
+  /** A control request: it has a connection of its own, so that requests which hang do not hold it up. */
+  readonly control?: boolean;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** By lower-case name; of a repeated header the last. */
+  readonly headers: ReadonlyMap<string, string>;
+  /** The body, or why there is none: it broke off, or it is larger than maxBytes. */
+  readonly body: { readonly text: string } | { readonly missing: Cause };
+}
+
+export type Exchange = { ok: true; answer: HttpAnswer } | { ok: false; cause: Cause };
+
+export class Transport {
+  readonly #config: TransportConfig;
+  readonly #basePath: string;
+  readonly #data: Pool;
+  readonly #control: Pool;
+  readonly #bytesRead = new WeakMap<Error, number>();
+
+  constructor(config: TransportConfig) {
+    this.#config = config;
+    const base = new URL(config.baseUrl);
+    this.#basePath = base.pathname.replace(/\/*$/, '/');
+    this.#data = this.#pool(base.origin, config.connections);
+    this.#control = this.#pool(base.origin, 1);
+  }
+
+  /** Sends one request. Throws only for faults of this program. */
+  async send(request: HttpRequest): Promise<Exchange> {
+    let authorization: string | undefined;
+    try {
+      authorization = await this.#config.authorization?.();
+    } catch {
+      return { ok: false, cause: 'token' };
+    }
+    const options: Dispatcher.RequestOptions = {
+      method: request.method,
+      path: this.#basePath + request.path,
+      headers: {
+        accept: 'application/fhir+json',
+        'user-agent': this.#config.userAgent,
+        ...(authorization !== undefined && { authorization }),
+        ...request.headers,
+      },
+      ...(request.body !== undefined && { body: request.body }),
+      signal: AbortSignal.timeout(this.#config.timeoutMs),
+    };
+    try {
+      const response = await this.#exchange(request.control === true ? this.#control : this.#data, options);
+      const body = await readBody(response.body, request.maxBytes);
+      return { ok: true, answer: { status: response.statusCode, headers: headersOf(response.headers), body } };
+    } catch (error) {
+      return { ok: false, cause: causeOrThrow(error) };
+    }
+  }
+
+  /** Ends idle connections and breaks off what is still running. */
+  async close(): Promise<void> {
+    await Promise.all([this.#data.destroy(), this.#control.destroy()]);
+  }
+
+  /**
+   * A server may close an idle connection at the very moment when the next request is written to it; that request is
+   * repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a connection
+   * that has served before: one that breaks on its first request is a failure to be reported.
+   */
+  async #exchange(pool: Pool, options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+    try {
+      return await pool.request(options);
+    } catch (error) {
+      if (!this.#brokeOnReuse(error)) throw error;
+      return await pool.request(options);
+    }
+  }
+
+  #brokeOnReuse(error: unknown): boolean {
+    if (error instanceof errors.SocketError) return (error.socket?.bytesRead ?? 0) > 0;
+    return error instanceof Error && (this.#bytesRead.get(error) ?? 0) > 0;
+  }
+
+  #pool(origin: string, connections: number): Pool {
+    const connector = buildConnector({ timeout: this.#config.timeoutMs });
+    return new Pool(origin, {
+      connections,
+      pipelining: 1,
+      headersTimeout: this.#config.timeoutMs,
+      bodyTimeout: this.#config.timeoutMs,
+      connect: (options, callback) =>
+        connector(options, (...result) => {
+          // undici hands a socket's own error (ECONNRESET, EPIPE) on as it is: note how far that socket had come.
+          const [, socket] = result;
+          socket?.prependListener('error', (error) => this.#bytesRead.set(error, socket.bytesRead));
+          callback(...result);
+        }),
+    });
+  }
+}
+
+/** A body that breaks off is no lost answer: status and headers of a write already say what became of it. */
+async function readBody(body: Dispatcher.ResponseData['body'], maxBytes: number): Promise<HttpAnswer['body']> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of body) {
+      size += chunk.length;
+      if (size > maxBytes) return { missing: 'answer-too-large' };
+      chunks.push(chunk);
+    }
+    return { text: Buffer.concat(chunks).toString('utf8') };
+  } catch (error) {
+    return { missing: causeOrThrow(error) };
+  }
+}
+
+function causeOrThrow(error: unknown): Cause {
+  const cause = causeOfError(error);
+  if (cause === null) throw error;
+  return cause;
+}
+
+function headersOf(headers: Record<string, string | string[] | undefined>): ReadonlyMap<string, string> {
+  const map = new Map<string, string>();
+  for (const [name, value] of Object.entries(headers)) {
+    const last = Array.isArray(value) ? value.at(-1) : value;
+    if (last !== undefined) map.set(name.toLowerCase(), last);
+  }
+  return map;
+}
