@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
+import { FatalError } from './fatal.ts';
 
 const sqlDirectory = join(import.meta.dirname, '..', 'sql');
 
@@ -15,17 +16,12 @@ interface SqlFile {
   readonly text: string;
 }
 
-/** A migration cannot be done; the message is a sentence for the operator that says what to do. */
-export class MigrationError extends Error {
-  override readonly name = 'MigrationError';
-}
-
 /**
  * Brings the database that `client` is connected to up to date and returns the names of the files that were run now.
  * `sample` adds the sample patients, after the triggers, so that they are synced like any others; a second time adds nothing.
  * `log` receives a line a file, and the server's warnings about what it refused.
  *
- * @throws MigrationError when it cannot; all files before the one named are applied, nothing of that one is.
+ * @throws FatalError when it cannot; all files before the one named are applied, nothing of that one is.
  */
 export async function migrate(
   client: pg.ClientBase,
@@ -77,7 +73,7 @@ async function applyOnce(client: pg.ClientBase, file: SqlFile): Promise<boolean>
   const known = earlier.rows[0]?.checksum;
   if (known === checksum) return false;
   if (known !== undefined) {
-    throw new MigrationError(
+    throw new FatalError(
       `${file.name} was changed after it had been applied to this database. Restore the file as it was and put the change into a new one.`,
     );
   }
@@ -100,10 +96,10 @@ async function inTransaction<T>(client: pg.ClientBase, file: SqlFile, work: () =
     return result;
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {});
-    if (error instanceof MigrationError) throw error;
+    if (error instanceof FatalError) throw error;
     // Message and code only: PostgreSQL's detail may quote the values of a row.
     const { message, code } = error as { message: string; code?: string };
-    throw new MigrationError(
+    throw new FatalError(
       `${file.name} could not be applied, nothing of it was kept: ${message}${code ? ` (SQLSTATE ${code})` : ''}`,
     );
   }
@@ -114,7 +110,7 @@ async function refuseOldServer(client: pg.ClientBase): Promise<void> {
     "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version",
   );
   if ((rows[0]?.number ?? 0) < 150_000) {
-    throw new MigrationError(`PostgreSQL 15 or newer is needed; this server is ${rows[0]?.version}.`);
+    throw new FatalError(`PostgreSQL 15 or newer is needed; this server is ${rows[0]?.version}.`);
   }
 }
 
@@ -124,7 +120,7 @@ async function requireCreateRight(client: pg.ClientBase): Promise<void> {
             format('GRANT CREATE ON SCHEMA public TO %I;', current_user) AS grant`,
   );
   if (!rows[0]?.allowed) {
-    throw new MigrationError(
+    throw new FatalError(
       `This user may not create tables in the schema public. Have the database's owner run: ${rows[0]?.grant}`,
     );
   }

@@ -33,6 +33,7 @@ export interface PipelineParts {
 }
 
 const RETRY_MS = 1000;
+const OUTBOX_TABLE = 'fhir_outbox';
 
 /** Runs until `signal` is aborted, then finishes what is in flight. Rejects with a FatalError, or with what is a bug. */
 export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Promise<void> {
@@ -126,7 +127,8 @@ async function stream(
           open = { ticket: tracker.begin(), committedAt: message.committedAt, rows: new TransactionRows() };
           break;
         case 'insert':
-          open?.rows.add(message.row, message.bytes);
+          // Somebody may have added a table to the publication; its rows are none of ours.
+          if (message.table === OUTBOX_TABLE) open?.rows.add(message.row, message.bytes);
           break;
         case 'commit':
           if (open) committed.push({ ...open, endLsn: message.endLsn });

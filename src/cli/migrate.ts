@@ -13,8 +13,8 @@ export async function migrateCommand({ sample }: { sample: boolean }): Promise<v
   const config = readConfig(databaseSchema, process.env);
   const client = await connect(databaseClient(config));
   try {
-    const applied = await migrate(client, { sample }, say);
-    say(applied.length === 0 ? 'The schema is up to date.' : `Applied: ${applied.join(', ')}`);
+    await migrate(client, { sample }, say);
+    say('The schema is up to date.');
   } finally {
     await client.end();
   }

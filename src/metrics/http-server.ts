@@ -2,6 +2,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { FatalError } from '../fatal.ts';
 import type { Metrics } from './metrics.ts';
 
 interface Health {
@@ -31,7 +32,7 @@ export interface HttpServer {
 const index =
   'FHIR connector: streams committed patient changes from PostgreSQL to a FHIR server.\nSee /metrics, /healthz and /readyz.\n';
 
-/** Starts the server; rejects with a sentence that names METRICS_PORT or METRICS_HOST when it cannot listen. */
+/** Starts the server; rejects with a FatalError that names METRICS_PORT or METRICS_HOST when it cannot listen. */
 export async function createHttpServer({ host, port, metrics, health }: HttpServerConfig): Promise<HttpServer> {
   // Probes and scrapes are tiny and rare: small limits keep a stuck or hostile client from holding anything.
   const limits = {
@@ -97,7 +98,7 @@ function send(response: ServerResponse, status: number, type: string, body: stri
   response.end(body);
 }
 
-function cannotListen(error: NodeJS.ErrnoException, host: string, port: number): Error {
+function cannotListen(error: NodeJS.ErrnoException, host: string, port: number): FatalError {
   const sentences: Record<string, string> = {
     EADDRINUSE: `Port ${port} on ${host} is taken: end what listens there, or set METRICS_PORT to a free port.`,
     EACCES: `Port ${port} on ${host} may not be opened by this user: set METRICS_PORT to a port above 1023.`,
@@ -106,5 +107,5 @@ function cannotListen(error: NodeJS.ErrnoException, host: string, port: number):
   };
   const sentence =
     sentences[error.code ?? ''] ?? `Cannot listen on ${host}, port ${port} (METRICS_HOST, METRICS_PORT).`;
-  return new Error(sentence, { cause: error });
+  return new FatalError(sentence, { cause: error });
 }

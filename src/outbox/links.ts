@@ -52,6 +52,12 @@ export class Links {
     return this.peek(resourceType, sourceId) ?? null;
   }
 
+  /** Asks again, whatever is cached. */
+  async reload(resourceType: string, sourceId: number): Promise<Link | null> {
+    this.#cache.delete(`${resourceType}/${sourceId}`);
+    return this.get(resourceType, sourceId);
+  }
+
   /** One query for all that are not cached yet. */
   async prefetch(sources: readonly { resourceType: string; sourceId: number }[]): Promise<void> {
     const hold = this.#hold;

@@ -40,6 +40,9 @@ export interface WriteContext {
   onForeignEdit(): void;
 }
 
+/** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
+type Known = Match & { readonly by: 'link' | 'tombstone' | 'search' };
+
 /** A resource that is edited faster than we can read it is left to the retry policy. */
 const MAX_CONFLICTS = 3;
 
@@ -58,17 +61,19 @@ export class Writer {
 
   async write(context: WriteContext): Promise<WriteResult> {
     const { delivery, mapped } = context;
-    const link = await this.#links.get(delivery.resourceType, delivery.sourceId);
+    let link = await this.#links.get(delivery.resourceType, delivery.sourceId);
+    // Since it was cached, another row may have taken over a deleted row's resource.
+    if (link?.deleted) link = await this.#links.reload(delivery.resourceType, delivery.sourceId);
     if (delivery.operation === 'delete') return this.#delete(context, link);
     if (!link?.fhirId) return this.#firstContact(context);
     // A changed identifier would not match any more, so that update goes by id in either mode.
     if (this.#update === 'conditional' && delivery.previous === null && !link.deleted)
       return this.#putByIdentifier(context, mapped.identifier, false);
-    return this.#putKnown(context, { id: link.fhirId, versionId: link.versionId });
+    return this.#putKnown(context, knownBy(link, link.fhirId));
   }
 
   /** PUT by id; If-Match makes the server refuse us when somebody else (or a lost answer of ours) was there first. */
-  async #putKnown(context: WriteContext, known: Match): Promise<WriteResult> {
+  async #putKnown(context: WriteContext, known: Known): Promise<WriteResult> {
     const id = requestIdOf(context);
     let version = known.versionId;
     for (let conflicts = 0; ; conflicts += 1) {
@@ -87,6 +92,9 @@ export class Writer {
       if (isOurs(current.resource, context.mapped.resource, id)) {
         return { kind: 'written', fhirId: known.id, versionId: current.versionId, firstContact: false };
       }
+      // Whose it is by now nobody here can know; if it is still ours, it has our identifier, and is found by that.
+      if (known.by === 'tombstone') return this.#contactAgain(context);
+      if (known.by === 'search') return { kind: 'failed', fault: answer.fault };
       // The database is the truth: a foreign edit is counted, told and overwritten, never silently.
       context.onForeignEdit();
       version = current.versionId;
@@ -94,13 +102,20 @@ export class Writer {
   }
 
   /** The resource was deleted there. Without If-Match most servers let a PUT by id bring it back; else it is a first contact again. */
-  async #putGone(context: WriteContext, known: Match, fault: Fault): Promise<WriteResult> {
+  async #putGone(context: WriteContext, known: Known, fault: Fault): Promise<WriteResult> {
+    if (context.delivery.operation === 'delete') return gone(known);
     if (fault.status === 410) {
       await context.maySend();
       const answer = await this.#fhir.putById(context.mapped.resource, known.id, null, requestIdOf(context));
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition !== 'gone') return { kind: 'failed', fault: answer.fault };
     }
+    return this.#contactAgain(context);
+  }
+
+  /** A first contact of a row that was linked, and so may not be in its identifier's lane yet. */
+  async #contactAgain(context: WriteContext): Promise<WriteResult> {
+    if (context.delivery.operation === 'delete') return { kind: 'nothing-to-do' };
     await context.claim(context.mapped.identifier);
     return this.#firstContact(context);
   }
@@ -128,7 +143,7 @@ export class Writer {
   }
 
   async #adopt(context: WriteContext, match: Match): Promise<WriteResult> {
-    const result = await this.#putKnown(context, match);
+    const result = await this.#putKnown(context, { ...match, by: 'search' });
     return result.kind === 'written' ? { ...result, firstContact: true } : result;
   }
 
@@ -140,19 +155,17 @@ export class Writer {
 
   async #delete(context: WriteContext, link: Link | null): Promise<WriteResult> {
     const { delivery, mapped } = context;
-    let known: Match | null = link?.fhirId ? { id: link.fhirId, versionId: link.versionId } : null;
+    let known: Known | null = link?.fhirId ? knownBy(link, link.fhirId) : null;
     if (!known) {
       const found = await this.#findOwn(context, mapped.identifier);
       if (found.kind !== 'one') return found.kind === 'none' ? { kind: 'nothing-to-do' } : found;
-      known = found.match;
+      known = { ...found.match, by: 'search' };
     }
     if (this.#deletes === 'delete') {
       await context.maySend();
       const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestIdOf(context));
-      // No version to match: bringing it back is a PUT by id without If-Match.
-      return answer.ok
-        ? { kind: 'written', fhirId: known.id, versionId: null, firstContact: !link?.fhirId }
-        : { kind: 'failed', fault: answer.fault };
+      if (!answer.ok) return { kind: 'failed', fault: answer.fault };
+      return { ...gone(known), firstContact: !link?.fhirId };
     }
     const result = await this.#putKnown(context, known);
     return result.kind === 'written' ? { ...result, firstContact: !link?.fhirId } : result;
@@ -175,6 +188,15 @@ export class Writer {
     const owner = await this.#links.livingOwner(delivery.resourceType, match.id, delivery.sourceId);
     return owner === null ? { kind: 'one', match } : { kind: 'none' };
   }
+}
+
+function knownBy({ versionId, deleted }: Link, id: string): Known {
+  return { id, versionId, by: deleted ? 'tombstone' : 'link' };
+}
+
+/** No version to match: bringing it back is a PUT by id without If-Match. */
+function gone(known: Known): Extract<WriteResult, { kind: 'written' }> {
+  return { kind: 'written', fhirId: known.id, versionId: null, firstContact: false };
 }
 
 function written(answer: Extract<WriteAnswer, { ok: true }>, firstContact: boolean): WriteResult {

@@ -1,0 +1,230 @@
+// Identity: whatever happens to identifiers, no patient's data lands on another patient's resource.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type RunningConnector, startConnector } from '../support/connector.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+
+const SOON = { timeout: 20_000 };
+
+let database: TestDatabase;
+let fhir: FhirLedger;
+let connector: RunningConnector;
+
+beforeEach(async () => {
+  database = await createDatabase();
+  fhir = await FhirLedger.start();
+  connector = startConnector(database, fhir.url);
+  // From here on links are cached.
+  await expect.poll(() => connector.metrics.connectorState.get(), SOON).toBe('streaming');
+});
+
+afterEach(async () => {
+  await connector.stop();
+  await database.drop();
+  await fhir.stop();
+});
+
+describe('a changed identifier', () => {
+  it('stays with its resource', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y' });
+  });
+
+  it('moved to another patient, leaves the first one the resource and gives the second one a new resource', async () => {
+    await insert(1, 'X', 'Ada');
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await insert(2, 'X', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
+  });
+
+  it('swapped between two patients in one transaction, leaves each with its own resource', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    await insert(2, 'Y', 'Bob');
+    await settled();
+    await sql(`BEGIN; UPDATE patient SET identifier_value = 'tmp' WHERE id = 1;
+      UPDATE patient SET identifier_value = 'X' WHERE id = 2; UPDATE patient SET identifier_value = 'Y' WHERE id = 1; COMMIT`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
+  });
+
+  it('given up in a delivery that failed, is refused to the next patient: the server still has it at the first one', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    fhir.fault = ({ body }) => (tokensOf(body).includes('t|Y') ? { status: 422 } : undefined);
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await insert(2, 'X', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|X' });
+    expect(await deadLetters()).toEqual([
+      { source_id: '1', http_status: 422, error_text: expect.stringContaining('does not accept the resource') },
+      { source_id: '2', http_status: null, error_text: expect.stringContaining('another living row (id 1)') },
+    ]);
+  });
+});
+
+describe('an identifier that two patients carry', () => {
+  it("primary of one and other identifier of a living one, does not lead to the other's resource", async () => {
+    await insert(1, 'X', 'Ada', ['Z']);
+    await settled();
+    await insert(2, 'Z', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|X t|Z' });
+    expect(await deadLetters()).toEqual([
+      { source_id: '2', http_status: null, error_text: expect.stringContaining('another living row (id 1)') },
+    ]);
+  });
+
+  it('as a placeholder among the others, keeps nobody from the server', async () => {
+    for (let id = 1; id <= 60; id += 1) await insert(id, `M${id}`, `P${id}`, ['000-00-0000']);
+    await settled();
+    expect(Object.values(people()).toSorted()).toEqual(
+      Array.from({ length: 60 }, (_, index) => `P${index + 1} t|M${index + 1} t|000-00-0000`).toSorted(),
+    );
+  });
+
+  it('on the server already, at several resources, is a dead letter that says so', async () => {
+    fhir.write('a', patient('X', 'Somebody'));
+    fhir.write('b', patient('X', 'Somebody again'));
+    await insert(1, 'X', 'Ada');
+    await settled();
+    expect(people()).toEqual({ a: 'Somebody t|X', b: 'Somebody again t|X' });
+    expect(await deadLetters()).toEqual([
+      { source_id: '1', http_status: 412, error_text: expect.stringContaining('merge them there') },
+    ]);
+  });
+});
+
+describe('a deleted patient', () => {
+  it('registered again with the same identifier, goes on with the same resource', async () => {
+    await insert(1, 'X', 'Ada');
+    await sql('DELETE FROM patient WHERE id = 1');
+    await settled();
+    await insert(2, 'X', 'Ada again');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada again t|X' });
+    expect(await links()).toEqual({ 1: null, 2: 'r1' });
+  });
+
+  it('revived under another identifier after somebody else took over its resource, gets a resource of its own', async () => {
+    await insert(1, 'X', 'Ada');
+    await sql('DELETE FROM patient WHERE id = 1');
+    await insert(2, 'X', 'Bob');
+    await settled();
+    await insert(1, 'Y', 'Ada');
+    await settled();
+    expect(people()).toEqual({ r1: 'Bob t|X', r2: 'Ada t|Y' });
+    expect(await links()).toEqual({ 1: 'r2', 2: 'r1' });
+  });
+
+  it('revived under another identifier while somebody else takes over its resource, gets a resource of its own', async () => {
+    await insert(1, 'X', 'Ada');
+    await sql('DELETE FROM patient WHERE id = 1');
+    await settled();
+    // Bob's first contact is held on the way to the server, so that Ada's revival is decided upon meanwhile.
+    const ada = Promise.withResolvers<void>();
+    const bob = Promise.withResolvers<void>();
+    fhir.fault = ({ method, body }) => {
+      if (method !== 'PUT') return undefined;
+      if (tokensOf(body).includes('t|X')) return { delay: bob.promise };
+      bob.resolve();
+      return { delay: ada.promise };
+    };
+    await insert(2, 'X', 'Bob');
+    await insert(1, 'Y', 'Ada');
+    await expect.poll(() => people().r1, SOON).toBe('Bob t|X');
+    ada.resolve();
+    await settled();
+    expect(people()).toEqual({ r1: 'Bob t|X', r2: 'Ada t|Y' });
+    expect(await links()).toEqual({ 1: 'r2', 2: 'r1' });
+  });
+});
+
+describe('a resource that somebody else', () => {
+  beforeEach(async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+  });
+
+  it('edited between two changes, is overwritten with the state of the database, and counted', async () => {
+    fhir.write('r1', patient('X', 'Edited'));
+    await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Lovelace t|X' });
+    expect((await connector.metrics.foreignEdits.get()).values[0]?.value).toBe(1);
+  });
+
+  it('deleted there, stays deleted when the row is deleted too, and its identifier is free', async () => {
+    fhir.write('r1', null);
+    await sql('DELETE FROM patient WHERE id = 1');
+    await insert(2, 'X', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r2: 'Bob t|X' });
+    expect(await deadLetters()).toEqual([]);
+  });
+
+  it('deleted there, is brought back', async () => {
+    fhir.write('r1', null);
+    await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Lovelace t|X' });
+  });
+
+  it('deleted there and made again under another id, is the other one from now on', async () => {
+    fhir.write('r1', null);
+    fhir.write('new', patient('X', 'Made again'));
+    fhir.fault = ({ method, path }) =>
+      method === 'PUT' && path.startsWith('Patient/r1') ? { status: 404 } : undefined;
+    await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
+    await settled();
+    expect(people()).toEqual({ new: 'Lovelace t|X' });
+    expect(await links()).toEqual({ 1: 'new' });
+  });
+});
+
+async function sql(text: string): Promise<void> {
+  await database.pool.query(text);
+}
+
+async function insert(id: number, mrn: string, family: string, others: string[] = []): Promise<void> {
+  const quoted = others.map(
+    (value) => `INSERT INTO patient_other_identifiers (patient_id, identifier_system, identifier_value)
+    VALUES (${id}, 't', '${value}');`,
+  );
+  await sql(`BEGIN; INSERT INTO patient (id, identifier_system, identifier_value, name_family)
+    VALUES (${id}, 't', '${mrn}', '${family}'); ${quoted.join(' ')} COMMIT`);
+}
+
+/** All that was committed is delivered or a dead letter. */
+async function settled(): Promise<void> {
+  await expect
+    .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON)
+    .toBe(0);
+}
+
+function patient(mrn: string, family: string): Body {
+  return { resourceType: 'Patient', identifier: [{ system: 't', value: mrn }], name: [{ family }] };
+}
+
+/** id → family name and identifiers */
+function people(): Record<string, string> {
+  return Object.fromEntries(
+    [...fhir.resources].map(([id, body]) => [
+      id,
+      [(body.name as { family: string }[])[0]?.family, ...tokensOf(body)].join(' '),
+    ]),
+  );
+}
+
+async function deadLetters() {
+  return (await database.pool.query('SELECT source_id, http_status, error_text FROM fhir_dlq ORDER BY id')).rows;
+}
+
+async function links(): Promise<Record<string, string | null>> {
+  const { rows } = await database.pool.query('SELECT source_id, fhir_id FROM fhir_link ORDER BY source_id');
+  return Object.fromEntries(rows.map(({ source_id, fhir_id }) => [source_id, fhir_id]));
+}

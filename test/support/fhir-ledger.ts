@@ -1,0 +1,204 @@
+// A FHIR server that a test can trust and plague: versions, identifiers and If-Match as HAPI has them, a ledger of all
+// writes that were applied, and faults by script.
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export type Body = Record<string, unknown>;
+
+/** A write that made a version. */
+export interface Written {
+  readonly id: string;
+  readonly version: number;
+  /** Null for a delete. */
+  readonly body: Body | null;
+  readonly requestId: string | null;
+  /** performance.now() when it was applied. */
+  readonly at: number;
+}
+
+export interface Request {
+  readonly method: string;
+  /** Below the base, with its query: Patient/r1 */
+  readonly path: string;
+  readonly body: Body | null;
+}
+
+/** What happens to a request instead of, or beside, being answered at once. */
+export interface Fault {
+  /** Waited for before anything else. */
+  readonly delay?: Promise<unknown>;
+  /** Answered with this status, and not applied. */
+  readonly status?: number;
+  readonly headers?: Record<string, string>;
+  /** The connection breaks: before the request is applied, or after it. Silent: it stays open and nothing is ever said. */
+  readonly cut?: 'before' | 'after' | 'silent-before' | 'silent-after';
+}
+
+interface Stored {
+  version: number;
+  body: Body | null;
+}
+
+const PATIENT = {
+  type: 'Patient',
+  interaction: ['read', 'update', 'delete', 'search-type'].map((code) => ({ code })),
+  versioning: 'versioned-update',
+  conditionalUpdate: true,
+};
+const CAPABILITIES = {
+  resourceType: 'CapabilityStatement',
+  fhirVersion: '4.0.1',
+  software: { name: 'ledger' },
+  rest: [{ mode: 'server', resource: [PATIENT] }],
+};
+
+export class FhirLedger {
+  /** Every version that was made, in order. */
+  readonly writes: Written[] = [];
+  /** Asked about each request, control reads too. */
+  fault: (request: Request) => Fault | undefined = () => undefined;
+  readonly #stored = new Map<string, Stored>();
+  /** `system|value` → ids of the resources that carry it now. */
+  readonly #carriers = new Map<string, Set<string>>();
+  readonly #server = createServer((request, response) => void this.#serve(request, response));
+
+  static async start(): Promise<FhirLedger> {
+    const ledger = new FhirLedger();
+    ledger.#server.keepAliveTimeout = 60_000;
+    await new Promise<void>((resolve) => ledger.#server.listen(0, '127.0.0.1', resolve));
+    return ledger;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}/fhir`;
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** The resources that are there now, with their ids. */
+  get resources(): ReadonlyMap<string, Body> {
+    return new Map([...this.#stored].flatMap(([id, { body }]) => (body ? [[id, body]] : [])));
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /** As somebody else would write; undefined deletes. Returns the new version. */
+  write(id: string, body: Body | null, requestId: string | null = null): number {
+    const stored = this.#stored.get(id) ?? { version: 0, body: null };
+    this.#index(stored.body, (carriers) => carriers.delete(id));
+    this.#index(body, (carriers) => carriers.add(id));
+    stored.version += 1;
+    stored.body = body;
+    this.#stored.set(id, stored);
+    this.writes.push({ id, version: stored.version, body, requestId, at: performance.now() });
+    return stored.version;
+  }
+
+  async #serve(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of incoming) chunks.push(chunk as Buffer);
+    const text = Buffer.concat(chunks).toString();
+    const request: Request = {
+      method: incoming.method ?? '',
+      path: (incoming.url ?? '').replace(/^\/fhir\//, ''),
+      body: text === '' ? null : (JSON.parse(text) as Body),
+    };
+    const fault = this.fault(request);
+    await fault?.delay;
+    if (fault?.cut === 'before') return void incoming.socket.destroy();
+    if (fault?.cut === 'silent-before') return;
+    const answer = fault?.status
+      ? outcome(fault.status)
+      : this.#apply(request, incoming.headers['if-match'], header(incoming, 'x-request-id'));
+    if (fault?.cut === 'after') return void incoming.socket.destroy();
+    if (fault?.cut === 'silent-after') return;
+    response.writeHead(answer.status, {
+      'content-type': 'application/fhir+json',
+      ...answer.headers,
+      ...fault?.headers,
+    });
+    response.end(answer.body === null ? undefined : JSON.stringify(answer.body));
+  }
+
+  #apply({ method, path, body }: Request, ifMatch: string | undefined, requestId: string | null): Answer {
+    const url = new URL(path, 'http://ledger/');
+    const [type, id] = url.pathname.slice(1).split('/');
+    if (type === 'metadata') return { status: 200, headers: {}, body: CAPABILITIES };
+    if (type !== 'Patient') return outcome(404);
+    if (id === undefined) {
+      const found = [...(this.#carriers.get(url.searchParams.get('identifier') ?? '') ?? [])];
+      if (method === 'GET') return this.#bundle(found);
+      if (method !== 'PUT' || !body) return outcome(405);
+      if (found.length > 1) return outcome(412);
+      return this.#put(found[0] ?? `r${this.#stored.size + 1}`, body, requestId);
+    }
+    const stored = this.#stored.get(id);
+    if (!stored) return outcome(404);
+    if (method === 'GET') return stored.body ? this.#resource(id, 200, { ...stored.body, id }) : outcome(410);
+    if (ifMatch !== undefined && ifMatch !== `W/"${stored.version}"`) return outcome(409);
+    if (method === 'DELETE') {
+      if (stored.body) this.write(id, null, requestId);
+      return { status: 200, headers: { etag: `W/"${stored.version}"` }, body: null };
+    }
+    if (!body) return outcome(400);
+    return this.#put(id, body, requestId);
+  }
+
+  /** As HAPI does, an unchanged body keeps its version. */
+  #put(id: string, sent: Body, requestId: string | null): Answer {
+    const { id: _, ...body } = sent;
+    const stored = this.#stored.get(id);
+    const same = stored?.body && JSON.stringify(stored.body) === JSON.stringify(body);
+    if (!same) this.write(id, body, requestId);
+    return this.#resource(id, stored ? 200 : 201, null);
+  }
+
+  #resource(id: string, status: number, body: Body | null): Answer {
+    const version = String(this.#stored.get(id)?.version);
+    const headers = { etag: `W/"${version}"`, location: `${this.url}/Patient/${id}/_history/${version}` };
+    return { status, headers, body: body && { ...body, meta: { versionId: version } } };
+  }
+
+  #bundle(ids: readonly string[]): Answer {
+    const entry = ids.map((id) => ({
+      resource: this.#resource(id, 200, { ...this.#stored.get(id)?.body, id }).body,
+      search: { mode: 'match' },
+    }));
+    return { status: 200, headers: {}, body: { resourceType: 'Bundle', type: 'searchset', total: ids.length, entry } };
+  }
+
+  #index(body: Body | null, change: (carriers: Set<string>) => void): void {
+    for (const token of tokensOf(body)) {
+      const carriers = this.#carriers.get(token) ?? new Set();
+      change(carriers);
+      this.#carriers.set(token, carriers);
+    }
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Record<string, string>;
+  readonly body: Body | null;
+}
+
+/** The identifiers of a Patient as search tokens, primary first. */
+export function tokensOf(body: Body | null): string[] {
+  const identifiers = (body?.identifier ?? []) as { system?: string; value?: string }[];
+  return identifiers.map(({ system = '', value = '' }) => `${system}|${value}`);
+}
+
+function outcome(status: number): Answer {
+  const issue = [{ severity: 'error', code: status === 503 ? 'transient' : 'processing' }];
+  return { status, headers: {}, body: { resourceType: 'OperationOutcome', issue } };
+}
+
+function header(incoming: IncomingMessage, name: string): string | null {
+  const value = incoming.headers[name];
+  return typeof value === 'string' ? value : null;
+}
