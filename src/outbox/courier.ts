@@ -1,6 +1,7 @@
 // The courier takes one delivery, at the head of its lanes, to its end: sent and recorded, overtaken, or dead-lettered.
 import type { Logger } from 'pino';
 import type { Fault } from '../fhir/fault.ts';
+import type { MappedResource } from '../fhir/patient-mapper.ts';
 import type { SendGate } from '../fhir/send-gate.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Metrics } from '../metrics/metrics.ts';
@@ -27,7 +28,7 @@ export interface CourierParts {
   readonly maxRetries: number;
   standing(delivery: Delivery): Promise<Standing>;
   /** Reads and maps the state of a parked delivery again. */
-  reload(delivery: Delivery): Promise<Delivery['mapped']>;
+  reload(delivery: Delivery): Promise<MappedResource>;
   /** Keeps attempts, next_retry_at and last_error of the outbox rows up. */
   noteFailure(delivery: Delivery, reason: string, nextRetryAt: Date): Promise<void>;
 }
@@ -98,12 +99,8 @@ export class Courier {
         if (standing === 'recorded') return { done: null };
         if (standing === 'superseded') return { done: { kind: 'superseded' } };
       }
-      delivery.mapped ??= await persistently(() => this.#parts.reload(delivery), log, signal);
-      const { mapped } = delivery;
-      if (!mapped?.ok)
-        return {
-          done: dead(mapped?.reason ?? 'The outbox row was removed before it was sent.', null, delivery.attempts),
-        };
+      const mapped = delivery.mapped ?? (await persistently(() => this.#parts.reload(delivery), log, signal));
+      delivery.mapped = mapped;
       await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
       result = await persistently(
         () =>

@@ -3,6 +3,7 @@ import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
 import { requestId } from '../fhir/request-id.ts';
+import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Delivery } from './delivery.ts';
 import type { Link, Links } from './links.ts';
@@ -28,7 +29,7 @@ export type WriteResult =
 /** What the writer may ask while it holds the delivery's lanes. */
 export interface WriteContext {
   readonly delivery: Delivery;
-  readonly mapped: Extract<MappedResource, { ok: true }>;
+  readonly mapped: MappedResource;
   /** An earlier try of a conditional PUT ended without an answer: it may have been applied. */
   readonly uncertain: boolean;
   /** Asked before each write, for what went before may have taken long: waits for the slot, throws when it changed hands. */
@@ -42,6 +43,9 @@ export interface WriteContext {
 
 /** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
 type Known = Match & { readonly by: 'link' | 'tombstone' | 'search' };
+
+/** A write that has something to send. */
+type StateContext = WriteContext & { readonly mapped: Extract<MappedResource, { ok: true }> };
 
 /** A resource that is edited faster than we can read it is left to the retry policy. */
 const MAX_CONFLICTS = 3;
@@ -65,15 +69,17 @@ export class Writer {
     // Since it was cached, another row may have taken over a deleted row's resource.
     if (link?.deleted) link = await this.#links.reload(delivery.resourceType, delivery.sourceId);
     if (delivery.operation === 'delete') return this.#delete(context, link);
-    if (!link?.fhirId) return this.#firstContact(context);
+    if (!mapped.ok) return { kind: 'refused', reason: mapped.reason };
+    const state = { ...context, mapped };
+    if (!link?.fhirId) return this.#firstContact(state);
     // A changed identifier would not match any more, so that update goes by id in either mode.
     if (this.#update === 'conditional' && delivery.previous === null && !link.deleted)
-      return this.#putByIdentifier(context, mapped.identifier, false);
-    return this.#putKnown(context, knownBy(link, link.fhirId));
+      return this.#putByIdentifier(state, mapped.identifier, false);
+    return this.#putKnown(state, knownBy(link, link.fhirId));
   }
 
   /** PUT by id; If-Match makes the server refuse us when somebody else (or a lost answer of ours) was there first. */
-  async #putKnown(context: WriteContext, known: Known): Promise<WriteResult> {
+  async #putKnown(context: StateContext, known: Known): Promise<WriteResult> {
     const id = requestIdOf(context);
     let version = known.versionId;
     for (let conflicts = 0; ; conflicts += 1) {
@@ -102,7 +108,7 @@ export class Writer {
   }
 
   /** The resource was deleted there. Without If-Match most servers let a PUT by id bring it back; else it is a first contact again. */
-  async #putGone(context: WriteContext, known: Known, fault: Fault): Promise<WriteResult> {
+  async #putGone(context: StateContext, known: Known, fault: Fault): Promise<WriteResult> {
     if (context.delivery.operation === 'delete') return gone(known);
     if (fault.status === 410) {
       await context.maySend();
@@ -114,13 +120,13 @@ export class Writer {
   }
 
   /** A first contact of a row that was linked, and so may not be in its identifier's lane yet. */
-  async #contactAgain(context: WriteContext): Promise<WriteResult> {
+  async #contactAgain(context: StateContext): Promise<WriteResult> {
     if (context.delivery.operation === 'delete') return { kind: 'nothing-to-do' };
     await context.claim(context.mapped.identifier);
     return this.#firstContact(context);
   }
 
-  async #firstContact(context: WriteContext): Promise<WriteResult> {
+  async #firstContact(context: StateContext): Promise<WriteResult> {
     const { delivery, mapped } = context;
     const holder = await this.#links.livingHolder(delivery.resourceType, mapped.identifier, delivery.sourceId);
     if (holder !== null) {
@@ -142,12 +148,12 @@ export class Writer {
     return this.#putByIdentifier(context, mapped.identifier, true);
   }
 
-  async #adopt(context: WriteContext, match: Match): Promise<WriteResult> {
+  async #adopt(context: StateContext, match: Match): Promise<WriteResult> {
     const result = await this.#putKnown(context, { ...match, by: 'search' });
     return result.kind === 'written' ? { ...result, firstContact: true } : result;
   }
 
-  async #putByIdentifier(context: WriteContext, identifier: Token, firstContact: boolean): Promise<WriteResult> {
+  async #putByIdentifier(context: StateContext, identifier: Token, firstContact: boolean): Promise<WriteResult> {
     await context.maySend();
     const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, requestIdOf(context));
     return answer.ok ? written(answer, firstContact) : { kind: 'failed', fault: answer.fault };
@@ -157,18 +163,33 @@ export class Writer {
     const { delivery, mapped } = context;
     let known: Known | null = link?.fhirId ? knownBy(link, link.fhirId) : null;
     if (!known) {
+      // Without an identifier it never got there.
+      if (!mapped.ok) return { kind: 'nothing-to-do' };
       const found = await this.#findOwn(context, mapped.identifier);
       if (found.kind !== 'one') return found.kind === 'none' ? { kind: 'nothing-to-do' } : found;
       known = { ...found.match, by: 'search' };
     }
     if (this.#deletes === 'delete') {
       await context.maySend();
-      const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestIdOf(context));
+      const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestId(delivery.eventKey, ''));
       if (!answer.ok) return { kind: 'failed', fault: answer.fault };
       return { ...gone(known), firstContact: !link?.fhirId };
     }
-    const result = await this.#putKnown(context, known);
+    const state = mapped.ok ? { ...context, mapped } : await this.#deactivated(context, known);
+    if ('kind' in state) return state;
+    const result = await this.#putKnown(state, known);
     return result.kind === 'written' ? { ...result, firstContact: !link?.fhirId } : result;
+  }
+
+  /** The row is gone and its last state was not kept (an event emitted again): what the server has becomes inactive. */
+  async #deactivated(context: WriteContext, known: Known): Promise<StateContext | WriteResult> {
+    const current = await this.#fhir.read(context.delivery.resourceType, known.id);
+    if (!current.ok)
+      return current.fault.disposition === 'gone' ? gone(known) : { kind: 'failed', fault: current.fault };
+    const { meta: _, ...body } = current.resource;
+    const identifier = { system: '', value: '' };
+    const resource = { ...body, active: false } as unknown as Resource;
+    return { ...context, mapped: { ok: true, resource, identifier, identifiers: [] } };
   }
 
   /** The one resource with this identifier, unless it belongs to another living row. */
@@ -203,7 +224,7 @@ function written(answer: Extract<WriteAnswer, { ok: true }>, firstContact: boole
   return { kind: 'written', fhirId: answer.id, versionId: answer.versionId, firstContact };
 }
 
-function requestIdOf({ delivery, mapped }: WriteContext): string {
+function requestIdOf({ delivery, mapped }: StateContext): string {
   return requestId(delivery.eventKey, JSON.stringify(mapped.resource));
 }
 

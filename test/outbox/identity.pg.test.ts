@@ -144,6 +144,29 @@ describe('a deleted patient', () => {
   });
 });
 
+describe('a delete whose last state was not kept', () => {
+  it('makes what the server has inactive', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    fhir.fault = ({ method }) => (method === 'PUT' ? { status: 422 } : undefined);
+    await sql('DELETE FROM patient WHERE id = 1');
+    await settled();
+    fhir.fault = () => undefined;
+    expect(await deadLetters()).toHaveLength(1);
+    await sql('SELECT fhir_emit_patient(1)');
+    await settled();
+    expect(fhir.resources.get('r1')).toMatchObject({ active: false, name: [{ family: 'Ada' }] });
+    expect((await database.pool.query('SELECT resolution FROM fhir_dlq')).rows).toEqual([{ resolution: 'superseded' }]);
+  });
+
+  it('is done when the patient never got there', async () => {
+    await sql('SELECT fhir_emit_patient(7)');
+    await settled();
+    expect(fhir.writes).toEqual([]);
+    expect(await deadLetters()).toEqual([]);
+  });
+});
+
 describe('a resource that somebody else', () => {
   beforeEach(async () => {
     await insert(1, 'X', 'Ada');
