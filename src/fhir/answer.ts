@@ -51,15 +51,16 @@ export function outcomeOf(answer: HttpAnswer) {
  * https://hl7.org/fhir/R4/http.html#create . HAPI names an update in Content-Location and only a POST in Location too.
  */
 export function writtenTo(answer: HttpAnswer, type: string): Match | null {
-  for (const header of ['content-location', 'location']) {
-    const named = locationOf(answer.headers.get(header), type);
-    if (named !== null) return { id: named.id, versionId: named.versionId ?? etagOf(answer) };
-  }
+  const { headers } = answer;
+  const named = locationOf(headers.get('content-location'), type) ?? locationOf(headers.get('location'), type);
+  if (named !== null && named.versionId !== null) return named;
   const resource = resourceOf(answer, type);
-  return resource === null ? null : matchOf(resource, answer);
+  const inBody = resource === null ? null : matchOf(resource, answer);
+  if (named === null || named.id === inBody?.id) return inBody;
+  return { id: named.id, versionId: etagOf(answer) };
 }
 
-/** The version that an answer names: _history in its location first, for proxies change ETags (W/"3-gzip"). */
+/** The version that an answer names: in its location, its body, and only then its ETag, for proxies change it (W/"3-gzip"). */
 export function versionOf(answer: HttpAnswer, type: string): string | null {
   return writtenTo(answer, type)?.versionId ?? etagOf(answer);
 }
@@ -67,9 +68,14 @@ export function versionOf(answer: HttpAnswer, type: string): string | null {
 /** A resource's id and version; null when it has no id. */
 export function matchOf(resource: Json, answer?: HttpAnswer): Match | null {
   const { id, meta } = resource;
-  if (typeof id !== 'string' || !new RegExp(`^${ID}$`).test(id)) return null;
-  const versionId = isObject(meta) && typeof meta.versionId === 'string' ? meta.versionId : null;
+  if (!isId(id)) return null;
+  // A version goes into If-Match: what could not stand there is none.
+  const versionId = isObject(meta) && isId(meta.versionId) ? meta.versionId : null;
   return { id, versionId: versionId ?? (answer === undefined ? null : etagOf(answer)) };
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && new RegExp(`^${ID}$`).test(value);
 }
 
 function locationOf(location: string | undefined, type: string): Match | null {

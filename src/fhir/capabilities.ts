@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Fault } from './fault.ts';
 import { faultOf } from './fault.ts';
 
-export interface Capabilities {
+interface Capabilities {
   /** As 4.0.1 */
   readonly fhirVersion: string;
   /** As "HAPI FHIR Server 8.8.0"; null when the server does not say. */

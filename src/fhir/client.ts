@@ -13,7 +13,6 @@ import type { HttpAnswer, HttpRequest } from './transport.ts';
 import { Transport } from './transport.ts';
 
 export type { Match } from './answer.ts';
-export type { Capabilities, CapabilitiesAnswer } from './capabilities.ts';
 
 export interface FhirClientConfig {
   baseUrl: string;
@@ -30,11 +29,11 @@ export type WriteAnswer =
   | { ok: true; id: string; versionId: string | null; status: number }
   | { ok: false; fault: Fault };
 /** `id` is null when there was nothing to delete. */
-export type DeleteAnswer =
+type DeleteAnswer =
   | { ok: true; id: string | null; versionId: string | null; status: number }
   | { ok: false; fault: Fault };
-export type SearchAnswer = { ok: true; matches: Match[] } | { ok: false; fault: Fault };
-export type ReadAnswer = { ok: true; resource: Json; versionId: string | null } | { ok: false; fault: Fault };
+type SearchAnswer = { ok: true; matches: Match[] } | { ok: false; fault: Fault };
+type ReadAnswer = { ok: true; resource: Json; versionId: string | null } | { ok: false; fault: Fault };
 
 /** Told of each request: its method, 'ok' or the fault's code, and how long it took. */
 export type Observe = (call: { method: string; outcome: string; seconds: number }) => void;
@@ -119,7 +118,7 @@ class UndiciFhirClient implements FhirClient {
       maxBytes: WRITE_BYTES,
     });
     if (!sent.ok) return sent;
-    if (!isFhirAnswer(sent.answer)) return { ok: false, fault: faultOf('not-fhir', sent.answer.status) };
+    if (!isFhirAnswer(sent.answer)) return { ok: false, fault: noResource(sent.answer) };
     return { ok: true, id, versionId: versionOf(sent.answer, type), status: sent.answer.status };
   }
 
@@ -215,13 +214,12 @@ function judge(
     return { ok: true, answer };
   }
   // A proxy's own 404 says nothing of the resource.
-  if ((status === 404 || status === 410) && !isFhirAnswer(answer))
-    return { ok: false, fault: faultOf('not-fhir', status) };
+  if ((status === 404 || status === 410) && !isFhirAnswer(answer)) return { ok: false, fault: noResource(answer) };
   const retryAfter = answer.headers.get('retry-after');
   return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome: outcomeOf(answer) }) };
 }
 
-/** The fault of a 200 that does not hold what was asked for. */
+/** The fault of an answer that does not hold what was asked for. */
 function noResource(answer: HttpAnswer): Fault {
   return faultOf('missing' in answer.body ? answer.body.missing : 'not-fhir', answer.status);
 }

@@ -5,7 +5,7 @@ import { FAULT_TABLE } from './fault-table.ts';
 import type { Outcome } from './outcome.ts';
 import { hapiCodes, shortReason } from './outcome.ts';
 
-export type { Attempt, Cause, Disposition, FaultRow, Operation } from './fault-table.ts';
+export type { Cause, Operation } from './fault-table.ts';
 export { FAULT_TABLE } from './fault-table.ts';
 
 /** One failed request: what it was, and what to do about it. */
@@ -73,30 +73,43 @@ export function faultOf(cause: Cause, status: number | null = null): Fault {
 export function causeOfError(error: unknown): Cause | null {
   if (!(error instanceof Error)) return null;
   if (error.name === 'TimeoutError') return 'timeout';
+  // An answer that is no HTTP. undici means to give it a code of llhttp (HPE_…) and leaves it undefined.
+  if (error.name === 'HTTPParserError') return 'network';
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED' || code.startsWith('ERR_INVALID')) return null;
-  if (UNREACHABLE.has(code)) return 'unreachable';
-  if (code === 'EPROTO' || /^(CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|ERR_TLS_|ERR_SSL_|HOSTNAME_)/.test(code))
-    return 'tls';
-  return /^(E[A-Z]+$|UND_ERR_|HPE_)/.test(code) ? 'network' : null;
+  if (UNREACHABLE.has(code) || code.startsWith('EAI_')) return 'unreachable';
+  if (code === 'EPROTO' || CERTIFICATE.test(code) || /^ERR_(TLS|SSL)_/.test(code)) return 'tls';
+  return /^(E[A-Z]+$|UND_ERR_)/.test(code) ? 'network' : null;
 }
 
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
   'ENOTFOUND',
-  'EAI_AGAIN',
   'EHOSTUNREACH',
   'ENETUNREACH',
   'EADDRNOTAVAIL',
   'UND_ERR_CONNECT_TIMEOUT',
 ]);
 
+/** https://nodejs.org/api/tls.html#x509-certificate-error-codes ; UNSPECIFIED is what Node calls those that it does not list. */
+const CERTIFICATE =
+  /^(CERT_|CRL_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_|ERROR_IN_C|INVALID_CA$|INVALID_PURPOSE$|PATH_LENGTH_|UNSPECIFIED$)/;
+
 /** Retry-After, in seconds or as an HTTP-date, https://httpwg.org/specs/rfc9110.html#field.retry-after ; capped. */
 function retryAfterMs(header: string | undefined, now: number): number | null {
-  if (header === undefined) return null;
-  const wait = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - now;
+  const text = header?.trim() ?? '';
+  const wait = /^\d+$/.test(text) ? Number(text) * 1000 : httpDate(text) - now;
   return Number.isNaN(wait) ? null : Math.min(Math.max(wait, 0), LONGEST_RETRY_AFTER_MS);
+}
+
+/**
+ * https://httpwg.org/specs/rfc9110.html#http.date , of which one form names no zone and means GMT. Only what looks like
+ * one: Date.parse reads dates out of almost anything, "-5" and "tomorrow 2099" too.
+ */
+function httpDate(text: string): number {
+  if (!/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? .*\d\d:\d\d:\d\d/.test(text)) return Number.NaN;
+  return Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);
 }
 
 function actionOf({ disposition, attempt, stopsSends }: FaultRow) {

@@ -1,0 +1,126 @@
+// Deleting through the client: by id, where already gone is a success, and by identifier, never more than the one found.
+import { describe, expect, it } from 'vitest';
+import { outcomeWith } from './answers.ts';
+import { type Handler, reply, serveFhir } from './scripted-server.ts';
+
+const MRN = { system: 'urn:mrn', value: '7|8' };
+const REQUEST_ID = '0123456789abcdef';
+const SEARCH = 'GET Patient?identifier=urn%3Amrn%7C7%5C%7C8&_count=2&_elements=id,meta,identifier';
+
+describe('deleteById', () => {
+  it('sends a DELETE by id', async () => {
+    const { server, fhir, asked } = await serveFhir((_, response) => reply(response, 200, outcomeWith('deleted')));
+    await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toEqual({
+      ok: true,
+      id: '7',
+      versionId: null,
+      status: 200,
+    });
+    expect(asked()).toEqual(['DELETE Patient/7']);
+    expect(server.received[0]?.body).toBe('');
+    expect(server.received[0]?.headers).toMatchObject({
+      'x-request-id': REQUEST_ID,
+      'user-agent': 'fhir-connector/1.2.3',
+    });
+  });
+
+  it.each([
+    [204, '', { etag: 'W/"4"' }, '4'],
+    [202, '', {}, null],
+    [200, '', { 'content-location': 'Patient/7/_history/4' }, '4'],
+    [404, '', {}, null],
+    [404, outcomeWith('HAPI-2001: x', 'not-found'), {}, null],
+    [410, outcomeWith('x', 'deleted'), {}, null],
+  ])('has succeeded with %i and %j: gone already is gone', async (status, body, headers, versionId) => {
+    const { fhir, calls } = await serveFhir((_, response) => reply(response, status, body, headers));
+    await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toEqual({
+      ok: true,
+      id: '7',
+      versionId,
+      status,
+    });
+    expect(calls).toEqual(['DELETE ok']);
+  });
+
+  it.each([
+    [409, outcomeWith('HAPI-0550: x', 'conflict'), 'referenced', 'dead-letter'],
+    [405, '', 'delete-not-allowed', 'dead-letter'],
+    [501, '', 'delete-not-allowed', 'dead-letter'],
+    [404, '<html>', 'not-fhir', 'hold'],
+    [410, '<html>', 'not-fhir', 'hold'],
+    [200, '<html>', 'not-fhir', 'hold'],
+    [401, '', 'unauthorized', 'hold'],
+    [503, '', 'http-503', 'retry'],
+  ])('has failed with %i and %j: %s, %s', async (status, body, code, disposition) => {
+    const { fhir } = await serveFhir((_, response) => reply(response, status, body));
+    await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toMatchObject({
+      ok: false,
+      fault: { code, disposition, status },
+    });
+  });
+
+  it.each([200, 404, 410])(
+    'takes %i with half a body for a broken connection, not for another server',
+    async (status) => {
+      const { fhir } = await serveFhir(({ socket }, response) => {
+        response.writeHead(status, { 'content-length': '100' });
+        response.write('{', () => socket.destroy());
+      });
+      await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toMatchObject({
+        ok: false,
+        fault: { code: 'network', disposition: 'retry', status },
+      });
+    },
+  );
+});
+
+describe('deleteByIdentifier', () => {
+  const resource = (id: string, value = MRN.value) => ({
+    resourceType: 'Patient',
+    id,
+    identifier: [{ ...MRN, value }],
+  });
+  const finding =
+    (...resources: object[]): Handler =>
+    ({ method }, response) =>
+      method === 'GET'
+        ? reply(response, 200, { resourceType: 'Bundle', entry: resources.map((each) => ({ resource: each })) })
+        : reply(response, 204);
+
+  it('searches, then deletes the one that was found by its id', async () => {
+    const { server, fhir, asked } = await serveFhir(finding(resource('7')));
+    await expect(fhir.deleteByIdentifier('Patient', MRN, REQUEST_ID)).resolves.toEqual({
+      ok: true,
+      id: '7',
+      versionId: null,
+      status: 204,
+    });
+    expect(asked()).toEqual([SEARCH, 'DELETE Patient/7']);
+    expect(server.received[1]?.headers['x-request-id']).toBe(REQUEST_ID);
+  });
+
+  it('has nothing to do where nothing is found', async () => {
+    const { fhir, asked } = await serveFhir(finding());
+    await expect(fhir.deleteByIdentifier('Patient', MRN, REQUEST_ID)).resolves.toEqual({
+      ok: true,
+      id: null,
+      versionId: null,
+      status: 404,
+    });
+    expect(asked()).toEqual([SEARCH]);
+  });
+
+  it.each([
+    ['several are found', finding(resource('7'), resource('8')), 'several-matches', 'dead-letter'],
+    ['the server ignores the parameter', finding(resource('1', 'MRN-9')), 'search-ignored', 'hold'],
+    ['one of several does not match', finding(resource('7'), resource('1', 'MRN-9')), 'search-ignored', 'hold'],
+    ['the search fails', ((_, response) => reply(response, 503)) satisfies Handler, 'http-503', 'retry'],
+  ])('deletes nothing where %s', async (_, handler, code, disposition) => {
+    const { fhir, asked } = await serveFhir(handler);
+    await expect(fhir.deleteByIdentifier('Patient', MRN, REQUEST_ID)).resolves.toMatchObject({
+      ok: false,
+      fault: { code, disposition },
+    });
+    expect(asked()).toEqual([SEARCH]);
+  });
+});

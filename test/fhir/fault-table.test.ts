@@ -1,0 +1,165 @@
+// The fault table: each of its rows is met by an answer, and each answer to each operation has the row that it should.
+import { describe, expect, it } from 'vitest';
+import { type Cause, FAULT_TABLE, faultOf, faultOfAnswer, type Operation } from '../../src/fhir/fault.ts';
+import { readOutcome } from '../../src/fhir/outcome.ts';
+import { outcomeWith } from './answers.ts';
+
+function refused(operation: Operation, status: number, diagnostics?: string) {
+  const outcome = diagnostics === undefined ? null : readOutcome(outcomeWith(diagnostics));
+  return faultOfAnswer(operation, { status, retryAfter: undefined, outcome });
+}
+
+/** An example for each row, in the order of the table. */
+const EXAMPLES: readonly (Cause | readonly [operation: Operation, status: number, diagnostics?: string])[] = [
+  'timeout',
+  'tls',
+  'unreachable',
+  'network',
+  'token',
+  'not-fhir',
+  'not-r4',
+  'search-ignored',
+  ['put-by-id', 307],
+  ['put-by-id', 401],
+  ['conditional-put', 403],
+  ['conditional-put', 405],
+  ['put-by-id', 410],
+  ['put-by-id', 405],
+  ['put-by-id', 400, 'HAPI-0960: Can not create resource with ID[7]'],
+  ['put-by-id', 409],
+  ['conditional-put', 412],
+  'several-found',
+  ['conditional-put', 409],
+  ['conditional-put', 500, 'HAPI-0550: HAPI-0824: The operation has failed with a unique index constraint failure'],
+  ['delete-by-id', 409],
+  ['delete-by-id', 405],
+  ['put-by-id', 408],
+  ['put-by-id', 429],
+  ['put-by-id', 503],
+  ['put-by-id', 502],
+  ['put-by-id', 500],
+  ['put-by-id', 422],
+  'answer-too-large',
+  ['put-by-id', 418],
+];
+
+describe('the fault table', () => {
+  it('has an example here for each row', () => {
+    expect(EXAMPLES).toHaveLength(FAULT_TABLE.length);
+  });
+
+  it.each(FAULT_TABLE.map((row, at) => ({ ...row, example: EXAMPLES[at] ?? 'timeout' })))(
+    'says what to do: $when',
+    ({ example, code, match, on, disposition, attempt, stopsSends, sentence }) => {
+      const byCause = typeof example === 'string';
+      const fault = byCause ? faultOf(example) : refused(...example);
+      expect(fault).toMatchObject({ disposition, attempt, stopsSends });
+      expect(fault.code).toBe(code.replace('*', String(fault.status)));
+      expect(fault.reason.startsWith(sentence)).toBe(true);
+      // The example is one of this row, not of another with the same words.
+      if (byCause || typeof match === 'string') expect(example).toBe(match);
+      else {
+        const [operation, status, diagnostics = ''] = example;
+        expect(on === 'any' || on.includes(operation)).toBe(true);
+        expect(
+          match.status.some((pattern) => new RegExp(`^${pattern.replaceAll('x', '\\d')}$`).test(`${status}`)),
+        ).toBe(true);
+        expect(match.hapi?.some((known) => diagnostics.includes(known)) ?? true).toBe(true);
+      }
+    },
+  );
+
+  it('tells the operator sentences', () => {
+    for (const { sentence, when } of FAULT_TABLE) {
+      expect(sentence).toMatch(/^[A-Z].*[^.][.?]$/);
+      expect(when).toMatch(/^[A-Z].*[^.]$/);
+    }
+  });
+});
+
+const OPERATIONS: readonly Operation[] = [
+  'conditional-put',
+  'put-by-id',
+  'delete-by-id',
+  'search',
+  'read',
+  'probe',
+  'metadata',
+];
+const DEAD = 'validation dead-letter';
+const same = (text: string): readonly string[] => OPERATIONS.map(() => text);
+
+/** A column for each operation. */
+// biome-ignore format: one line for each status
+const MATRIX: readonly (readonly [answer: string, ...faults: string[]])[] = [
+  ['302', ...same('redirect hold')],
+  ['304', ...same('redirect hold')],
+  ['400', ...same(DEAD)],
+  ['400 HAPI-0960', DEAD, 'gone gone', DEAD, DEAD, DEAD, DEAD, DEAD],
+  ['401', ...same('unauthorized hold')],
+  ['403', 'forbidden hold', 'http-403 dead-letter', 'http-403 dead-letter', 'forbidden hold', 'forbidden hold', 'forbidden hold', 'forbidden hold'],
+  ['404', 'not-supported hold', 'gone gone', 'http-404 dead-letter', 'not-supported hold', 'gone gone', 'not-supported hold', 'not-supported hold'],
+  ['405', 'not-supported hold', 'gone gone', 'delete-not-allowed dead-letter', 'not-supported hold', 'http-405 dead-letter', 'not-supported hold', 'not-supported hold'],
+  ['408', ...same('http-408 retry never')],
+  ['409', 'create-race retry', 'stale-version conflict', 'referenced dead-letter', ...same('http-409 dead-letter').slice(3)],
+  ['410', 'http-410 dead-letter', 'gone gone', 'http-410 dead-letter', 'http-410 dead-letter', 'gone gone', 'http-410 dead-letter', 'http-410 dead-letter'],
+  ['412', 'several-matches dead-letter', 'stale-version conflict', ...same('http-412 dead-letter').slice(2)],
+  ['413', ...same('http-413 dead-letter')],
+  ['422', ...same(DEAD)],
+  ['429', ...same('http-429 retry never')],
+  ['500', ...same('http-500 retry if-server-answers')],
+  ['500 HAPI-0389', ...same('http-500 retry if-server-answers')],
+  ['500 HAPI-0550', 'create-race retry', ...same('http-500 retry if-server-answers').slice(1)],
+  ['500 HAPI-0823', 'create-race retry', ...same('http-500 retry if-server-answers').slice(1)],
+  ['500 HAPI-0824', 'create-race retry', ...same('http-500 retry if-server-answers').slice(1)],
+  ['500 HAPI-0989', 'create-race retry', ...same('http-500 retry if-server-answers').slice(1)],
+  ['501', 'not-supported hold', 'http-501 retry if-server-answers', 'delete-not-allowed dead-letter', 'not-supported hold', 'http-501 retry if-server-answers', 'not-supported hold', 'not-supported hold'],
+  ['502', ...same('http-502 retry if-server-answers stops')],
+  ['503', ...same('http-503 retry never stops')],
+  ['504', ...same('http-504 retry if-server-answers stops')],
+  ['599', ...same('http-599 retry if-server-answers')],
+  // A success that is none of FHIR's for what was asked, and what is no status at all.
+  ['202', ...same('not-fhir hold')],
+  ['600', ...same('not-fhir hold')],
+  ['50', ...same('not-fhir hold')],
+];
+
+/** As "http-503 retry never stops"; a hold never counts, and what is not said counts. */
+function inShort(operation: Operation, answer: string): string {
+  const [status = '', hapi] = answer.split(' ');
+  const fault = refused(operation, Number(status), hapi && `${hapi}: words that differ from version to version`);
+  if (fault.disposition === 'hold') expect(fault.attempt).toBe('never');
+  const counting = fault.attempt === 'counts' || fault.disposition === 'hold' ? '' : ` ${fault.attempt}`;
+  return `${fault.code} ${fault.disposition}${counting}${fault.stopsSends ? ' stops' : ''}`;
+}
+
+describe('an answer', () => {
+  it.each(MATRIX)('%s', (answer, ...faults) => {
+    expect(Object.fromEntries(OPERATIONS.map((operation) => [operation, inShort(operation, answer)]))).toEqual(
+      Object.fromEntries(OPERATIONS.map((operation, at) => [operation, faults[at]])),
+    );
+  });
+});
+
+describe('a failure without an answer', () => {
+  it.each<[Cause, string]>([
+    ['timeout', 'timeout retry if-server-answers stops'],
+    ['unreachable', 'unreachable retry if-server-answers stops'],
+    ['network', 'network retry if-server-answers stops'],
+    ['tls', 'tls retry never stops'],
+    ['token', 'token retry never stops'],
+    ['not-fhir', 'not-fhir hold never'],
+    ['not-r4', 'not-r4 hold never'],
+    ['search-ignored', 'search-ignored hold never'],
+    ['several-found', 'several-matches dead-letter counts'],
+    ['answer-too-large', 'answer-too-large dead-letter counts'],
+  ])('%s', (cause, expected) => {
+    const { code, disposition, attempt, stopsSends, status, retryAfterMs, outcome } = faultOf(cause);
+    expect(`${code} ${disposition} ${attempt}${stopsSends ? ' stops' : ''}`).toBe(expected);
+    expect({ status, retryAfterMs, outcome }).toEqual({ status: null, retryAfterMs: null, outcome: null });
+  });
+
+  it('that is not in the table is a fault of this program', () => {
+    expect(() => faultOf('sunspots' as Cause)).toThrow(new TypeError('The fault table has no row for sunspots.'));
+  });
+});

@@ -1,0 +1,146 @@
+// OperationOutcomes: kept whole and storable for the dead letter, told to logs by codes alone.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { hapiCodes, readOutcome, shortReason } from '../../src/fhir/outcome.ts';
+import { outcomeWith } from './answers.ts';
+
+const SECRET = 'MRN-001234';
+const ofIssues = (...issue: unknown[]) => readOutcome({ resourceType: 'OperationOutcome', issue });
+
+describe('readOutcome', () => {
+  it('keeps the elements of the specification and no others', () => {
+    const kept = {
+      severity: 'error',
+      code: 'invalid',
+      details: { coding: [{ system: 'urn:x', code: 'y', display: 'z' }], text: 'text' },
+      diagnostics: 'HAPI-0450: Failed to parse',
+      location: ['Patient.name'],
+      expression: ['Patient.name[0]'],
+    };
+    const outcome = readOutcome({
+      resourceType: 'OperationOutcome',
+      id: '1',
+      text: { div: '<div>much HTML</div>' },
+      issue: [{ ...kept, extension: [{}] }],
+    });
+    expect(outcome).toEqual({ resourceType: 'OperationOutcome', issue: [kept] });
+  });
+
+  it('leaves out an element of the wrong type, and keeps the others', () => {
+    const outcome = ofIssues({
+      severity: 7,
+      code: null,
+      diagnostics: 'kept',
+      details: 'no',
+      location: [7],
+      expression: 'x',
+    });
+    expect(JSON.parse(JSON.stringify(outcome?.issue))).toEqual([{ diagnostics: 'kept' }]);
+  });
+
+  it('makes its texts such that PostgreSQL can store them', () => {
+    const outcome = ofIssues({
+      severity: 'err\u0000or',
+      code: '\ud800',
+      diagnostics: 'a\u0000b\udc00',
+      details: { text: '\u0001', coding: [{ code: '\u0002', display: 'ok' }] },
+      expression: ['\u0003'],
+      location: ['\u0004'],
+    });
+    expect(outcome?.issue).toEqual([
+      {
+        severity: 'err\ufffdor',
+        code: '\ufffd',
+        diagnostics: 'a\ufffdb\ufffd',
+        details: { text: '\ufffd', coding: [{ code: '\ufffd', display: 'ok' }] },
+        expression: ['\ufffd'],
+        location: ['\ufffd'],
+      },
+    ]);
+  });
+
+  it.each([
+    null,
+    undefined,
+    'text',
+    [],
+    {},
+    { resourceType: 'Patient', issue: [] },
+    { resourceType: 'OperationOutcome' },
+  ])('finds none in %j', (body) => {
+    expect(readOutcome(body)).toBeNull();
+  });
+});
+
+describe('hapiCodes', () => {
+  it('finds the known codes in diagnostics and details, in their order, each once', () => {
+    const outcome = ofIssues(
+      { diagnostics: 'HAPI-0550: HAPI-0824: The operation has failed' },
+      { details: { text: 'HAPI-0989: x' } },
+      { diagnostics: 'again HAPI-0824: x' },
+    );
+    expect(hapiCodes(outcome)).toEqual(['HAPI-0550', 'HAPI-0824', 'HAPI-0989']);
+  });
+
+  it.each([
+    'HAPI-9999: no known code',
+    'HAPI-0550 without a colon',
+    'HAPI-05501: too long',
+    'XHAPI-0550: part of a word',
+    'hapi-0550: in small letters',
+    `identifier=${SECRET}`,
+  ])('finds none in %j', (diagnostics) => {
+    expect(hapiCodes(readOutcome(outcomeWith(diagnostics)))).toEqual([]);
+  });
+
+  it('finds none where there is no outcome', () => {
+    expect(hapiCodes(null)).toEqual([]);
+  });
+});
+
+describe('shortReason', () => {
+  it('tells severities and types, each pair once, then the codes of HAPI', () => {
+    const outcome = ofIssues(
+      { severity: 'error', code: 'invalid', diagnostics: 'HAPI-0450: x' },
+      { severity: 'error', code: 'invalid' },
+      { severity: 'warning', code: 'not-found' },
+      { severity: 'fatal' },
+      { code: 'timeout' },
+    );
+    expect(shortReason(outcome)).toBe('error invalid, warning not-found, fatal, timeout, HAPI-0450');
+  });
+
+  it('tells of five at most', () => {
+    const types = ['invalid', 'structure', 'required', 'value', 'invariant', 'security', 'login'];
+    const outcome = ofIssues(...types.map((code) => ({ severity: 'error', code })));
+    expect(shortReason(outcome)).toBe('error invalid, error structure, error required, error value, error invariant');
+  });
+
+  it.each([null, ofIssues(), ofIssues({}), ofIssues({ severity: SECRET, code: SECRET, diagnostics: SECRET })])(
+    'has nothing to tell of %j',
+    (outcome) => {
+      expect(shortReason(outcome)).toBe('');
+    },
+  );
+
+  it('has only words of the specification, whatever a server puts into an outcome', () => {
+    const word = fc.oneof(fc.constantFrom('error', 'fatal', 'invalid', 'HAPI-0550: ', SECRET), fc.string());
+    const issue = fc.record(
+      {
+        severity: word,
+        code: word,
+        diagnostics: word,
+        details: fc.record({ text: word, coding: fc.array(fc.record({ code: word, display: word })) }),
+        expression: fc.array(word),
+      },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(fc.array(issue), (issues) => {
+        expect(shortReason(ofIssues(...issues))).toMatch(
+          /^((error|fatal|invalid|HAPI-0550|error invalid|fatal invalid)(, |$))*$/,
+        );
+      }),
+    );
+  });
+});

@@ -1,0 +1,243 @@
+// One request over real sockets: what is sent, what of the answer is read, and what each way of failing is called.
+
+import type { AddressInfo } from 'node:net';
+import { createServer, type Socket } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type HttpRequest, Transport, type TransportConfig } from '../../src/fhir/transport.ts';
+import { type Handler, reply, type ScriptedServer, serve } from './scripted-server.ts';
+
+function transportTo(baseUrl: string, config: Partial<TransportConfig> = {}): Transport {
+  const transport = new Transport({ baseUrl, connections: 1, timeoutMs: 10_000, userAgent: 'test', ...config });
+  onTestFinished(() => transport.close());
+  return transport;
+}
+
+const get: HttpRequest = { method: 'GET', path: 'Patient/7', maxBytes: 1000 };
+
+async function withServer(
+  handler: Handler,
+  config: Partial<TransportConfig> = {},
+): Promise<{ server: ScriptedServer; transport: Transport }> {
+  const server = await serve(handler);
+  return { server, transport: transportTo(`${server.origin}/fhir`, config) };
+}
+
+/** A server that does as `onRequest` says with the bare socket, each time data comes. */
+async function serveRaw(onRequest: (socket: Socket) => void): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('data', () => onRequest(socket)).on('error', () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+describe('a request', () => {
+  it('has its method, body and headers, and those of each request', async () => {
+    const { server, transport } = await withServer((_, response) => reply(response, 200), {
+      authorization: async () => 'Bearer token',
+    });
+    await transport.send({ ...get, method: 'PUT', headers: { 'content-type': 'text/x', 'x-odd': '1' }, body: 'ä🏥' });
+    const [request] = server.received;
+    expect(request).toMatchObject({ method: 'PUT', url: '/fhir/Patient/7', body: 'ä🏥' });
+    expect(request?.headers).toMatchObject({
+      accept: 'application/fhir+json',
+      'user-agent': 'test',
+      authorization: 'Bearer token',
+      'content-type': 'text/x',
+      'content-length': '6',
+      'x-odd': '1',
+    });
+  });
+
+  it.each([
+    ['', '/Patient/7'],
+    ['/', '/Patient/7'],
+    ['/fhir', '/fhir/Patient/7'],
+    ['/fhir///', '/fhir/Patient/7'],
+    ['/a%20b/R4', '/a%20b/R4/Patient/7'],
+  ])('goes below the base %j', async (base, url) => {
+    const server = await serve((_, response) => reply(response, 200));
+    await transportTo(server.origin + base).send(get);
+    expect(server.received[0]?.url).toBe(url);
+  });
+
+  it('asks for its authorization each time, and may have none', async () => {
+    const tokens = ['Bearer 1', 'Bearer 2', undefined];
+    const { server, transport } = await withServer((_, response) => reply(response, 200), {
+      authorization: async () => tokens.shift(),
+    });
+    for (let turn = 1; turn <= 3; turn += 1) await transport.send(get);
+    expect(server.received.map(({ headers }) => headers.authorization)).toEqual(['Bearer 1', 'Bearer 2', undefined]);
+  });
+
+  it('is not sent when no authorization can be had', async () => {
+    const { server, transport } = await withServer((_, response) => reply(response, 200), {
+      authorization: () => Promise.reject(new Error('token endpoint down')),
+    });
+    await expect(transport.send(get)).resolves.toEqual({ ok: false, cause: 'token' });
+    expect(server.received).toEqual([]);
+  });
+
+  it('that cannot be written is a fault of this program', async () => {
+    const { transport } = await withServer((_, response) => reply(response, 200));
+    await expect(transport.send({ ...get, headers: { 'x-odd': 'a\nb' } })).rejects.toThrow('x-odd');
+  });
+});
+
+describe('an answer', () => {
+  it('has status, headers in small letters, of a repeated one the last, and the body as UTF-8', async () => {
+    const { transport } = await withServer((_, response) => {
+      response.writeHead(
+        201,
+        [
+          ['ETag', 'W/"3"'],
+          ['X-Twice', 'a'],
+          ['X-Twice', 'b'],
+        ].flat(),
+      );
+      const body = Buffer.from('{"family":"Müller 🏥"}');
+      // In the middle of a character.
+      response.write(body.subarray(0, 12));
+      response.end(body.subarray(12));
+    });
+    const exchange = await transport.send(get);
+    if (!exchange.ok) throw new Error(exchange.cause);
+    expect(exchange.answer).toMatchObject({ status: 201, body: { text: '{"family":"Müller 🏥"}' } });
+    expect(exchange.answer.headers.get('etag')).toBe('W/"3"');
+    expect(exchange.answer.headers.get('x-twice')).toBe('b');
+  });
+
+  it.each([301, 302, 303, 307, 308])('with status %i is not followed', async (status) => {
+    const { server, transport } = await withServer((_, response) =>
+      reply(response, status, '', { location: '/fhir/x' }),
+    );
+    await expect(transport.send({ ...get, method: 'PUT', body: '{}' })).resolves.toMatchObject({ answer: { status } });
+    expect(server.received).toHaveLength(1);
+  });
+
+  it('may have as many bytes as are read, and not one more', async () => {
+    let body = 'x'.repeat(1000);
+    const { transport } = await withServer((_, response) => reply(response, 200, body));
+    await expect(transport.send(get)).resolves.toMatchObject({ answer: { body: { text: body } } });
+    const tooLarge = { answer: { status: 200, body: { missing: 'answer-too-large' } } };
+    body = 'x'.repeat(1001);
+    await expect(transport.send(get)).resolves.toMatchObject(tooLarge);
+    body = 'ä'.repeat(501);
+    await expect(transport.send(get)).resolves.toMatchObject(tooLarge);
+  });
+
+  it('without an end is read no further, and its connection is given up', async () => {
+    let closed: Promise<unknown> | undefined;
+    const { transport } = await withServer((request, response) => {
+      closed = new Promise((resolve) => request.socket.once('close', resolve));
+      const more = () => void (response.destroyed || response.write('x'.repeat(1000), () => setImmediate(more)));
+      more();
+    });
+    await expect(transport.send(get)).resolves.toMatchObject({ answer: { body: { missing: 'answer-too-large' } } });
+    await closed;
+  });
+
+  it.each<[string, string]>([
+    ['a length that it does not reach', 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\nETag: W/"3"\r\n\r\n{"half'],
+    [
+      'chunks of which the last is missing',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: W/"3"\r\n\r\n5\r\n{"hal\r\n',
+    ],
+  ])('that breaks off, with %s, still says what its status and headers say', async (_, text) => {
+    const transport = transportTo(await serveRaw((socket) => socket.end(text)));
+    const exchange = await transport.send(get);
+    expect(exchange).toMatchObject({ ok: true, answer: { status: 200, body: { missing: 'network' } } });
+    if (exchange.ok) expect(exchange.answer.headers.get('etag')).toBe('W/"3"');
+  });
+});
+
+describe('no answer', () => {
+  it('in time is a timeout', async () => {
+    const { transport } = await withServer(() => {}, { timeoutMs: 100 });
+    await expect(transport.send(get)).resolves.toEqual({ ok: false, cause: 'timeout' });
+  });
+
+  it('in time behind another that hangs is a timeout too', async () => {
+    const { transport } = await withServer(() => {}, { timeoutMs: 100 });
+    await expect(Promise.all([transport.send(get), transport.send(get)])).resolves.toEqual([
+      { ok: false, cause: 'timeout' },
+      { ok: false, cause: 'timeout' },
+    ]);
+  });
+
+  it('but half of one in time leaves the body out', async () => {
+    const { transport } = await withServer((_, response) => void response.writeHead(200).write('{"half'), {
+      timeoutMs: 1000,
+    });
+    await expect(transport.send(get)).resolves.toMatchObject({ answer: { status: 200, body: { missing: 'timeout' } } });
+  });
+
+  it('in time as a whole is a timeout, though the server never falls silent', async () => {
+    const { transport } = await withServer(
+      (request, response) => {
+        response.writeHead(200);
+        const drip = setInterval(() => response.write('x'), 20);
+        request.socket.once('close', () => clearInterval(drip));
+      },
+      { timeoutMs: 1000 },
+    );
+    await expect(transport.send(get)).resolves.toMatchObject({ answer: { body: { missing: 'timeout' } } });
+  });
+
+  it('from where nobody listens: unreachable', async () => {
+    // Port 1 is tcpmux, which no machine has had for decades.
+    await expect(transportTo('http://127.0.0.1:1').send(get)).resolves.toEqual({ ok: false, cause: 'unreachable' });
+  });
+
+  it('in TLS from a server that speaks none: tls', async () => {
+    const { origin } = await serve((_, response) => reply(response, 200));
+    await expect(transportTo(origin.replace('http:', 'https:')).send(get)).resolves.toEqual({
+      ok: false,
+      cause: 'tls',
+    });
+  });
+
+  // Such as the port of something else, or of TLS spoken to without it.
+  it.each([
+    '\u0015\u0003\u0003\u0000\u0002\u0002P',
+    'SSH-2.0-OpenSSH_9.2\r\n',
+    'HTTP/1.1 abc\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n',
+  ])('in HTTP but %j: network', async (text) => {
+    const origin = await serveRaw((socket) => socket.end(text));
+    await expect(transportTo(origin).send(get)).resolves.toEqual({ ok: false, cause: 'network' });
+  });
+
+  it('before it is closed: network, for whoever waits', async () => {
+    const arrived = Promise.withResolvers<void>();
+    const { transport } = await withServer(() => arrived.resolve());
+    const sent = [transport.send(get), transport.send(get)];
+    await arrived.promise;
+    await transport.close();
+    await expect(Promise.all(sent)).resolves.toEqual([
+      { ok: false, cause: 'network' },
+      { ok: false, cause: 'network' },
+    ]);
+    await expect(transport.send(get)).resolves.toEqual({ ok: false, cause: 'network' });
+  });
+
+  it('to the end before it is closed: network, in its body', async () => {
+    const started = Promise.withResolvers<void>();
+    const { transport } = await withServer(
+      (_, response) => void response.writeHead(200).write('{', () => started.resolve()),
+    );
+    const sent = transport.send(get);
+    await started.promise;
+    await transport.close();
+    const exchange = await sent;
+    // The headers may or may not have been read by then.
+    if (exchange.ok) expect(exchange.answer.body).toEqual({ missing: 'network' });
+    else expect(exchange.cause).toBe('network');
+  });
+});
