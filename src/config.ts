@@ -89,7 +89,6 @@ export const databaseSchema = environmentSchema.pick({
   DB_SSLROOTCERT: true,
 });
 
-export type Config = Readonly<z.infer<typeof environmentSchema>>;
 export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;
 
 /** Each of these may be given as NAME_FILE, the path of a file that holds the value. */

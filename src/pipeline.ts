@@ -33,6 +33,8 @@ export interface PipelineParts {
 }
 
 const RETRY_MS = 1000;
+/** PostgreSQL's fast shutdown waits for the tenure to close. */
+const QUIET_MS = 1500;
 const OUTBOX_TABLE = 'fhir_outbox';
 
 /** Runs until `signal` is aborted, then finishes what is in flight. Rejects with a FatalError, or with what is a bug. */
@@ -74,6 +76,8 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
         metrics.connectorState.set('reconnecting');
         metrics.reconnects.inc();
         log.warn({ code: errorCode(tenure.ended.reason) }, 'The replication connection was lost; connecting again.');
+        // Until the tenure is closed nobody else takes the slot: what is on its way may end, and nothing new begins.
+        await current.works.quiet(QUIET_MS);
       }
       await tenure.close();
       tenure = await takeSlot(parts, catchUp, false, stop);

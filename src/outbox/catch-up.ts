@@ -1,5 +1,5 @@
 // Catch-up: the outbox is the truth, so what a new slot will not send is read from the table and delivered first.
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics/metrics.ts';
 import { untilAborted } from '../pause.ts';
@@ -7,7 +7,6 @@ import type { Identity } from '../replication/connection.ts';
 import type { CatchUpHooks } from '../replication/tenure.ts';
 import type { Database } from './database.ts';
 import { deliveriesOf } from './delivery.ts';
-import type { ParsedEvent } from './event.ts';
 import type { Outbox } from './outbox.ts';
 import { persistently } from './persistence.ts';
 import type { OutboxReader } from './reader.ts';
@@ -21,9 +20,7 @@ export class CatchUp implements CatchUpHooks {
   readonly #slot: string;
   readonly #metrics: Metrics;
   readonly #log: Logger;
-  /** Ids of unprocessed rows, patient by patient, each patient's by revision; `#starts` are the first indexes of patients. */
-  #ids: number[] = [];
-  #starts: number[] = [];
+  #backlog: Backlog = { ids: [], transactions: [], starts: [] };
 
   constructor(db: Database, slot: string, metrics: Metrics, log: Logger) {
     this.#db = db;
@@ -50,42 +47,22 @@ export class CatchUp implements CatchUpHooks {
 
   /** https://www.postgresql.org/docs/current/sql-set-transaction.html : an exported snapshot needs a new REPEATABLE READ transaction. */
   async collect(snapshot: string | null): Promise<void> {
-    this.#ids = [];
-    this.#starts = [];
-    await this.#db
+    this.#backlog = await this.#db
       .transaction()
       .setIsolationLevel('repeatable read')
       .execute(async (transaction) => {
         if (snapshot) await sql`SET TRANSACTION SNAPSHOT ${sql.lit(snapshot)}`.execute(transaction);
-        await sql`DECLARE unprocessed CURSOR FOR
-          SELECT id::float8 AS id, coalesce(patient_id, 0) AS patient_id FROM fhir_outbox
-           WHERE NOT processed ORDER BY coalesce(patient_id, 0), patient_revision, id`.execute(transaction);
-        let patient: number | null = null;
-        for (;;) {
-          const { rows } = await sql<{
-            id: number;
-            patient_id: number;
-          }>`FETCH ${sql.lit(FETCH_ROWS)} FROM unprocessed`.execute(transaction);
-          if (rows.length === 0) return;
-          for (const row of rows) {
-            if (row.patient_id !== patient) this.#starts.push(this.#ids.length);
-            patient = row.patient_id;
-            this.#ids.push(row.id);
-          }
-        }
+        return readBacklog(transaction, sql`true`);
       });
   }
 
   /** Delivers what was collected (until `signal` is aborted: the slot is lost), then remembers that this system and timeline are caught up. */
   async run(outbox: Outbox, reader: OutboxReader, identity: Identity, signal: AbortSignal): Promise<void> {
     this.#metrics.catchUps.inc();
-    this.#log.info({ rows: this.#ids.length }, 'Catching up: delivering the outbox rows that the slot will not send.');
-    const done: Promise<void>[] = [];
-    for (const ids of chunksOfPatients(this.#ids, this.#starts)) {
-      const rows = await untilAborted(reader.rows(ids, null), signal);
-      await untilAborted(enterRows(outbox, rows, done, signal), signal);
-    }
-    await untilAborted(Promise.all(done), signal);
+    const backlog = this.#backlog;
+    const rows = backlog.ids.length;
+    this.#log.info({ rows }, 'Catching up: delivering the outbox rows that the slot will not send.');
+    await deliver(backlog, outbox, reader, signal);
     await persistently(
       () =>
         sql`INSERT INTO fhir_slot (slot_name, system_identifier, timeline, caught_up_at)
@@ -95,9 +72,8 @@ export class CatchUp implements CatchUpHooks {
       this.#log,
       signal,
     );
-    this.#log.info({ rows: this.#ids.length }, 'Caught up.');
-    this.#ids = [];
-    this.#starts = [];
+    this.#log.info({ rows }, 'Caught up.');
+    this.#backlog = { ids: [], transactions: [], starts: [] };
   }
 }
 
@@ -115,72 +91,86 @@ export async function sweepSkippedRows(
   signal: AbortSignal,
 ): Promise<void> {
   const inLanes = outbox.rowsInLanes();
-  const { rows } = await persistently(
+  const skipped = await persistently(
     () =>
-      sql<{ id: number; patient_id: number }>`
-    SELECT id::float8 AS id, coalesce(patient_id, 0) AS patient_id FROM fhir_outbox
-     WHERE NOT processed AND NOT (id = ANY (${inLanes}::bigint[]))
-       AND pg_visible_in_snapshot(txid::text::xid8, ${snapshotAtConnect}::pg_snapshot)
-     ORDER BY coalesce(patient_id, 0), patient_revision, id`.execute(db),
+      db.transaction().execute((transaction) =>
+        readBacklog(
+          transaction,
+          sql`NOT (id = ANY (${inLanes}::bigint[]))
+              AND pg_visible_in_snapshot(txid::text::xid8, ${snapshotAtConnect}::pg_snapshot)`,
+        ),
+      ),
     log,
     signal,
   );
-  if (rows.length === 0) return;
-  log.warn({ rows: rows.length }, 'The slot had skipped outbox rows (was it advanced by hand?); delivering them.');
-  metrics.skippedRows.inc(rows.length);
-  const ids = rows.map(({ id }) => id);
-  const starts = [...rows.keys()].filter((index) => rows[index]?.patient_id !== rows[index - 1]?.patient_id);
-  const done: Promise<void>[] = [];
-  for (const chunk of chunksOfPatients(ids, starts)) {
-    await enterRows(outbox, await reader.rows(chunk, null), done, signal);
-  }
-  await Promise.all(done);
+  const rows = skipped.ids.length;
+  if (rows === 0) return;
+  log.warn({ rows }, 'The slot had skipped outbox rows (was it advanced by hand?); delivering them.');
+  metrics.skippedRows.inc(rows);
+  await deliver(skipped, outbox, reader, signal);
 }
 
-/** Chunks of about CHUNK_ROWS ids, a patient's never in two; `starts` are the indexes at which a patient's begin. */
-function* chunksOfPatients(ids: readonly number[], starts: readonly number[]): Generator<number[]> {
+/** Unprocessed rows in the order in which they are to be delivered. */
+interface Backlog {
+  readonly ids: number[];
+  /** For each id the last one of its transaction: equal for the rows of one transaction. */
+  readonly transactions: number[];
+  /** The first indexes of a patient within a transaction. */
+  readonly starts: number[];
+}
+
+/**
+ * The table does not hold the order of the commits, but ids know enough of it. Who changes a patient after another one,
+ * or takes an identifier that another patient gave up, had to wait for that commit before it got its ids. So transactions
+ * come in the order of their last ids; within one, as in a spilled transaction, patients that were there before go before
+ * new ones. (txids begin again in another cluster; created_at, when the transaction began, tells the two apart.)
+ */
+async function readBacklog(transaction: Database, condition: RawBuilder<unknown>): Promise<Backlog> {
+  const backlog: Backlog = { ids: [], transactions: [], starts: [] };
+  await sql`DECLARE backlog NO SCROLL CURSOR FOR
+    SELECT id::float8 AS id, last::float8 AS last, coalesce(patient_id, 0) AS patient_id
+      FROM (SELECT id, patient_id, max(id) OVER (PARTITION BY txid, created_at) AS last,
+                   first_value(table_name = 'patient' AND operation = 'I')
+                     OVER (PARTITION BY txid, created_at, patient_id ORDER BY id) AS is_new
+              FROM fhir_outbox WHERE NOT processed AND ${condition}) AS unprocessed
+     ORDER BY last, is_new, patient_id, id`.execute(transaction);
+  for (let before = { last: 0, patient_id: -1 }; ; ) {
+    const { rows } = await sql<{ id: number; last: number; patient_id: number }>`
+      FETCH ${sql.lit(FETCH_ROWS)} FROM backlog`.execute(transaction);
+    if (rows.length === 0) return backlog;
+    for (const row of rows) {
+      if (row.last !== before.last || row.patient_id !== before.patient_id) backlog.starts.push(backlog.ids.length);
+      backlog.ids.push(row.id);
+      backlog.transactions.push(row.last);
+      before = row;
+    }
+  }
+}
+
+/** Resolves when all is delivered and recorded. */
+async function deliver(backlog: Backlog, outbox: Outbox, reader: OutboxReader, signal: AbortSignal): Promise<void> {
+  const done: Promise<void>[] = [];
+  for (const [from, to] of chunks(backlog)) {
+    const rows = await untilAborted(reader.rows(backlog.ids.slice(from, to), null), signal);
+    const byId = new Map(rows.map((row) => [row.ok ? row.event.id : row.id, row]));
+    const indexes = Array.from({ length: to - from }, (_, offset) => from + offset);
+    const deliveries = [...Map.groupBy(indexes, (index) => backlog.transactions[index]).values()].map((transaction) => {
+      // A row may have been removed meanwhile.
+      const events = transaction.flatMap((index) => byId.get(backlog.ids[index] ?? 0) ?? []);
+      return deliveriesOf(events, FROM_TABLE, () => null);
+    });
+    await untilAborted(outbox.load(deliveries.flat()), signal);
+    for (const each of deliveries) await untilAborted(outbox.enter(each, done, signal), signal);
+  }
+  await untilAborted(Promise.all(done), signal);
+}
+
+/** Ranges of about CHUNK_ROWS indexes that never split a patient's rows of one transaction. */
+function* chunks({ ids, starts }: Backlog): Generator<[number, number]> {
   let from = 0;
   for (const start of [...starts.slice(1), ids.length]) {
     if (start - from < CHUNK_ROWS && start < ids.length) continue;
-    if (start > from) yield ids.slice(from, start);
+    if (start > from) yield [from, start];
     from = start;
   }
-}
-
-async function enterRows(
-  outbox: Outbox,
-  rows: readonly ParsedEvent[],
-  done: Promise<void>[],
-  signal: AbortSignal,
-): Promise<void> {
-  const deliveries = runs(rows).flatMap((run) => deliveriesOf(run, FROM_TABLE, () => null));
-  await outbox.load(deliveries);
-  await outbox.enter(deliveries, done, signal);
-}
-
-/** Rows of one transaction whose revisions of one patient are adjacent; after a move to another cluster txids begin again. */
-function runs(rows: readonly ParsedEvent[]): ParsedEvent[][] {
-  const ordered = rows.toSorted((a, b) => patientOf(a) - patientOf(b) || revisionOf(a) - revisionOf(b));
-  const result: ParsedEvent[][] = [];
-  let last: ParsedEvent | null = null;
-  for (const row of ordered) {
-    const together =
-      last?.ok &&
-      row.ok &&
-      last.event.txid === row.event.txid &&
-      patientOf(last) === patientOf(row) &&
-      row.event.revision === last.event.revision + 1;
-    if (together) result.at(-1)?.push(row);
-    else result.push([row]);
-    last = row;
-  }
-  return result;
-}
-
-function patientOf(row: ParsedEvent): number {
-  return row.ok ? (row.event.patientId ?? 0) : 0;
-}
-
-function revisionOf(row: ParsedEvent): number {
-  return row.ok ? row.event.revision : 0;
 }

@@ -12,7 +12,7 @@ import { persistently } from './persistence.ts';
 import type { Outcome } from './record.ts';
 import type { Recorder } from './recorder.ts';
 import { isExhausted, retryDelay } from './retry-policy.ts';
-import { SlotChangedHands, type SlotGuard } from './slot-guard.ts';
+import { type Holding, SlotChangedHands, type SlotGuard } from './slot-guard.ts';
 import type { Standing } from './standing.ts';
 import type { WriteResult, Writer } from './write.ts';
 
@@ -72,11 +72,8 @@ export class Courier {
       mustLookUp: false,
     };
     for (;;) {
-      const step = await this.#send(delivery, lane, progress);
-      if ('done' in step) {
-        if (step.done) await this.#record(delivery, step.done);
-        return;
-      }
+      const step = await this.#turn(delivery, lane, progress);
+      if ('done' in step) return;
       if (step.retryAfter === 0) continue;
       lane.park();
       await pause(step.retryAfter, this.#parts.signal);
@@ -84,58 +81,69 @@ export class Courier {
     }
   }
 
-  /** One turn at the gate. `done: null` means that it is recorded already. */
-  async #send(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
-    const { gate, guard, links, writer, log, signal } = this.#parts;
-    const { eventKey } = delivery;
+  /** One turn at the gate, from the look-up to the record, all under one lease. */
+  async #turn(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
+    const { gate, guard } = this.#parts;
     await gate.admit();
-    let admitted = true;
-    let result: WriteResult;
-    const started = performance.now();
+    const place = new PlaceAtGate(gate);
     try {
-      const lease = await guard.mayAct();
-      if (progress.mustLookUp || !guard.isNew(delivery)) {
-        const standing = await persistently(() => this.#parts.standing(delivery), log, signal);
-        if (standing === 'recorded') return { done: null };
-        if (standing === 'superseded') return { done: { kind: 'superseded' } };
-      }
-      const mapped = delivery.mapped ?? (await persistently(() => this.#parts.reload(delivery), log, signal));
-      delivery.mapped = mapped;
-      await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
-      result = await persistently(
-        () =>
-          writer.write({
-            delivery,
-            mapped,
-            uncertain: progress.uncertain,
-            maySend: () => guard.stillActs(lease),
-            claim: async (identifier) => {
-              // Whoever is in that lane may need the very place at the gate that this one has.
-              gate.release();
-              admitted = false;
-              await lane.claim(identifier);
-              await gate.admit();
-              admitted = true;
-            },
-            overtaken: async () => (await this.#parts.standing(delivery)) !== 'pending',
-            onForeignEdit: () => {
-              this.#parts.metrics.foreignEdits.inc();
-              log.warn(
-                { eventKey, txid: delivery.txid },
-                'Somebody else changed the resource on the FHIR server; overwriting it with the state of the database.',
-              );
-            },
-          }),
-        log,
-        signal,
-      );
+      return await guard.act(async (lease) => {
+        const step = await this.#send(delivery, lane, progress, lease, place);
+        // The server is done with it; the record needs no place.
+        place.release();
+        if ('done' in step && step.done) await this.#record(delivery, step.done);
+        return step;
+      });
     } catch (error) {
       if (!(error instanceof SlotChangedHands)) throw error;
       progress.mustLookUp = true;
       return { retryAfter: 0 };
     } finally {
-      if (admitted) gate.release();
+      place.release();
     }
+  }
+
+  /** `done: null` means that it is recorded already. */
+  async #send(
+    delivery: Delivery,
+    lane: Lane,
+    progress: Progress,
+    lease: Holding['lease'],
+    place: PlaceAtGate,
+  ): Promise<Step> {
+    const { guard, links, writer, log, signal } = this.#parts;
+    const { eventKey } = delivery;
+    const started = performance.now();
+    if (progress.mustLookUp || !guard.isNew(delivery)) {
+      const standing = await persistently(() => this.#parts.standing(delivery), log, signal);
+      if (standing === 'recorded') return { done: null };
+      if (standing === 'superseded') return { done: { kind: 'superseded' } };
+    }
+    const mapped = delivery.mapped ?? (await persistently(() => this.#parts.reload(delivery), log, signal));
+    delivery.mapped = mapped;
+    await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
+    const result = await persistently(
+      () =>
+        writer.write({
+          delivery,
+          mapped,
+          uncertain: progress.uncertain,
+          mustHold: () => guard.mustHold(lease),
+          // Whoever is in that lane may need the very place at the gate that this one has.
+          claim: (identifier) => place.without(() => lane.claim(identifier)),
+          overtaken: async () => (await this.#parts.standing(delivery)) !== 'pending',
+          onForeignEdit: () => {
+            this.#parts.metrics.foreignEdits.inc();
+            log.warn(
+              { eventKey, txid: delivery.txid },
+              'Somebody else changed the resource on the FHIR server; overwriting it with the state of the database.',
+            );
+          },
+        }),
+      log,
+      signal,
+    );
+    place.release();
     return this.#judge(delivery, progress, result, started);
   }
 
@@ -237,6 +245,29 @@ export class Courier {
       metrics.processed.inc(delivery.outboxIds.length);
       log.info({ ...ids, fhirId: outcome.fhirId, version: outcome.versionId }, 'delivered');
     }
+  }
+}
+
+/** Holds one place among the sends at once, and gives it back once. */
+class PlaceAtGate {
+  readonly #gate: SendGate;
+  #held = true;
+
+  constructor(gate: SendGate) {
+    this.#gate = gate;
+  }
+
+  release(): void {
+    if (this.#held) this.#gate.release();
+    this.#held = false;
+  }
+
+  /** Waits without the place, then for a new one. */
+  async without(work: () => Promise<void>): Promise<void> {
+    this.release();
+    await work();
+    await this.#gate.admit();
+    this.#held = true;
   }
 }
 

@@ -2,6 +2,7 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { PostgresClient } from '../postgres-client.ts';
 
 /** bigint columns arrive and leave as text; ids and revisions stay far below 2^53 and are turned into numbers where they are read. */
 type BigIntColumn = string;
@@ -47,10 +48,14 @@ export type Database = Kysely<Schema>;
 
 /** A handful of connections is enough: one records, the others look up. */
 const CONNECTIONS = 5;
+/** Longer than any of our statements should take; what was asked on a connection that fell silent is asked again. */
+const QUERY_TIMEOUT_MS = 30_000;
 
 export function openDatabase(config: pg.ClientConfig, log: Logger): Database {
   const pool = new pg.Pool({
     ...config,
+    Client: PostgresClient,
+    query_timeout: QUERY_TIMEOUT_MS,
     max: CONNECTIONS,
     application_name: 'fhir-connector records',
     keepAlive: true,

@@ -33,7 +33,7 @@ export interface OutboxEvent {
   readonly attempts: number;
 }
 
-export interface PreviousIdentifier extends Token {
+interface PreviousIdentifier extends Token {
   readonly primary: boolean;
 }
 

@@ -5,6 +5,7 @@ import type { Lsn } from '../replication/lsn.ts';
 import type { Courier } from './courier.ts';
 import { type Delivery, deliveriesOf, type MapState } from './delivery.ts';
 import { parseEvent } from './event.ts';
+import { giversFirst } from './givers-first.ts';
 import type { Lanes, Place } from './lanes.ts';
 import type { Links } from './links.ts';
 import type { OutboxReader } from './reader.ts';
@@ -100,9 +101,9 @@ export class Outbox {
     );
   }
 
-  /** Waits for room before each, until `signal` is aborted; adds to `done` a promise for each delivery. */
+  /** Those of one transaction. Waits for room before each, until `signal` is aborted; adds a promise for each to `done`. */
   async enter(deliveries: readonly Delivery[], done: Promise<void>[], signal: AbortSignal): Promise<void> {
-    for (const delivery of deliveries) {
+    for (const delivery of giversFirst(deliveries)) {
       await this.#parts.window.room(signal);
       done.push(this.#enter(delivery));
     }

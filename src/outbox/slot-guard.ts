@@ -1,4 +1,5 @@
 // What the outbox must know of the slot: is it ours right now, and which deliveries can nobody have seen before us?
+import { setTimeout } from 'node:timers/promises';
 import type { Lsn } from '../replication/lsn.ts';
 import type { Delivery } from './delivery.ts';
 
@@ -20,6 +21,7 @@ export class SlotChangedHands extends Error {
 }
 
 export class SlotGuard {
+  readonly #acting = new Set<Promise<unknown>>();
   #holding: Holding | null = null;
   #changed = Promise.withResolvers<void>();
   #stopped = false;
@@ -35,8 +37,27 @@ export class SlotGuard {
     this.#wake();
   }
 
-  /** Waits for a valid lease and returns it: a sender without one could overwrite what its successor wrote. */
-  async mayAct(): Promise<Holding['lease']> {
+  /** Waits for a valid lease, then runs what writes and records under it: without one it could overwrite what a successor wrote. */
+  async act<T>(work: (lease: Holding['lease']) => Promise<T>): Promise<T> {
+    const lease = await this.#validLease();
+    const acting = work(lease);
+    this.#acting.add(acting);
+    try {
+      return await acting;
+    } finally {
+      this.#acting.delete(acting);
+    }
+  }
+
+  /** Resolves when nothing acts any more, or after `timeoutMs` milliseconds: only then may a successor begin. */
+  async quiet(timeoutMs: number): Promise<void> {
+    const late = new AbortController();
+    const deadline = setTimeout(timeoutMs, undefined, { signal: late.signal }).catch(() => undefined);
+    await Promise.race([Promise.allSettled(this.#acting), deadline]);
+    late.abort();
+  }
+
+  async #validLease(): Promise<Holding['lease']> {
     for (;;) {
       if (this.#holding?.lease.valid) return this.#holding.lease;
       if (this.#stopped) throw new Stopped();
@@ -46,9 +67,9 @@ export class SlotGuard {
     }
   }
 
-  /** Before each write: waits for a valid lease, and throws SlotChangedHands when it is another than `begun` was under. */
-  async stillActs(begun: Holding['lease']): Promise<void> {
-    if ((await this.mayAct()) !== begun) throw new SlotChangedHands();
+  /** Asked before each write, for what went before may have taken long: throws SlotChangedHands when `lease` is over. */
+  mustHold(lease: Holding['lease']): void {
+    if (!lease.valid) throw new SlotChangedHands();
   }
 
   /** Committed after the slot became ours: no connector has sent or recorded it, so it need not be looked up. */

@@ -8,7 +8,7 @@ export class TransactionRows {
   #rows: Row[] = [];
   #bytes = 0;
   #txid: number | null = null;
-  #spilled: { ids: number[]; patientIds: number[] } | null = null;
+  #spilled: Spilled | null = null;
 
   add(row: Row, bytes: number): void {
     this.#bytes += bytes;
@@ -19,7 +19,7 @@ export class TransactionRows {
     }
     this.#rows.push(row);
     if (this.#bytes > SPILL_BYTES) {
-      const spilled = { ids: [], patientIds: [] };
+      const spilled: Spilled = { ids: [], patientIds: [], isNew: new Map() };
       for (const each of this.#rows) this.#spill(each, spilled);
       this.#spilled = spilled;
       this.#rows = [];
@@ -36,10 +36,17 @@ export class TransactionRows {
     return this.#txid;
   }
 
-  /** The ids of the spilled rows in chunks of about `size`, a patient's rows never in two chunks, each patient's in their order. */
+  /**
+   * The ids of the spilled rows in chunks of about `size`, a patient's rows never in two chunks, each patient's in their
+   * order. New patients come last: they may take identifiers that others give up.
+   */
   *chunksOfPatients(size: number): Generator<number[]> {
-    const { ids, patientIds } = this.#spilled ?? { ids: [], patientIds: [] };
-    const order = Uint32Array.from(ids.keys()).sort((a, b) => (patientIds[a] ?? 0) - (patientIds[b] ?? 0) || a - b);
+    const { ids, patientIds, isNew } = this.#spilled ?? { ids: [], patientIds: [], isNew: new Map() };
+    const rank = (patientId: number) => (isNew.get(patientId) ? 1 : 0);
+    const order = Uint32Array.from(ids.keys()).sort((a, b) => {
+      const [one = 0, other = 0] = [patientIds[a], patientIds[b]];
+      return rank(one) - rank(other) || one - other || a - b;
+    });
     let chunk: number[] = [];
     let lastPatient: number | undefined;
     for (const index of order) {
@@ -54,8 +61,18 @@ export class TransactionRows {
     if (chunk.length > 0) yield chunk;
   }
 
-  #spill(row: Row, into: { ids: number[]; patientIds: number[] }): void {
-    into.ids.push(Number(row.id));
-    into.patientIds.push(Number(row.patient_id ?? 0));
+  #spill(row: Row, { ids, patientIds, isNew }: Spilled): void {
+    const patientId = Number(row.patient_id ?? 0);
+    ids.push(Number(row.id));
+    patientIds.push(patientId);
+    if (!isNew.has(patientId)) isNew.set(patientId, row.table_name === 'patient' && row.operation === 'I');
   }
+}
+
+/** All that is kept of rows whose payloads stay in the outbox. */
+interface Spilled {
+  readonly ids: number[];
+  readonly patientIds: number[];
+  /** Did the patient come into being in this transaction? By its first row. */
+  readonly isNew: Map<number, boolean>;
 }

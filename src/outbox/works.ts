@@ -93,6 +93,11 @@ export class OutboxWorks {
     this.#guard.hold(holding);
   }
 
+  /** The slot was lost: resolves when nothing is being sent or recorded any more, or after `timeoutMs` milliseconds. */
+  quiet(timeoutMs: number): Promise<void> {
+    return this.#guard.quiet(timeoutMs);
+  }
+
   /** Starts nothing more; resolves when what is in flight is finished and recorded, or after `timeoutMs` milliseconds. */
   async stop(timeoutMs: number): Promise<void> {
     this.#waits.abort(new Stopped());

@@ -32,8 +32,8 @@ export interface WriteContext {
   readonly mapped: MappedResource;
   /** An earlier try of a conditional PUT ended without an answer: it may have been applied. */
   readonly uncertain: boolean;
-  /** Asked before each write, for what went before may have taken long: waits for the slot, throws when it changed hands. */
-  maySend(): Promise<void>;
+  /** Asked before each write, for what went before may have taken long: throws when the slot is no longer ours. */
+  mustHold(): void;
   /** Waits until nobody else works on the identifier, and keeps others from starting. */
   claim(identifier: Token): Promise<void>;
   /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
@@ -83,7 +83,7 @@ export class Writer {
     const id = requestIdOf(context);
     let version = known.versionId;
     for (let conflicts = 0; ; conflicts += 1) {
-      await context.maySend();
+      context.mustHold();
       const answer = await this.#fhir.putById(context.mapped.resource, known.id, version, id);
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition === 'gone') return this.#putGone(context, known, answer.fault);
@@ -111,7 +111,7 @@ export class Writer {
   async #putGone(context: StateContext, known: Known, fault: Fault): Promise<WriteResult> {
     if (context.delivery.operation === 'delete') return gone(known);
     if (fault.status === 410) {
-      await context.maySend();
+      context.mustHold();
       const answer = await this.#fhir.putById(context.mapped.resource, known.id, null, requestIdOf(context));
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition !== 'gone') return { kind: 'failed', fault: answer.fault };
@@ -154,7 +154,7 @@ export class Writer {
   }
 
   async #putByIdentifier(context: StateContext, identifier: Token, firstContact: boolean): Promise<WriteResult> {
-    await context.maySend();
+    context.mustHold();
     const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, requestIdOf(context));
     return answer.ok ? written(answer, firstContact) : { kind: 'failed', fault: answer.fault };
   }
@@ -170,7 +170,7 @@ export class Writer {
       known = { ...found.match, by: 'search' };
     }
     if (this.#deletes === 'delete') {
-      await context.maySend();
+      context.mustHold();
       const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestId(delivery.eventKey, ''));
       if (!answer.ok) return { kind: 'failed', fault: answer.fault };
       return { ...gone(known), firstContact: !link?.fhirId };

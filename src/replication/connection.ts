@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
+import { PostgresClient } from '../postgres-client.ts';
 import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from './lsn.ts';
 import { MessageQueue } from './message-queue.ts';
 import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
@@ -47,7 +48,7 @@ export class ReplicationConnection {
   }
 
   static async open(config: pg.ClientConfig): Promise<ReplicationConnection> {
-    const client = new pg.Client({
+    const client = new PostgresClient({
       ...config,
       replication: 'database',
       keepAlive: true,
@@ -138,15 +139,12 @@ export class ReplicationConnection {
     this.#queue.end(null);
   }
 
-  /** Closes politely and, where the other side does not answer within a second, by destroying the socket. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#queue.end(null);
     this.#copy.stream.resume();
-    const deadline = setTimeout(() => this.#copy.stream.destroy(), 1000);
     await this.#client.end().catch(() => undefined);
-    clearTimeout(deadline);
   }
 }
 

@@ -1,13 +1,13 @@
 // One tenure of the replication slot, from taking it to losing it: standing by, creating what is missing, the lease, feedback.
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
-import { pause } from '../pause.ts';
+import { PostgresClient } from '../postgres-client.ts';
 import { AckTracker } from './ack-tracker.ts';
 import { type Identity, ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
 import { SlotLease } from './lease.ts';
 import { type Lsn, parseLsn } from './lsn.ts';
 import type { ReplicationMessage } from './messages.ts';
-import { preflight } from './preflight.ts';
+import { waitForTurn } from './turn.ts';
 
 export interface SlotSettings {
   readonly client: pg.ClientConfig;
@@ -25,11 +25,7 @@ export interface CatchUpHooks {
   collect(snapshot: string | null): Promise<void>;
 }
 
-const STANDBY_POLL_MS = 500;
 const STATUS_MIN_INTERVAL_MS = 50;
-/** Two numbers for pg_try_advisory_lock: ours, and the slot's (hashtext of its name). */
-const SETUP_LOCK = 0x46484952;
-
 export class Tenure {
   readonly slot: string;
   readonly identity: Identity;
@@ -57,7 +53,7 @@ export class Tenure {
     this.caughtUp = held.caughtUp;
     this.tracker = new AckTracker(held.confirmed);
     // PostgreSQL's fast shutdown ends SQL connections first and then waits for us to confirm all WAL, which unfinished
-    // work forbids. Losing the control connection therefore closes replication at once: nobody's shutdown is held up.
+    // work forbids. Losing the control connection therefore ends the tenure: nobody's shutdown is held up.
     control.on('error', (error) => this.#lose(error));
     control.on('end', () => this.#lose(new Error('PostgreSQL closed the control connection.')));
     this.lease
@@ -75,7 +71,7 @@ export class Tenure {
     onStandby: () => void,
     signal: AbortSignal,
   ): Promise<Tenure> {
-    const control = new pg.Client({
+    const control = new PostgresClient({
       ...settings.client,
       application_name: 'fhir-connector control',
       keepAlive: true,
@@ -83,7 +79,6 @@ export class Tenure {
       // A half-open connection must not keep the set-up lock for the two hours that are TCP's default.
       options: '-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c lock_timeout=10s',
     });
-    control.on('error', () => undefined);
     let connection: ReplicationConnection | null = null;
     // Making a slot waits for the transactions of others, for hours perhaps; a stop does not wait for that.
     const giveUp = () => void connection?.close();
@@ -91,10 +86,16 @@ export class Tenure {
     try {
       await control.connect();
       await waitForTurn(control, settings.slot, log, onStandby, signal);
-      connection = await ReplicationConnection.open({ ...settings.client, application_name: 'fhir-connector' });
-      signal.throwIfAborted();
-      const held = await setUp(control, connection, settings, hooks, log);
-      return new Tenure(control, connection, settings.slot, held);
+      // Making a slot can take long, and who is silent for long is taken for dead.
+      const alive = setInterval(() => control.query('SELECT').catch(() => undefined), WAL_SENDER_TIMEOUT_MS / 4);
+      try {
+        connection = await ReplicationConnection.open({ ...settings.client, application_name: 'fhir-connector' });
+        signal.throwIfAborted();
+        const held = await setUp(control, connection, settings, hooks, log);
+        return new Tenure(control, connection, settings.slot, held);
+      } finally {
+        clearInterval(alive);
+      }
     } catch (error) {
       await connection?.close();
       await control.end().catch(() => undefined);
@@ -162,50 +163,22 @@ export class Tenure {
     }, wait);
   }
 
+  /** Nothing is begun any more. Whichever connection is left keeps others from taking the slot until `close`. */
   #lose(error: Error): void {
-    void this.close(error);
-  }
-
-  /** Sends the last position, then gives the slot back. */
-  async close(reason: Error = new Error('The replication slot was given back.')): Promise<void> {
     if (this.#ended.signal.aborted) return;
-    this.#ended.abort(reason);
+    this.#ended.abort(error);
     this.lease.revoke();
     clearInterval(this.#statusTimer);
     clearTimeout(this.#soon ?? undefined);
+    this.#connection.stopReading();
+  }
+
+  /** Sends the last position, then gives the slot back. */
+  async close(): Promise<void> {
+    this.#lose(new Error('The replication slot was given back.'));
     this.#sendStatus();
     await this.#connection.close();
     await this.#control.end().catch(() => undefined);
-  }
-}
-
-/** Returns once no other connection holds the slot or is setting it up, and the server is no standby. Takes the set-up lock. */
-async function waitForTurn(
-  control: pg.Client,
-  slot: string,
-  log: Logger,
-  onStandby: () => void,
-  signal: AbortSignal,
-): Promise<void> {
-  for (let said = false; ; ) {
-    if (await preflight(control)) {
-      const { rows } = await control.query<{ active: boolean | null; locked: boolean }>(
-        `SELECT (SELECT active FROM pg_replication_slots WHERE slot_name = $1) AS active,
-                CASE WHEN EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active) THEN false
-                     ELSE pg_try_advisory_lock($2, hashtext($1)) END AS locked`,
-        [slot, SETUP_LOCK],
-      );
-      if (rows[0]?.locked) return;
-    }
-    if (!said) {
-      log.info(
-        { slot },
-        'Another connector holds the replication slot (or the server is a standby); standing by to take over.',
-      );
-      onStandby();
-      said = true;
-    }
-    await pause(STANDBY_POLL_MS, signal);
   }
 }
 
@@ -246,7 +219,6 @@ async function setUp(
     await hooks.collect(await connection.createSlot(slot));
   }
   await connection.start(slot, publication);
-  await control.query('SELECT pg_advisory_unlock($1, hashtext($2))', [SETUP_LOCK, slot]);
   if (intact && due) await hooks.collect(null);
   const position = await control.query<{ lsn: string }>(
     'SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1',

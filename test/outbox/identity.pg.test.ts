@@ -151,7 +151,7 @@ describe('a delete whose last state was not kept', () => {
     fhir.fault = ({ method }) => (method === 'PUT' ? { status: 422 } : undefined);
     await sql('DELETE FROM patient WHERE id = 1');
     await settled();
-    fhir.fault = () => undefined;
+    fhir.fault = undefined;
     expect(await deadLetters()).toHaveLength(1);
     await sql('SELECT fhir_emit_patient(1)');
     await settled();

@@ -24,6 +24,8 @@ class Lease {
   }
 }
 
+const identity = async (lease: unknown) => lease;
+
 /** Whether the promise has settled by now, and how. */
 async function now(promise: Promise<unknown>): Promise<unknown> {
   const turn = new Promise((resolve) => setImmediate(resolve, 'waiting'));
@@ -39,7 +41,7 @@ function deliveryEndingAt(endLsn: Lsn | null) {
 describe('SlotGuard', () => {
   it('lets nobody act before the slot was ever held, and everybody once it is', async () => {
     const guard = new SlotGuard();
-    const acting = [guard.mayAct(), guard.mayAct()];
+    const acting = [guard.act(identity), guard.act(identity)];
     expect(await now(Promise.race(acting))).toBe('waiting');
     const lease = new Lease(true);
     guard.hold({ lease, newAfter: null });
@@ -50,7 +52,7 @@ describe('SlotGuard', () => {
     const guard = new SlotGuard();
     const lease = new Lease(false);
     guard.hold({ lease, newAfter: null });
-    const acting = guard.mayAct();
+    const acting = guard.act(identity);
     expect(await now(acting)).toBe('waiting');
     lease.prove();
     expect(await now(acting)).toBe(lease);
@@ -59,7 +61,7 @@ describe('SlotGuard', () => {
   it('waits for the next lease when the one it waits for is never proven', async () => {
     const guard = new SlotGuard();
     guard.hold({ lease: new Lease(false), newAfter: null });
-    const acting = guard.mayAct();
+    const acting = guard.act(identity);
     expect(await now(acting)).toBe('waiting');
     const next = new Lease(true);
     guard.hold({ lease: next, newAfter: null });
@@ -69,7 +71,7 @@ describe('SlotGuard', () => {
   it('waits on when the next lease is not valid either', async () => {
     const guard = new SlotGuard();
     guard.hold({ lease: new Lease(false), newAfter: null });
-    const acting = guard.mayAct();
+    const acting = guard.act(identity);
     const next = new Lease(false);
     guard.hold({ lease: next, newAfter: null });
     expect(await now(acting)).toBe('waiting');
@@ -79,38 +81,51 @@ describe('SlotGuard', () => {
 
   it('tells those who wait that it was stopped', async () => {
     const guard = new SlotGuard();
-    const waiting = guard.mayAct();
+    const waiting = guard.act(identity);
     guard.stop();
     expect(await now(waiting)).toBeInstanceOf(Stopped);
-    expect(await now(guard.mayAct())).toBeInstanceOf(Stopped);
+    expect(await now(guard.act(identity))).toBeInstanceOf(Stopped);
   });
 
-  it('lets what began under a lease that still holds go on, even while it stops', async () => {
+  it('lets what began under a lease that still holds go on, even while it stops', () => {
     const guard = new SlotGuard();
     const lease = new Lease(true);
     guard.hold({ lease, newAfter: null });
     guard.stop();
-    await guard.stillActs(lease);
+    guard.mustHold(lease);
   });
 
-  it('sends who began under an earlier lease back to look again, once there is another', async () => {
+  it('sends who began under a lease that is over back to look again', async () => {
     const guard = new SlotGuard();
     const before = new Lease(true);
     guard.hold({ lease: before, newAfter: null });
-    const begun = await guard.mayAct();
-    before.valid = false;
-    const acting = guard.stillActs(begun);
-    expect(await now(acting)).toBe('waiting');
-    guard.hold({ lease: new Lease(true), newAfter: null });
-    expect(await now(acting)).toBeInstanceOf(SlotChangedHands);
+    await guard.act(async (lease) => {
+      before.valid = false;
+      guard.hold({ lease: new Lease(true), newAfter: null });
+      expect(() => guard.mustHold(lease)).toThrow(SlotChangedHands);
+    });
   });
 
-  it('does not take the standpoint that becomes known later for another lease', async () => {
+  it('is quiet once all that acted has ended, however it ended', async () => {
     const guard = new SlotGuard();
-    const lease = new Lease(true);
-    guard.hold({ lease, newAfter: null });
-    guard.hold({ lease, newAfter: parseLsn('0/5') });
-    await guard.stillActs(lease);
+    guard.hold({ lease: new Lease(true), newAfter: null });
+    expect(await now(guard.quiet(60_000))).toBe(undefined);
+    const [one, other] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const acting = [guard.act(() => one.promise), guard.act(() => other.promise)];
+    await now(Promise.all(acting));
+    const quiet = guard.quiet(60_000);
+    one.resolve();
+    expect(await now(quiet)).toBe('waiting');
+    other.reject(new Error('failed'));
+    expect(await now(acting[1] ?? quiet)).toEqual(new Error('failed'));
+    expect(await now(quiet)).toBe(undefined);
+  });
+
+  it('waits no longer than it is told for what never ends', async () => {
+    const guard = new SlotGuard();
+    guard.hold({ lease: new Lease(true), newAfter: null });
+    void guard.act(() => new Promise(() => undefined));
+    await guard.quiet(10);
   });
 });
 

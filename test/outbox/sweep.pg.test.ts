@@ -4,7 +4,7 @@ import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 
-const QUICK = { timeout: 20_000 };
+const QUICK = { timeout: 60_000 };
 /** More than two chunks. */
 const PATIENTS = 1200;
 

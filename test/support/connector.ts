@@ -46,7 +46,12 @@ export function startConnector(
   const lines: LogLine[] = [];
   const log = pino(
     { level: 'debug' },
-    new Writable({ write: (chunk: Buffer, _, done) => (lines.push(JSON.parse(chunk.toString())), done()) }),
+    new Writable({
+      write(chunk: Buffer, _, done) {
+        lines.push(JSON.parse(chunk.toString()));
+        done();
+      },
+    }),
   );
   const metrics = createMetrics();
   const db = openDatabase(database.config, log);

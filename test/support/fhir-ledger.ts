@@ -12,9 +12,14 @@ export interface Written {
   /** Null for a delete. */
   readonly body: Body | null;
   readonly requestId: string | null;
+  /** The identifier query of a conditional PUT; null when it went by id. */
+  readonly query: string | null;
+  readonly ifMatch: string | null;
   /** performance.now() when it was applied. */
   readonly at: number;
 }
+
+type How = Pick<Written, 'requestId' | 'query' | 'ifMatch'>;
 
 export interface Request {
   readonly method: string;
@@ -30,6 +35,8 @@ export interface Fault {
   /** Answered with this status, and not applied. */
   readonly status?: number;
   readonly headers?: Record<string, string>;
+  /** Of the OperationOutcome that goes with the status. */
+  readonly diagnostics?: string;
   /** The connection breaks: before the request is applied, or after it. Silent: it stays open and nothing is ever said. */
   readonly cut?: 'before' | 'after' | 'silent-before' | 'silent-after';
 }
@@ -55,8 +62,8 @@ const CAPABILITIES = {
 export class FhirLedger {
   /** Every version that was made, in order. */
   readonly writes: Written[] = [];
-  /** Asked about each request, control reads too. */
-  fault: (request: Request) => Fault | undefined = () => undefined;
+  /** Asked about each request, control reads too; the first that knows a fault decides. */
+  readonly faults = new Set<(request: Request) => Fault | undefined>();
   readonly #stored = new Map<string, Stored>();
   /** `system|value` → ids of the resources that carry it now. */
   readonly #carriers = new Map<string, Set<string>>();
@@ -67,6 +74,12 @@ export class FhirLedger {
     ledger.#server.keepAliveTimeout = 60_000;
     await new Promise<void>((resolve) => ledger.#server.listen(0, '127.0.0.1', resolve));
     return ledger;
+  }
+
+  /** The one fault from now on; undefined for none. */
+  set fault(ask: ((request: Request) => Fault | undefined) | undefined) {
+    this.faults.clear();
+    if (ask) this.faults.add(ask);
   }
 
   get url(): string {
@@ -87,15 +100,15 @@ export class FhirLedger {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  /** As somebody else would write; undefined deletes. Returns the new version. */
-  write(id: string, body: Body | null, requestId: string | null = null): number {
+  /** As somebody else would write; null deletes. Returns the new version. */
+  write(id: string, body: Body | null, how: How = { requestId: null, query: null, ifMatch: null }): number {
     const stored = this.#stored.get(id) ?? { version: 0, body: null };
     this.#index(stored.body, (carriers) => carriers.delete(id));
     this.#index(body, (carriers) => carriers.add(id));
     stored.version += 1;
     stored.body = body;
     this.#stored.set(id, stored);
-    this.writes.push({ id, version: stored.version, body, requestId, at: performance.now() });
+    this.writes.push({ id, version: stored.version, body, ...how, at: performance.now() });
     return stored.version;
   }
 
@@ -108,12 +121,12 @@ export class FhirLedger {
       path: (incoming.url ?? '').replace(/^\/fhir\//, ''),
       body: text === '' ? null : (JSON.parse(text) as Body),
     };
-    const fault = this.fault(request);
+    const fault = [...this.faults].map((ask) => ask(request)).find((known) => known !== undefined);
     await fault?.delay;
     if (fault?.cut === 'before') return void incoming.socket.destroy();
     if (fault?.cut === 'silent-before') return;
     const answer = fault?.status
-      ? outcome(fault.status)
+      ? outcome(fault.status, fault.diagnostics)
       : this.#apply(request, incoming.headers['if-match'], header(incoming, 'x-request-id'));
     if (fault?.cut === 'after') return void incoming.socket.destroy();
     if (fault?.cut === 'silent-after') return;
@@ -127,34 +140,35 @@ export class FhirLedger {
 
   #apply({ method, path, body }: Request, ifMatch: string | undefined, requestId: string | null): Answer {
     const url = new URL(path, 'http://ledger/');
+    const how = { requestId, query: url.searchParams.get('identifier'), ifMatch: ifMatch ?? null };
     const [type, id] = url.pathname.slice(1).split('/');
     if (type === 'metadata') return { status: 200, headers: {}, body: CAPABILITIES };
     if (type !== 'Patient') return outcome(404);
     if (id === undefined) {
-      const found = [...(this.#carriers.get(url.searchParams.get('identifier') ?? '') ?? [])];
+      const found = [...(this.#carriers.get(how.query ?? '') ?? [])];
       if (method === 'GET') return this.#bundle(found);
       if (method !== 'PUT' || !body) return outcome(405);
       if (found.length > 1) return outcome(412);
-      return this.#put(found[0] ?? `r${this.#stored.size + 1}`, body, requestId);
+      return this.#put(found[0] ?? `r${this.#stored.size + 1}`, body, how);
     }
     const stored = this.#stored.get(id);
     if (!stored) return outcome(404);
     if (method === 'GET') return stored.body ? this.#resource(id, 200, { ...stored.body, id }) : outcome(410);
     if (ifMatch !== undefined && ifMatch !== `W/"${stored.version}"`) return outcome(409);
     if (method === 'DELETE') {
-      if (stored.body) this.write(id, null, requestId);
+      if (stored.body) this.write(id, null, how);
       return { status: 200, headers: { etag: `W/"${stored.version}"` }, body: null };
     }
     if (!body) return outcome(400);
-    return this.#put(id, body, requestId);
+    return this.#put(id, body, how);
   }
 
   /** As HAPI does, an unchanged body keeps its version. */
-  #put(id: string, sent: Body, requestId: string | null): Answer {
+  #put(id: string, sent: Body, how: How): Answer {
     const { id: _, ...body } = sent;
     const stored = this.#stored.get(id);
     const same = stored?.body && JSON.stringify(stored.body) === JSON.stringify(body);
-    if (!same) this.write(id, body, requestId);
+    if (!same) this.write(id, body, how);
     return this.#resource(id, stored ? 200 : 201, null);
   }
 
@@ -193,8 +207,8 @@ export function tokensOf(body: Body | null): string[] {
   return identifiers.map(({ system = '', value = '' }) => `${system}|${value}`);
 }
 
-function outcome(status: number): Answer {
-  const issue = [{ severity: 'error', code: status === 503 ? 'transient' : 'processing' }];
+function outcome(status: number, diagnostics?: string): Answer {
+  const issue = [{ severity: 'error', code: status === 503 ? 'transient' : 'processing', diagnostics }];
   return { status, headers: {}, body: { resourceType: 'OperationOutcome', issue } };
 }
 

@@ -1,4 +1,4 @@
-// A counting HTTP sink that answers PUTs as a FHIR server would: quick, with a log, and obedient to a test's script.
+// A counting HTTP sink that answers writes as a FHIR server would: quick, with a log, and obedient to a test's script.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -10,19 +10,23 @@ export interface Put {
   readonly ifMatch: string | null;
   readonly requestId: string | null;
   readonly body: Record<string, unknown>;
-  /** performance.now() when the request had arrived, and Date.now(). */
+  /** performance.now() when the request had arrived. */
   readonly at: number;
-  readonly receivedAt: number;
 }
 
 interface Stored {
   version: number;
-  readonly identifier: string;
   body: Record<string, unknown>;
+  requestId: string | null;
+  deleted: boolean;
 }
 
-/** What a test may do to a PUT before it is answered: nothing, wait, or answer it with a status of its own. */
-export type Script = (body: Record<string, unknown>) => Promise<number | undefined> | number | undefined;
+/**
+ * What a test may do to a PUT before it is answered: nothing, wait, answer it with a status of its own instead of
+ * applying it, or apply it and break the connection so that the answer is lost.
+ */
+type Script = (body: Record<string, unknown>) => Promise<Verdict> | Verdict;
+type Verdict = number | 'lose-answer' | undefined;
 
 const CAPABILITIES = {
   resourceType: 'CapabilityStatement',
@@ -34,7 +38,7 @@ const CAPABILITIES = {
       resource: [
         {
           type: 'Patient',
-          interaction: ['read', 'update', 'search-type'].map((code) => ({ code })),
+          interaction: ['read', 'update', 'delete', 'search-type'].map((code) => ({ code })),
           versioning: 'versioned-update',
           conditionalUpdate: true,
         },
@@ -46,20 +50,34 @@ const CAPABILITIES = {
 export class FhirSink {
   /** Every PUT that was applied, in order. */
   readonly puts: Put[] = [];
+  /** The ids of the resources that a DELETE was applied to, in order. */
+  readonly deletes: string[] = [];
   readonly #stored = new Map<string, Stored>();
   readonly #idOf = new Map<string, string>();
-  readonly #server = createServer((request, response) => void this.#answer(request, response));
+  readonly #server = createServer((request, response) => {
+    this.#answer(request, response).catch((error: NodeJS.ErrnoException) => {
+      // A client that is killed breaks its request off; anything else is a fault of the test.
+      if (error.code !== 'ECONNRESET') throw error;
+      response.destroy();
+    });
+  });
   #script: Script = () => undefined;
+  #port = 0;
 
-  static async start(): Promise<FhirSink> {
+  /** Port 0 takes any free one. */
+  static async start(port = 0): Promise<FhirSink> {
     const sink = new FhirSink();
     sink.#server.keepAliveTimeout = 60_000;
-    await new Promise<void>((resolve) => sink.#server.listen(0, '127.0.0.1', resolve));
+    await sink.#listen(port);
     return sink;
   }
 
+  get port(): number {
+    return this.#port;
+  }
+
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/fhir`;
+    return `http://127.0.0.1:${this.#port}/fhir`;
   }
 
   script(script: Script): void {
@@ -71,9 +89,35 @@ export class FhirSink {
     return this.puts.map(({ body }) => primaryValue(body));
   }
 
+  /** The applied PUTs of the patient with this identifier value, in order. */
+  putsOf(value: string): Put[] {
+    return this.puts.filter(({ body }) => primaryValue(body) === value);
+  }
+
+  /** Somebody else deletes the resource. */
+  remove(id: string): void {
+    const stored = this.#stored.get(id);
+    if (!stored) throw new Error(`The sink has no resource ${id}.`);
+    stored.version += 1;
+    stored.deleted = true;
+  }
+
+  /** Breaks all connections and refuses new ones. What it stored stays. */
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /** After `stop`: listens again, on the same port. */
+  async resume(): Promise<void> {
+    await this.#listen(this.#port);
+  }
+
+  async #listen(port: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject).listen(port, '127.0.0.1', resolve);
+    });
+    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -81,84 +125,96 @@ export class FhirSink {
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const url = new URL(request.url ?? '/', 'http://sink');
     response.setHeader('content-type', 'application/fhir+json');
-    if (url.pathname === '/fhir/metadata') {
-      response.end(JSON.stringify(CAPABILITIES));
-      return;
-    }
-    if (request.method !== 'PUT') {
-      this.#get(url, response);
-      return;
-    }
-    const at = performance.now();
-    const receivedAt = Date.now();
-    const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>;
-    const status = await this.#script(body);
-    if (status !== undefined) {
-      response.statusCode = status;
-      response.end(
-        JSON.stringify({ resourceType: 'OperationOutcome', issue: [{ severity: 'error', code: 'processing' }] }),
-      );
-      return;
-    }
+    if (url.pathname === '/fhir/metadata') response.end(JSON.stringify(CAPABILITIES));
+    else if (request.method === 'PUT') {
+      const at = performance.now();
+      const body = JSON.parse(Buffer.concat(chunks).toString()) as Record<string, unknown>;
+      const verdict = await this.#script(body);
+      if (typeof verdict === 'number') refuse(response, verdict, primaryValue(body));
+      else this.#put(request, url, body, at, verdict === undefined ? response : null);
+      if (verdict === 'lose-answer') response.destroy();
+    } else if (request.method === 'DELETE') this.#delete(url, response);
+    else this.#get(url, response);
+  }
+
+  /** `response` is null when nobody is to hear of it. */
+  #put(
+    request: IncomingMessage,
+    url: URL,
+    body: Record<string, unknown>,
+    at: number,
+    response: ServerResponse | null,
+  ): void {
     const identifier = url.searchParams.get('identifier');
-    const known = identifier === null ? url.pathname.split('/')[3] : this.#idOf.get(identifier);
-    const id = known ?? `r${this.#stored.size + 1}`;
-    const stored = this.#stored.get(id) ?? { version: 0, identifier: identifier ?? '', body };
+    const id = (identifier === null ? idIn(url) : this.#living(identifier)) ?? `r${this.#stored.size + 1}`;
+    const before = this.#stored.get(id);
+    const version = (before?.version ?? 0) + 1;
     const ifMatch = request.headers['if-match'] ?? null;
-    if (ifMatch !== null && ifMatch !== `W/"${stored.version}"`) {
-      response.statusCode = 412;
-      response.end(
-        JSON.stringify({ resourceType: 'OperationOutcome', issue: [{ severity: 'error', code: 'conflict' }] }),
-      );
+    if (ifMatch !== null && (before?.deleted || ifMatch !== `W/"${before?.version}"`)) {
+      refuse(response, before?.deleted ? 410 : 412);
       return;
     }
-    stored.version += 1;
-    stored.body = body;
-    this.#stored.set(id, stored);
+    const header = request.headers['x-request-id'];
+    const requestId = typeof header === 'string' ? header : null;
+    this.#stored.set(id, { version, body, requestId, deleted: false });
     if (identifier !== null) this.#idOf.set(identifier, id);
-    const requestId = request.headers['x-request-id'];
-    this.puts.push({
-      id,
-      version: stored.version,
-      identifier,
-      ifMatch,
-      requestId: typeof requestId === 'string' ? requestId : null,
-      body,
-      at,
-      receivedAt,
-    });
-    response.statusCode = stored.version === 1 ? 201 : 200;
-    response.setHeader('etag', `W/"${stored.version}"`);
-    response.setHeader('location', `${this.url}/Patient/${id}/_history/${stored.version}`);
+    this.puts.push({ id, version, identifier, ifMatch, requestId, body, at });
+    if (response === null) return;
+    response.statusCode = version === 1 ? 201 : 200;
+    response.setHeader('etag', `W/"${version}"`);
+    response.setHeader('location', `${this.url}/Patient/${id}/_history/${version}`);
+    response.end();
+  }
+
+  #delete(url: URL, response: ServerResponse): void {
+    const id = idIn(url);
+    const stored = this.#stored.get(id ?? '');
+    if (!id || !stored || stored.deleted) {
+      refuse(response, stored ? 410 : 404);
+      return;
+    }
+    this.remove(id);
+    this.deletes.push(id);
+    response.statusCode = 204;
     response.end();
   }
 
   #get(url: URL, response: ServerResponse): void {
-    const id = url.pathname.split('/')[3];
+    const id = idIn(url);
     if (id !== undefined) {
       const stored = this.#stored.get(id);
-      response.statusCode = stored ? 200 : 404;
-      response.end(
-        JSON.stringify(
-          stored
-            ? { ...stored.body, id, meta: { versionId: String(stored.version) } }
-            : { resourceType: 'OperationOutcome', issue: [] },
-        ),
-      );
+      if (!stored || stored.deleted) refuse(response, stored ? 410 : 404);
+      else response.end(JSON.stringify(resourceOf(id, stored)));
       return;
     }
-    const found = this.#idOf.get(url.searchParams.get('identifier') ?? '');
-    const stored = found === undefined ? undefined : this.#stored.get(found);
-    const entry = stored
-      ? [
-          {
-            resource: { ...stored.body, id: found, meta: { versionId: String(stored.version) } },
-            search: { mode: 'match' },
-          },
-        ]
-      : [];
+    const found = this.#living(url.searchParams.get('identifier') ?? '');
+    const stored = this.#stored.get(found ?? '');
+    const entry = found && stored ? [{ resource: resourceOf(found, stored), search: { mode: 'match' } }] : [];
     response.end(JSON.stringify({ resourceType: 'Bundle', type: 'searchset', total: entry.length, entry }));
   }
+
+  #living(identifier: string): string | undefined {
+    const id = this.#idOf.get(identifier);
+    return this.#stored.get(id ?? '')?.deleted === false ? id : undefined;
+  }
+}
+
+/** Like HAPI it names what it refused, in words that no log may repeat. */
+function refuse(response: ServerResponse | null, status: number, about = ''): void {
+  if (response === null) return;
+  response.statusCode = status;
+  const issue = { severity: 'error', code: 'processing', diagnostics: `The sink refuses this. ${about}`.trim() };
+  response.end(JSON.stringify({ resourceType: 'OperationOutcome', issue: [issue] }));
+}
+
+/** As HAPI gives a resource back: with its id, its version, and the id of the request that wrote it. */
+function resourceOf(id: string, { body, version, requestId }: Stored): Record<string, unknown> {
+  return { ...body, id, meta: { versionId: String(version), source: `#${requestId}` } };
+}
+
+/** The id in /fhir/Patient/7 */
+function idIn(url: URL): string | undefined {
+  return url.pathname.split('/')[3];
 }
 
 export function primaryValue(body: Record<string, unknown>): string {
