@@ -1,0 +1,181 @@
+// Dead letters: what a patient cannot be delivered for is kept with its reason while others go on, and an outage is no reason.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { primaryValue } from '../support/fhir-sink.ts';
+import { addPatient, allProcessed, auditTrail, PATIENCE, type Scenario, startScenario } from './setup.ts';
+
+let scenario: Scenario;
+
+beforeAll(async () => {
+  scenario = await startScenario({ maxRetries: 1 });
+});
+
+afterAll(() => scenario.end());
+
+/** The FHIR server answers this patient's PUTs with a status, and everybody else's as usual. */
+function refuse(value: string, status: number): void {
+  scenario.sink.script((body) => (primaryValue(body) === value ? status : undefined));
+}
+
+async function deadLettersOf(patientId: number) {
+  const { rows } = await scenario.database.pool.query(
+    `SELECT outbox_id::int, operation, payload_json ->> 'name_family' AS family, error_text, http_status, operation_outcome, attempts,
+            resource_type, source_id::int, resolution, resolved_at IS NOT NULL AS resolved
+       FROM fhir_dlq WHERE patient_id = $1 ORDER BY id`,
+    [patientId],
+  );
+  return rows;
+}
+
+async function failed(): Promise<number> {
+  return (await scenario.connector.metrics.failed.get()).values[0]?.value ?? 0;
+}
+
+describe('a patient that the FHIR server refuses (422)', () => {
+  it('is dead-lettered with status and OperationOutcome while others go on; a later change resolves it', async () => {
+    const { database, sink, connector } = scenario;
+    const failedBefore = await failed();
+    refuse('REFUSED', 422);
+    const id = await addPatient(database, 'REFUSED');
+    await addPatient(database, 'OTHER-1');
+    await allProcessed(database);
+    const [row] = await auditTrail(database, id);
+    expect(await deadLettersOf(id)).toEqual([
+      {
+        outbox_id: row?.id,
+        operation: 'I',
+        family: 'Doe',
+        error_text: expect.stringMatching(/does not accept the resource.*HTTP 422/),
+        http_status: 422,
+        operation_outcome: {
+          resourceType: 'OperationOutcome',
+          issue: [{ severity: 'error', code: 'processing', diagnostics: expect.stringContaining('REFUSED') }],
+        },
+        attempts: 0,
+        resource_type: 'Patient',
+        source_id: id,
+        resolution: null,
+        resolved: false,
+      },
+    ]);
+    expect(row).toMatchObject({ fhir_version: null, last_error: expect.stringContaining('HTTP 422') });
+    expect(await failed()).toBe(failedBefore + 1);
+    expect(sink.values).toContain('OTHER-1');
+    expect(sink.putsOf('REFUSED')).toEqual([]);
+    // The server's words name the patient: they are kept with the dead letter and told to no log.
+    expect(connector.log.find(({ msg }) => msg === 'dead-lettered')).toMatchObject({
+      status: 422,
+      outboxIds: [row?.id],
+    });
+    expect(JSON.stringify(connector.log)).not.toContain('REFUSED');
+
+    refuse('nobody', 422);
+    await database.pool.query(`UPDATE patient SET name_family = 'Better' WHERE id = $1`, [id]);
+    await allProcessed(database);
+    expect(sink.putsOf('REFUSED').map(({ body }) => body.name)).toMatchObject([[{ family: 'Better' }]]);
+    expect(await deadLettersOf(id)).toMatchObject([{ resolution: 'superseded', resolved: true }]);
+  });
+});
+
+describe('a patient without identifier', () => {
+  it('is dead-lettered with that reason and never sent', async () => {
+    const { database, sink } = scenario;
+    const [failedBefore, putsBefore] = [await failed(), sink.puts.length];
+    const id = await addPatient(database, null);
+    await allProcessed(database);
+    expect(await deadLettersOf(id)).toMatchObject([
+      { error_text: 'The patient has no identifier: identifier_value is empty.', http_status: null, resolved: false },
+    ]);
+    expect(sink.puts).toHaveLength(putsBefore);
+    expect(await failed()).toBe(failedBefore + 1);
+  });
+});
+
+describe('a patient for whom the server fails (500) while it works for others', () => {
+  it('is tried again MAX_RETRIES times and then dead-lettered, all rows of the transaction', async () => {
+    const { database, sink } = scenario;
+    const failedBefore = await failed();
+    let tries = 0;
+    sink.script((body) => {
+      if (primaryValue(body) !== 'FAILS') return undefined;
+      tries += 1;
+      return 500;
+    });
+    const { rows } = await database.pool.query<{ id: number }>(
+      `WITH p AS (INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:mrn', 'FAILS') RETURNING id)
+       INSERT INTO patient_other_identifiers (patient_id, identifier_system, identifier_value)
+       SELECT id, 'urn:ins', 'F' FROM p RETURNING patient_id AS id`,
+    );
+    const id = rows[0]?.id ?? 0;
+    await expect
+      .poll(() => deadLettersOf(id), PATIENCE)
+      .toMatchObject([
+        { http_status: 500, attempts: 2 },
+        { http_status: 500, attempts: 2 },
+      ]);
+    expect(tries).toBeGreaterThan(1);
+    expect(await failed()).toBe(failedBefore + 2);
+  });
+
+  it('is delivered when it works again before that', async () => {
+    const { database, sink } = scenario;
+    let tries = 0;
+    sink.script((body) => {
+      if (primaryValue(body) !== 'FAILS-ONCE') return undefined;
+      tries += 1;
+      return tries === 1 ? 500 : undefined;
+    });
+    const id = await addPatient(database, 'FAILS-ONCE');
+    await allProcessed(database);
+    expect(sink.putsOf('FAILS-ONCE')).toHaveLength(1);
+    expect(await deadLettersOf(id)).toEqual([]);
+  });
+});
+
+describe('an outage of the FHIR server', () => {
+  async function addPatients(values: readonly string[]): Promise<void> {
+    for (const value of values) await addPatient(scenario.database, value);
+  }
+
+  async function expectAllDelivered(values: readonly string[], failedBefore: number): Promise<void> {
+    const { database, sink, connector } = scenario;
+    await allProcessed(database);
+    expect(await failed()).toBe(failedBefore);
+    for (const value of values) expect(sink.putsOf(value)).toHaveLength(1);
+    const { rows } = await database.pool.query(
+      'SELECT DISTINCT attempts FROM fhir_outbox WHERE identifier_value = ANY ($1)',
+      [values],
+    );
+    expect(rows).toEqual([{ attempts: 0 }]);
+    expect(connector.metrics.breakerState.get()).toBe('flowing');
+  }
+
+  it('that answers 503 dead-letters nobody, however many tries it takes, and is over by itself', async () => {
+    const { sink } = scenario;
+    const [values, failedBefore] = [['BUSY-1', 'BUSY-2', 'BUSY-3'], await failed()];
+    let refused = 0;
+    sink.script(() => {
+      refused += 1;
+      return 503;
+    });
+    await addPatients(values);
+    // More than the one retry of this connector allows three patients.
+    await expect.poll(() => refused, PATIENCE).toBeGreaterThan(8);
+    sink.script(() => undefined);
+    await expectAllDelivered(values, failedBefore);
+  });
+
+  it('that cannot be reached holds all deliveries, and is over by itself', async () => {
+    const { sink, connector } = scenario;
+    const [values, failedBefore] = [['DOWN-1', 'DOWN-2', 'DOWN-3'], await failed()];
+    const unreachable = async () => {
+      const { values } = await connector.metrics.callErrors.get();
+      return values.find(({ labels }) => labels.code === 'unreachable')?.value;
+    };
+    await sink.stop();
+    await addPatients(values);
+    await expect.poll(() => connector.metrics.breakerState.get(), PATIENCE).toBe('outage');
+    await expect.poll(unreachable, PATIENCE).toBeGreaterThan(3);
+    await sink.resume();
+    await expectAllDelivered(values, failedBefore);
+  });
+});
