@@ -1,0 +1,160 @@
+// One run of chaos: writers write, faults strike, and in the end everything must be as the WAL says.
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Lsn, parseLsn } from '../../src/replication/lsn.ts';
+import { Dice } from './dice.ts';
+import { FAULTS } from './faults.ts';
+import { deadLetters, judgeAcknowledged, judgeFinalState, judgeOwners, judgeRecords, judgeVersions } from './judge.ts';
+import { WalOracle } from './oracle.ts';
+import { writeTrace } from './trace.ts';
+import { writer } from './workload.ts';
+import { ask, createWorld, type World } from './world.ts';
+
+export interface ChaosPlan {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly faults: readonly string[];
+  say(line: string): void;
+}
+
+export interface ChaosReport {
+  readonly violations: string[];
+  /** Kind of fault → how often it struck. */
+  readonly strikes: ReadonlyMap<string, number>;
+  readonly summary: Readonly<Record<string, number>>;
+}
+
+const WRITERS = 4;
+const SETTLE_MS = 180_000;
+
+export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promise<ChaosReport> {
+  const dice = new Dice(seed, 0);
+  const deletes = dice.chance(50) ? 'deactivate' : 'delete';
+  const world = await createWorld(deletes);
+  const oracle = new WalOracle(deletes);
+  const violations: string[] = [];
+  const strikes = new Map(faults.map((kind) => [kind, 0]));
+  const writing = new AbortController();
+  const watching = new AbortController();
+  try {
+    await oracle.create(world.db);
+    for (const connector of world.connectors) connector.start();
+    const passed = watchAcknowledged(world, watching.signal);
+    const drained = drainUntil(oracle, world, watching.signal);
+    const writers = Array.from({ length: WRITERS }, (_, n) =>
+      writer(world.config, new Dice(seed, n + 1), writing.signal),
+    );
+    say(`Seed ${seed}: ${seconds} s, ${faults.length} kinds of faults, FHIR_DELETE=${deletes}.`);
+
+    const until = performance.now() + seconds * 1000;
+    let deck: string[] = [];
+    while (performance.now() < until) {
+      if (deck.length === 0) deck = dice.shuffled(faults);
+      const kind = deck.pop() ?? '';
+      say(`  ${Math.round((until - performance.now()) / 1000)} s left: ${kind}`);
+      await FAULTS[kind]?.(world, dice).catch((error: Error) => violations.push(`${kind}: ${error.message}`));
+      strikes.set(kind, (strikes.get(kind) ?? 0) + 1);
+      await pause(dice.int(200, 3000));
+    }
+    writing.abort();
+    await Promise.all(writers);
+    say('All faults are over; waiting until everything is delivered.');
+    await settle(world, violations);
+    const dead = await deadLetters(world);
+    const sent = [...world.fhir.writes];
+    await replayDeadLetters(world, violations);
+    watching.abort();
+    await drained;
+    await oracle.drain(world.db);
+
+    violations.push(...judgeVersions(oracle, sent, dead));
+    violations.push(...judgeOwners(world.fhir.writes));
+    violations.push(...judgeFinalState(oracle, world.fhir.resources));
+    violations.push(...(await judgeRecords(world)));
+    violations.push(...judgeAcknowledged(oracle, await passed));
+    for (const connector of world.connectors)
+      violations.push(...connector.ownEnds.map((end) => `A connector ended by itself: ${end}`));
+    await Promise.all(world.connectors.map((connector) => connector.stop('SIGTERM')));
+    if (violations.length > 0) say(`What happened: ${await writeTrace(seed, violations, oracle, world)}`);
+    return {
+      violations,
+      strikes,
+      summary: {
+        transactions: oracle.commits.size,
+        'commits that touch': oracle.touching,
+        changes: oracle.changes.length,
+        versions: sent.length,
+        'dead letters': dead.size,
+        'starts of connectors': world.connectors.reduce((sum, { starts }) => sum + starts, 0),
+      },
+    };
+  } finally {
+    writing.abort();
+    watching.abort();
+    await world.stop();
+  }
+}
+
+async function drainUntil(oracle: WalOracle, { db }: World, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    // PostgreSQL may be away, and what was peeked at is only let go of afterwards.
+    await oracle.drain(db).catch((error: Error) => {
+      if (error.message.startsWith('The workload')) throw error;
+    });
+    await pause(100);
+  }
+}
+
+/** txid → the highest confirmed position that was seen while one of its rows was unprocessed. */
+async function watchAcknowledged({ db, slot }: World, signal: AbortSignal): Promise<ReadonlyMap<number, Lsn>> {
+  const passed = new Map<number, Lsn>();
+  const caughtUp = async () =>
+    (await db.query('SELECT FROM fhir_slot WHERE slot_name = $1 AND caught_up_at IS NOT NULL', [slot])).rowCount === 1;
+  while (!signal.aborted) {
+    try {
+      // The position first: what is unprocessed afterwards was unprocessed then. A new slot begins behind what is being
+      // caught up with, which is another matter.
+      if (await caughtUp()) {
+        const position = await db.query(
+          'SELECT confirmed_flush_lsn AS lsn FROM pg_replication_slots WHERE slot_name = $1',
+          [slot],
+        );
+        const unfinished = await db.query('SELECT DISTINCT txid FROM fhir_outbox WHERE NOT processed');
+        const lsn = position.rows[0]?.lsn;
+        if (lsn && (await caughtUp())) {
+          const confirmed = parseLsn(lsn);
+          for (const { txid } of unfinished.rows)
+            if (confirmed > (passed.get(Number(txid)) ?? 0n)) passed.set(Number(txid), confirmed);
+        }
+      }
+    } catch {
+      // PostgreSQL is away.
+    }
+    await pause(30);
+  }
+  return passed;
+}
+
+async function settle(world: World, violations: string[]): Promise<void> {
+  const deadline = performance.now() + SETTLE_MS;
+  for (;;) {
+    const [row] = await ask<{ n: number }>(world.db, 'SELECT count(*)::int AS n FROM fhir_outbox WHERE NOT processed');
+    if (row?.n === 0) return;
+    if (performance.now() > deadline) {
+      violations.push(`${row?.n} outbox rows are still unprocessed ${SETTLE_MS / 1000} s after the last fault.`);
+      return;
+    }
+    await pause(200);
+  }
+}
+
+/** As an operator would, patient by patient: who was refused because of another one goes after that one. */
+async function replayDeadLetters(world: World, violations: string[]): Promise<void> {
+  for (let rounds = 0; rounds < 5; rounds += 1) {
+    const replayed = await ask(
+      world.db,
+      'SELECT fhir_emit_patient(patient_id) FROM (SELECT DISTINCT patient_id FROM fhir_dlq WHERE resolved_at IS NULL) AS d',
+    );
+    if (replayed.length === 0) return;
+    await settle(world, violations);
+  }
+}

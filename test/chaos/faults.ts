@@ -1,0 +1,126 @@
+// The kinds of faults: each strikes, lasts, and is over when its promise resolves.
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Fault, Request } from '../support/fhir-ledger.ts';
+import { tokensOf } from '../support/fhir-ledger.ts';
+import type { Dice } from './dice.ts';
+import { ask, type World } from './world.ts';
+
+type Strike = (world: World, dice: Dice) => Promise<void>;
+
+/** HAPI's answers to the loser of a race. */
+const RACE: readonly Fault[] = [
+  { status: 409 },
+  { status: 500, diagnostics: 'HAPI-0550: HAPI-0823: The operation has failed with a version constraint failure.' },
+];
+
+export const FAULTS: Readonly<Record<string, Strike>> = {
+  'connector killed': async ({ connectors }, dice) => dice.pick(connectors).signal('SIGKILL'),
+  'connector killed several times': async ({ connectors }, dice) => {
+    for (let kills = dice.int(3, 6); kills > 0; kills -= 1) {
+      for (const connector of connectors) connector.signal('SIGKILL');
+      await pause(dice.int(900, 2500));
+    }
+  },
+  'connector told to stop': async ({ connectors }, dice) => dice.pick(connectors).signal('SIGTERM'),
+  'connector stopped in its tracks for longer than its lease': async ({ connectors }, dice) => {
+    const zombie = dice.pick(connectors);
+    zombie.signal('SIGSTOP');
+    await pause(dice.int(11_000, 14_000));
+    zombie.signal('SIGCONT');
+  },
+  'answers lost': (world, dice) => onWrites(world, 3000, () => (dice.chance(40) ? { cut: 'after' } : undefined)),
+  'connections broken before the request is applied': (world, dice) =>
+    onWrites(world, 3000, () => (dice.chance(40) ? { cut: 'before' } : undefined)),
+  'answers later than the time-out': (world, dice) =>
+    onWrites(world, 4000, ({ path }) => {
+      if (!dice.chance(20)) return undefined;
+      // A first contact that is applied after its time-out cannot be fenced: docs/guarantees.md. By id it can.
+      if (path.includes('?')) return { cut: 'silent-after' };
+      return dice.chance(50) ? { cut: 'silent-after' } : { delay: pause(1500) };
+    }),
+  'FHIR server silent': (world) => onAll(world, 3000, () => ({ cut: 'silent-before' })),
+  'storm of 429 with Retry-After': (world, dice) =>
+    onWrites(world, 3000, () => (dice.chance(60) ? { status: 429, headers: { 'retry-after': '1' } } : undefined)),
+  'storm of 429': (world, dice) => onWrites(world, 3000, () => (dice.chance(60) ? { status: 429 } : undefined)),
+  'storm of 503 with Retry-After': (world) =>
+    onAll(world, 3000, () => ({ status: 503, headers: { 'retry-after': '2' } })),
+  'storm of 503': (world) => onAll(world, 3000, () => ({ status: 503 })),
+  'race answers': (world, dice) =>
+    onWrites(world, 3000, ({ path }) => (path.includes('?') && dice.chance(30) ? dice.pick(RACE) : undefined)),
+  'FHIR server refuses everything': (world) => onAll(world, 3000, () => ({ status: 403 })),
+  'some patients refused': (world) =>
+    onWrites(world, 3000, ({ body }) => (isRefused(body) ? { status: 422 } : undefined)),
+  'PostgreSQL silent': async ({ proxy }) => {
+    proxy.fallSilent();
+    await pause(13_000);
+    proxy.recover();
+  },
+  'PostgreSQL crashed': async ({ postgres }) => {
+    await postgres.pause('immediate');
+    await postgres.start();
+  },
+  'PostgreSQL stopped fast': async ({ postgres }) => {
+    const before = performance.now();
+    await postgres.pause('fast');
+    const seconds = (performance.now() - before) / 1000;
+    await postgres.start();
+    if (seconds > 10) throw new Error(`A fast stop of PostgreSQL took ${seconds.toFixed(1)} s.`);
+  },
+  'walsender ended': async ({ db, slot }) => {
+    await ask(db, 'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1', [slot]);
+  },
+  'slot dropped': async ({ db, slot }) => {
+    await ask(
+      db,
+      `DO $$ BEGIN
+         FOR tries IN 1..50 LOOP
+           PERFORM pg_terminate_backend(active_pid, 1000) FROM pg_replication_slots WHERE slot_name = '${slot}';
+           BEGIN
+             PERFORM pg_drop_replication_slot('${slot}');
+             RETURN;
+           EXCEPTION WHEN object_in_use THEN NULL; WHEN undefined_object THEN RETURN;
+           END;
+         END LOOP;
+       END $$`,
+    );
+  },
+  'slot lost to WAL': async ({ connectors, db, slot }) => {
+    await Promise.all(connectors.map((connector) => connector.stop('SIGKILL')));
+    for (let rounds = 0; rounds < 40; rounds += 1) {
+      await ask(
+        db,
+        `SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)) FROM generate_series(1, 4)`,
+      );
+      await ask(db, 'SELECT pg_switch_wal()');
+      await ask(db, 'CHECKPOINT');
+      const [row] = await ask<{ lost: boolean }>(
+        db,
+        `SELECT wal_status = 'lost' AS lost FROM pg_replication_slots WHERE slot_name = $1`,
+        [slot],
+      );
+      if (!row || row.lost) break;
+    }
+    for (const connector of connectors) connector.start();
+  },
+  'publication dropped': async ({ db }) => {
+    await ask(db, 'DROP PUBLICATION IF EXISTS fhir_outbox_pub');
+  },
+};
+
+/** So many milliseconds the fault may meet writes; afterwards the server is well. */
+async function onWrites(world: World, ms: number, fault: (request: Request) => Fault | undefined): Promise<void> {
+  await onAll(world, ms, (request) =>
+    request.method === 'PUT' || request.method === 'DELETE' ? fault(request) : undefined,
+  );
+}
+
+/** Control reads are met, too. */
+async function onAll({ fhir }: World, ms: number, fault: (request: Request) => Fault | undefined): Promise<void> {
+  fhir.faults.add(fault);
+  await pause(ms);
+  fhir.faults.delete(fault);
+}
+
+function isRefused(body: Request['body']): boolean {
+  return tokensOf(body).some((token) => /[37]$/.test(token));
+}
