@@ -27,6 +27,35 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      // The projects from here on need more than npm packages: `npm test` leaves them out, .ci/run has them all.
+      {
+        test: {
+          name: 'hapi',
+          include: ['test/hapi/*.test.ts'],
+          globalSetup: ['test/support/postgres-server.ts', 'test/hapi/hapi-server.ts'],
+          maxWorkers: 2,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'prometheus',
+          include: ['test/prometheus/*.test.ts'],
+          globalSetup: ['test/support/postgres-server.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'compose',
+          include: ['test/compose/*.test.ts'],
+          // Images are built and HAPI starts, on two cores, more than once.
+          testTimeout: 300_000,
+          hookTimeout: 900_000,
+        },
+      },
     ],
   },
 });

@@ -1,0 +1,77 @@
+// Deleted rows on HAPI, under both policies, and what becomes of a patient that is inserted again.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { deletePatient, patientsWith, readPatient, versionsOf } from './fhir-server.ts';
+import { addPatient, allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
+
+describe.each(['deactivate', 'delete'] as const)('with FHIR_DELETE=%s', (deletes) => {
+  let setting: Setting;
+
+  beforeAll(async () => {
+    setting = await startSetting({ deletes });
+  });
+
+  afterAll(() => setting?.end());
+
+  const query = (sql: string, values: unknown[] = []) => setting.database.pool.query(sql, values);
+
+  /** What became of a resource, version by version. */
+  async function lifeOf(fhirId: string): Promise<string[]> {
+    return (await versionsOf(fhirId)).map((patient) => {
+      if (patient === null) return 'deleted';
+      return patient.active ? 'active' : 'inactive';
+    });
+  }
+
+  async function failures(): Promise<number | undefined> {
+    return (await setting.connector.metrics.failed.get()).values[0]?.value;
+  }
+
+  const gone = deletes === 'delete' ? 'deleted' : 'inactive';
+
+  it('a DELETE makes the last version', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'DELETE');
+    await query('DELETE FROM patient WHERE id = $1', [id]);
+    await allFinished(setting);
+    expect(await lifeOf(fhirId)).toEqual(['active', gone]);
+    if (deletes === 'delete') await expect(readPatient(fhirId)).rejects.toThrow('HTTP 410');
+    else expect(await readPatient(fhirId)).toMatchObject({ active: false, name: [{ family: 'Doe' }] });
+    expect(await failures()).toBe(0);
+  });
+
+  it('a DELETE of what somebody removed there already is no failure', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'ALREADY-GONE');
+    await deletePatient(fhirId);
+    await query('DELETE FROM patient WHERE id = $1', [id]);
+    await allFinished(setting);
+    expect(await failures()).toBe(0);
+    expect(await lifeOf(fhirId)).toEqual(['active', 'deleted']);
+  });
+
+  it('a row that comes back under its id is the same resource again', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'BACK');
+    await query('DELETE FROM patient WHERE id = $1', [id]);
+    await query(
+      `INSERT INTO patient (id, name_family, identifier_system, identifier_value) VALUES ($1, 'Returned', $2, 'BACK')`,
+      [id, setting.system],
+    );
+    await allFinished(setting);
+    expect(await fhirIdOf(setting, id)).toBe(fhirId);
+    expect(await lifeOf(fhirId)).toEqual(['active', gone, 'active']);
+    expect(await readPatient(fhirId)).toMatchObject({ name: [{ family: 'Returned' }] });
+  });
+
+  it('a new row with the identifier of a deleted one is one living resource, and none is mixed up', async () => {
+    const before = await deliveredPatient(setting, 'AGAIN');
+    await query('DELETE FROM patient WHERE id = $1', [before.id]);
+    const id = await addPatient(setting, 'AGAIN');
+    await allFinished(setting);
+    const fhirId = await fhirIdOf(setting, id);
+    expect((await patientsWith(setting.system, 'AGAIN')).map((patient) => [patient.id, patient.active])).toEqual([
+      [fhirId, true],
+    ]);
+    // A deactivated resource is adopted; to HAPI's conditional PUT one that was deleted does not exist.
+    expect(fhirId === before.fhirId).toBe(deletes === 'deactivate');
+    expect(await failures()).toBe(0);
+  });
+});

@@ -1,0 +1,61 @@
+// What a test asks of the FHIR server directly, past the connector: reads, history, and edits by somebody else.
+
+import { inject } from 'vitest';
+
+export interface Patient {
+  resourceType: 'Patient';
+  id?: string;
+  meta?: { versionId: string; source?: string };
+  active?: boolean;
+  identifier?: { system: string; value: string }[];
+  name?: { family?: string; given?: string[]; text?: string }[];
+  telecom?: { system: string; value: string }[];
+  [element: string]: unknown;
+}
+
+export const fhirUrl = (): string => inject('fhir');
+
+export const readPatient = (id: string): Promise<Patient> => request<Patient>('GET', `Patient/${id}`);
+
+export const createPatient = (patient: Patient): Promise<Patient> => request<Patient>('POST', 'Patient', patient);
+
+/** As an application would that knows nothing of the connector: without If-Match. */
+export const editPatient = (patient: Patient): Promise<Patient> =>
+  request<Patient>('PUT', `Patient/${patient.id}`, patient);
+
+export const deletePatient = (id: string): Promise<unknown> => request('DELETE', `Patient/${id}`);
+
+/** The versions of a resource, oldest first; null is one that a DELETE made. */
+export async function versionsOf(id: string): Promise<(Patient | null)[]> {
+  const { entry = [] } = await request<{ entry?: { resource?: Patient }[] }>(
+    'GET',
+    `Patient/${id}/_history?_count=200`,
+  );
+  return entry.map(({ resource }) => resource ?? null).toReversed();
+}
+
+/** The living resources that hold this identifier. */
+export async function patientsWith(system: string, value: string): Promise<Patient[]> {
+  const { entry = [] } = await request<{ entry?: { resource: Patient }[] }>(
+    'GET',
+    `Patient?identifier=${encodeURIComponent(`${system}|${value}`)}`,
+  );
+  return entry.map(({ resource }) => resource);
+}
+
+async function request<T>(method: string, path: string, body?: Patient): Promise<T> {
+  const response = await fetch(`${fhirUrl()}/${path}`, {
+    method,
+    headers: {
+      accept: 'application/fhir+json',
+      'content-type': 'application/fhir+json',
+      prefer: 'return=representation',
+      // HAPI would answer a search from one of the last minute: https://hapifhir.io/hapi-fhir/docs/server_jpa/configuration.html
+      'cache-control': 'no-cache',
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} ${path} got HTTP ${response.status}: ${text}`);
+  return JSON.parse(text) as T;
+}

@@ -1,0 +1,130 @@
+// A patient's row and its resource on HAPI: created once, updated by id, a version for each transaction, in order.
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { patientsWith, readPatient, versionsOf } from './fhir-server.ts';
+import { addPatient, allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
+
+let setting: Setting;
+
+beforeAll(async () => {
+  setting = await startSetting();
+});
+
+afterAll(() => setting?.end());
+
+const query = (sql: string, values: unknown[] = []) => setting.database.pool.query(sql, values);
+
+/** What each version of a resource has at `phone`, oldest first. */
+async function phonesOf(fhirId: string): Promise<(string | undefined)[]> {
+  return (await versionsOf(fhirId)).map((patient) => patient?.telecom?.[0]?.value);
+}
+
+describe('an INSERT', () => {
+  it('creates one Patient, and HAPI keeps all of it', async () => {
+    const { rows } = await query(
+      `INSERT INTO patient (active, name_family, name_given, birth_date, gender, identifier_system, identifier_value,
+                            phone_number, email, address_line, address_city, address_state, address_postal_code, address_country)
+       VALUES (true, 'Smith', 'John', '1990-01-15', 'male', $1, 'MRN|1,2 %\\', '+1-555-123-4567', 'john.smith@example.com',
+               '123 Main Street', 'Boston', 'MA', '02101', 'USA') RETURNING id`,
+      [setting.system],
+    );
+    await allFinished(setting);
+    const fhirId = await fhirIdOf(setting, rows[0].id);
+    const { meta, id, text: _narrative, ...content } = await readPatient(fhirId ?? '');
+    expect({ id, version: meta?.versionId }).toEqual({ id: fhirId, version: '1' });
+    expect(content).toEqual({
+      resourceType: 'Patient',
+      identifier: [{ system: setting.system, value: 'MRN|1,2 %\\' }],
+      active: true,
+      name: [{ text: 'John Smith', family: 'Smith', given: ['John'] }],
+      telecom: [
+        { system: 'phone', value: '+1-555-123-4567' },
+        { system: 'email', value: 'john.smith@example.com' },
+      ],
+      gender: 'male',
+      birthDate: '1990-01-15',
+      address: [{ line: ['123 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'USA' }],
+    });
+  });
+
+  it('of many patients at once creates each of them once', async () => {
+    const values = Array.from({ length: 30 }, (_, n) => `AT-ONCE-${n}`);
+    const ids = await Promise.all(values.map((value) => addPatient(setting, value)));
+    await allFinished(setting);
+    const fhirIds = await Promise.all(ids.map((id) => fhirIdOf(setting, id)));
+    expect(new Set(fhirIds).size).toBe(values.length);
+    for (const [at, value] of values.entries())
+      expect((await patientsWith(setting.system, value)).map(({ id }) => id)).toEqual([fhirIds[at]]);
+  });
+});
+
+describe('an UPDATE', () => {
+  it('makes a version of the same resource, and the outbox row names it', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'UPDATE');
+    await query(`UPDATE patient SET phone_number = '+1-555-1' WHERE id = $1`, [id]);
+    await allFinished(setting);
+    expect(await phonesOf(fhirId)).toEqual([undefined, '+1-555-1']);
+    const { rows } = await query(
+      'SELECT fhir_resource_id, fhir_version FROM fhir_outbox WHERE patient_id = $1 ORDER BY patient_revision',
+      [id],
+    );
+    expect(rows).toEqual([
+      { fhir_resource_id: fhirId, fhir_version: '1' },
+      { fhir_resource_id: fhirId, fhir_version: '2' },
+    ]);
+  });
+
+  it('thirty times as fast as PostgreSQL commits makes thirty versions, in the order of the commits', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'RAPID');
+    const phones = Array.from({ length: 30 }, (_, n) => `+1-555-${n}`);
+    for (const phone of phones) await query('UPDATE patient SET phone_number = $2 WHERE id = $1', [id, phone]);
+    await allFinished(setting);
+    expect(await phonesOf(fhirId)).toEqual([undefined, ...phones]);
+  });
+
+  it('three times in one transaction makes one version', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'GROUP');
+    await query(`BEGIN;
+      UPDATE patient SET phone_number = '+1-555-1' WHERE id = ${id};
+      INSERT INTO patient_other_identifiers (patient_id, identifier_system, identifier_value) VALUES (${id}, 'urn:insurance', 'INS-1');
+      UPDATE patient SET phone_number = '+1-555-2' WHERE id = ${id};
+      COMMIT`);
+    await allFinished(setting);
+    const [, grouped, ...more] = await versionsOf(fhirId);
+    expect(more).toEqual([]);
+    expect(grouped).toMatchObject({
+      identifier: [
+        { system: setting.system, value: 'GROUP' },
+        { system: 'urn:insurance', value: 'INS-1' },
+      ],
+      telecom: [{ system: 'phone', value: '+1-555-2' }],
+      name: [{ family: 'Doe' }],
+    });
+  });
+});
+
+describe('a change of the primary identifier', () => {
+  it('keeps the resource, and leaves none under the old identifier', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'BEFORE');
+    await query(`UPDATE patient SET identifier_value = 'AFTER' WHERE id = $1`, [id]);
+    await allFinished(setting);
+    expect(await fhirIdOf(setting, id)).toBe(fhirId);
+    expect(await patientsWith(setting.system, 'BEFORE')).toEqual([]);
+    expect(
+      (await patientsWith(setting.system, 'AFTER')).map((patient) => [patient.id, patient.meta?.versionId]),
+    ).toEqual([[fhirId, '2']]);
+  });
+
+  it('keeps both resources when two patients swap theirs', async () => {
+    const first = await deliveredPatient(setting, 'SWAP-1');
+    const second = await deliveredPatient(setting, 'SWAP-2');
+    await query(`BEGIN;
+      UPDATE patient SET identifier_value = 'SWAPPING' WHERE id = ${first.id};
+      UPDATE patient SET identifier_value = 'SWAP-1' WHERE id = ${second.id};
+      UPDATE patient SET identifier_value = 'SWAP-2' WHERE id = ${first.id};
+      COMMIT`);
+    await allFinished(setting);
+    expect((await patientsWith(setting.system, 'SWAP-2')).map(({ id }) => id)).toEqual([first.fhirId]);
+    expect((await patientsWith(setting.system, 'SWAP-1')).map(({ id }) => id)).toEqual([second.fhirId]);
+  });
+});

@@ -1,0 +1,94 @@
+// A real Prometheus for a test, with the project's own prometheus.yml, scraping a connector on this machine.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+interface Series {
+  readonly labels: Record<string, string>;
+  readonly value: number;
+}
+
+export interface Prometheus {
+  /** What an expression is now, one entry a series. */
+  query(expression: string): Promise<Series[]>;
+  stop(): Promise<void>;
+}
+
+const binary = process.env.PROMETHEUS_BIN || 'prometheus';
+/** It comes with Prometheus, in the same folder. */
+export const promtool = binary.includes('/') ? join(dirname(binary), 'promtool') : 'promtool';
+
+const COMPOSE_TARGET = 'connector:9464';
+
+/** Starts it on a free port; `target` is the host and port to scrape instead of compose's connector. */
+export async function startPrometheus(target: string): Promise<Prometheus> {
+  const home = await mkdtemp(join(tmpdir(), 'fhir-connector-prometheus-'));
+  const configuration = await readFile('prometheus.yml', 'utf8');
+  if (!configuration.includes(COMPOSE_TARGET)) throw new Error(`prometheus.yml does not scrape ${COMPOSE_TARGET}.`);
+  await writeFile(join(home, 'prometheus.yml'), configuration.replace(COMPOSE_TARGET, target));
+
+  const child = spawn(
+    binary,
+    [
+      `--config.file=${join(home, 'prometheus.yml')}`,
+      `--storage.tsdb.path=${join(home, 'data')}`,
+      '--web.listen-address=127.0.0.1:0',
+    ],
+    { stdio: ['ignore', 'ignore', 'pipe'] },
+  );
+  const stop = async () => {
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGTERM');
+      await once(child, 'close');
+    }
+    await rm(home, { recursive: true, force: true });
+  };
+  try {
+    const api = `http://${await addressOf(child)}/api/v1`;
+    return { query: (expression) => query(api, expression), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Resolves with the address that the log tells, since the port is any free one. */
+function addressOf(child: ReturnType<typeof spawn>): Promise<string> {
+  const log: string[] = [];
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  child.once('error', (error: NodeJS.ErrnoException) =>
+    reject(
+      error.code === 'ENOENT'
+        ? new Error(
+            `There is no ${binary}: install Debian's package prometheus, or set PROMETHEUS_BIN to the path of Prometheus.`,
+          )
+        : error,
+    ),
+  );
+  child.once('exit', () => reject(new Error(`Prometheus ended:\n${log.join('\n')}`)));
+  if (child.stderr)
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      log.push(line);
+      const [, address] = /Listening on.*address=(\S+)/.exec(line) ?? [];
+      if (address !== undefined) resolve(address);
+    });
+  return promise;
+}
+
+// https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries
+interface Answer {
+  readonly status: string;
+  readonly error?: string;
+  readonly data?: { readonly result: { metric: Record<string, string>; value: [number, string] }[] };
+}
+
+async function query(api: string, expression: string): Promise<Series[]> {
+  const response = await fetch(`${api}/query?query=${encodeURIComponent(expression)}`);
+  const { data, error } = (await response.json()) as Answer;
+  if (data === undefined) throw new Error(`Prometheus refuses ${expression}: ${error}`);
+  return data.result.map(({ metric, value: [, value] }) => ({ labels: metric, value: Number(value) }));
+}
