@@ -2,7 +2,7 @@
 
 import type pg from 'pg';
 
-export interface Identifier {
+interface Identifier {
   system: string | null;
   value: string;
   primary: boolean;

@@ -1,0 +1,71 @@
+// The schema that docs/design.md shows is the database's, and the SQL that the README tells an operator to run does run.
+
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { blocksOf, headingsOf, rowsOf, sectionOf } from './document.ts';
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await createDatabase('sample');
+});
+afterAll(() => db.drop());
+
+const tables = headingsOf('docs/design.md').flatMap(({ text }) => /^`(fhir_\w+)`$/.exec(text)?.[1] ?? []);
+
+describe('the schema in docs/design.md', () => {
+  test('has every table of the connector', async () => {
+    const { rows } = await db.pool.query<{ name: string }>(
+      "SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relname ~ '^fhir_' AND relnamespace = 'public'::regnamespace",
+    );
+    expect(tables.toSorted()).toEqual(rows.map(({ name }) => name).toSorted());
+  });
+
+  test.each(tables)('has the columns of %s with their types', async (name) => {
+    const { rows } = await db.pool.query<{ name: string; type: string }>(
+      `SELECT attname AS name, format_type(atttypid, atttypmod) AS type FROM pg_attribute
+       WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname`,
+      [name],
+    );
+    const shown = rowsOf(sectionOf('docs/design.md', `\`${name}\``)).map(([column = '', type = '']) => ({
+      name: column.replaceAll('`', ''),
+      type,
+    }));
+    expect(shown.toSorted((a, b) => (a.name < b.name ? -1 : 1))).toEqual(rows);
+  });
+
+  test('has the functions that people and the connector call, with their arguments', async () => {
+    const { rows } = await db.pool.query<{ signature: string }>(
+      `SELECT proname || '(' || coalesce((SELECT string_agg(name || ' ' || format_type(type, NULL), ', ' ORDER BY no)
+                FROM unnest(proargnames[:pronargs], proargtypes::oid[]) WITH ORDINALITY AS a(name, type, no)), '') || ')' AS signature
+       FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname ~ '^fhir_' AND prorettype <> 'trigger'::regtype
+         AND proname NOT IN ('fhir_write_events', 'fhir_identifier') ORDER BY 1`,
+    );
+    const shown = rowsOf(sectionOf('docs/design.md', 'Functions')).map(([signature = '']) =>
+      signature.replaceAll('`', ''),
+    );
+    expect(shown.toSorted()).toEqual(rows.map(({ signature }) => signature));
+  });
+});
+
+describe('the SQL in the README', () => {
+  const blocks = [
+    { heading: 'Run it on your own database and FHIR server', role: 'NONE' },
+    { heading: 'Dead letters and clean-up', role: 'fhir_operator' },
+  ].flatMap(({ heading, role }) => blocksOf(sectionOf('README.md', heading), 'sql').map((block) => ({ block, role })));
+
+  test('is there', () => {
+    expect(blocks.length).toBeGreaterThan(5);
+  });
+
+  test.each(blocks)('runs as $role: $block', async ({ block, role }) => {
+    const client = await db.pool.connect();
+    try {
+      // ALTER SYSTEM runs in no transaction, and would change the server of all tests.
+      const statements = block.replace(/^ALTER SYSTEM .*;$/gm, '');
+      await client.query(`BEGIN; SET LOCAL ROLE ${role}; ${statements}`);
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+  });
+});

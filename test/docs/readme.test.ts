@@ -1,0 +1,84 @@
+// The README's tables of variables and metrics are the code's; the commands, variables and messages that the pages name exist.
+// After a change of the code: npm test -- --project unit test/docs -u
+
+import { globSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import packageJson from '../../package.json' with { type: 'json' };
+import { environmentSchema } from '../../src/config.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
+import { pages, pathOf, read, rowsOf, sectionOf, table, withGenerated } from './document.ts';
+
+function configuration(): string {
+  const rows = Object.entries(environmentSchema.shape).map(([name, schema]) => {
+    const meaning = schema.description ?? '';
+    const required = !schema.safeParse(undefined).success;
+    const given = schema instanceof z.ZodDefault ? `\`${String(schema.def.defaultValue)}\`` : '';
+    // Where it depends on the machine or on another variable, the meaning tells the default.
+    return [`\`${name}\``, required ? '**required**' : / Default: /.test(meaning) ? '' : given, meaning];
+  });
+  return table(['Variable', 'Default', 'Meaning'], rows);
+}
+
+async function metrics(): Promise<string> {
+  const all = await createMetrics().registry.getMetricsAsJSON();
+  const rows = all
+    .filter(({ name }) => name.startsWith('fhir_'))
+    .map(({ name, type, help, values }) => {
+      const labels = Object.keys(values[0]?.labels ?? {}).filter((label) => label !== 'le');
+      return [`\`${name}${labels.length > 0 ? `{${labels.join(', ')}}` : ''}\``, String(type), help];
+    });
+  return table(['Metric', 'Type', 'Meaning'], rows);
+}
+
+test('the README lists every variable with its default and meaning, and every metric with its type and meaning', async () => {
+  const page = withGenerated('README.md', { configuration: configuration(), metrics: await metrics() });
+  await expect(page).toMatchFileSnapshot(pathOf('README.md'));
+});
+
+describe('what the pages name', () => {
+  const commands = new Set(Object.keys(packageJson.scripts));
+  test.each(pages)('%s: npm scripts that exist', (page) => {
+    for (const [, name = ''] of read(page).matchAll(/\bnpm run (?:-s )?([\w:]+)/g))
+      expect(commands, name).toContain(name);
+  });
+
+  // The connector's, or those of the compose file and of the tests.
+  const variables = [
+    ...Object.keys(environmentSchema.shape),
+    'DB_PASSWORD_FILE',
+    'NODE_EXTRA_CA_CERTS',
+    ...[...read('.env.example').matchAll(/^(\w+)=/gm)].map((match) => match[1] ?? ''),
+    ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN'],
+  ];
+  test.each(pages)('%s: variables that exist', (page) => {
+    const prose = read(page).replace(/^```mermaid\n[\s\S]*?^```/gm, '');
+    const named = [
+      ...prose.matchAll(
+        /`((?:DB|FHIR|SLOT|PUBLICATION|WORKER|MAX|SHUTDOWN|METRICS|LOG|NODE|TEST|PG|PROMETHEUS)_[A-Z_]+)\b/g,
+      ),
+    ];
+    for (const [, name] of named) expect(variables).toContain(name);
+  });
+});
+
+describe('troubleshooting', () => {
+  const sources = globSync('{src,sql}/**/*.{ts,sql}', { cwd: join(import.meta.dirname, '../..') })
+    .map((file) => read(file))
+    .join('\n')
+    // Strings as they are at run time: parts that are joined, quotes that are escaped.
+    .replace(/'\s*\+?\n\s*'/g, '')
+    .replaceAll("\\'", "'");
+  const quotes = rowsOf(sectionOf('README.md', 'Troubleshooting')).flatMap(([symptom = '']) =>
+    [...symptom.matchAll(/“([^”]+)”/g)].map((match) => match[1] ?? ''),
+  );
+
+  test('quotes messages', () => {
+    expect(quotes.length).toBeGreaterThan(10);
+  });
+
+  test.each(quotes)('quotes a message of the connector: %s', (quote) => {
+    for (const part of quote.split('…').map((text) => text.trim())) expect(sources).toContain(part);
+  });
+});
