@@ -51,7 +51,7 @@ DELETE FROM public.patient
 WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-1';
 COMMIT;
 
-SELECT 'Move an event of its own to the dead letters, in the transaction that wrote it: not delivered before' AS step;
+SELECT 'Move an event to the dead letters; the patient''s later delete resolves it' AS step;
 BEGIN;
 INSERT INTO public.patient (name_family, name_given, identifier_system, identifier_value)
 VALUES ('Test', 'Dead Letter', 'https://hospital.example.com/test', 'MRN-TEST-2');

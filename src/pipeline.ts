@@ -142,6 +142,7 @@ async function stream(
         case 'heartbeat':
           metrics.heartbeat.set((Date.now() - Number(message.content)) / 1000);
           tracker.idle(message.walEnd);
+          if (tracker.unfinished === 0) metrics.progressed();
           position = message.walEnd;
           break;
         case 'keepalive':

@@ -61,7 +61,7 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     sentence: 'The FHIR server did not answer in time.' },
   { code: 'tls', on: 'any', match: 'tls', ...CLOSED,
     when: 'The TLS handshake fails, or the certificate is not trusted',
-    sentence: 'TLS with the FHIR server fails or its certificate is not trusted: check FHIR_SERVER and FHIR_CA.' },
+    sentence: 'TLS with the FHIR server fails or its certificate is not trusted: check FHIR_SERVER and NODE_EXTRA_CA_CERTS.' },
   { code: 'unreachable', on: 'any', match: 'unreachable', ...OUTAGE,
     when: 'No connection: refused, no such host, no route',
     sentence: 'The FHIR server cannot be reached: is it up, and is FHIR_SERVER right?' },
@@ -70,7 +70,7 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     sentence: 'The connection to the FHIR server broke.' },
   { code: 'token', on: 'any', match: 'token', ...CLOSED,
     when: 'No access token can be had',
-    sentence: 'No access token for the FHIR server can be had: check FHIR_AUTH and the token endpoint.' },
+    sentence: 'No access token for the FHIR server can be had: check the token endpoint.' },
 
   // Answers that every patient would meet: hold, and dead-letter nobody.
   { code: 'not-fhir', on: 'any', match: 'not-fhir', ...HOLD,
@@ -87,7 +87,7 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     sentence: 'The base URL redirects: set FHIR_SERVER to the address that it redirects to.' },
   { code: 'unauthorized', on: 'any', match: { status: ['401'] }, ...HOLD,
     when: 'The credentials are not accepted',
-    sentence: "The FHIR server does not accept the connector's credentials: check FHIR_AUTH." },
+    sentence: "The FHIR server does not let the connector in: check what it demands of its clients." },
   { code: 'forbidden', on: ['conditional-put', ...READS], match: { status: ['403'] }, ...HOLD,
     when: 'The account may not do this',
     sentence: "The FHIR server forbids it: the connector's account lacks a right on Patient." },

@@ -99,8 +99,9 @@ export function createSampler<DB>(
 
   function report(failure: unknown): void {
     if (failure !== undefined && !failing) {
-      const reason = failure instanceof Error ? failure.message : String(failure);
-      log.warn({ reason }, 'metrics: PostgreSQL did not answer the gauge queries; the gauges keep their last values');
+      // By code, never by message: PostgreSQL's messages quote values.
+      const code = failure instanceof Error && 'code' in failure ? failure.code : null;
+      log.warn({ code }, 'metrics: PostgreSQL did not answer the gauge queries; the gauges keep their last values');
     }
     if (failure === undefined && failing) log.info('metrics: PostgreSQL answers the gauge queries again');
     failing = failure !== undefined;

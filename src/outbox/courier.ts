@@ -83,9 +83,10 @@ export class Courier {
 
   /** One turn at the gate, from the look-up to the record, all under one lease. */
   async #turn(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
-    const { gate, guard } = this.#parts;
+    const { gate, guard, metrics } = this.#parts;
     await gate.admit();
     const place = new PlaceAtGate(gate);
+    metrics.deliveriesInFlight.set(gate.inFlight);
     try {
       return await guard.act(async (lease) => {
         const step = await this.#send(delivery, lane, progress, lease, place);
@@ -100,6 +101,7 @@ export class Courier {
       return { retryAfter: 0 };
     } finally {
       place.release();
+      metrics.deliveriesInFlight.set(gate.inFlight);
     }
   }
 
@@ -179,13 +181,13 @@ export class Courier {
     const { fault } = result;
     progress.mustLookUp = true;
     progress.uncertain ||= fault.status === null;
-    metrics.retries.inc({ code: fault.code });
     if (fault.stopsSends) gate.unreachable();
     if (fault.disposition === 'hold' || fault.disposition === 'dead-letter') {
       const held = gate.isServersFault(who, fault, progress.refusedAt);
       progress.refusedAt ??= performance.now();
-      // Held: the gate itself makes it wait, and tries one a second.
-      return held ? { retryAfter: 0 } : { done: dead(fault.reason, fault, delivery.attempts) };
+      if (!held) return { done: dead(fault.reason, fault, delivery.attempts) };
+      // The gate itself makes it wait, and tries one a second.
+      return this.#retry(delivery, fault, 0);
     }
     const failedAt = performance.now();
     progress.failures += 1;
@@ -199,8 +201,12 @@ export class Courier {
         return { done: dead(fault.reason, fault, delivery.attempts) };
     }
     // Nothing is known against this patient: it queues at the gate again, which holds until the server works.
-    else if (fault.stopsSends) return { retryAfter: 0 };
-    const retryAfter = Math.max(1, retryDelay(progress.failures, fault.retryAfterMs, Math.random()));
+    else if (fault.stopsSends) return this.#retry(delivery, fault, fault.retryAfterMs ?? 0);
+    return this.#retry(delivery, fault, Math.max(1, retryDelay(progress.failures, fault.retryAfterMs, Math.random())));
+  }
+
+  async #retry(delivery: Delivery, fault: Fault, retryAfter: number): Promise<Step> {
+    this.#parts.metrics.retries.inc({ code: fault.code });
     await this.#parts.noteFailure(delivery, fault.reason, new Date(Date.now() + retryAfter));
     return { retryAfter };
   }

@@ -13,7 +13,7 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
   '28000': {
     kind: 'fatal',
     sentence:
-      "PostgreSQL does not let this user in: check DB_USER, DB_SSLMODE and the server's pg_hba.conf (it needs a line for this user and database, and replication).",
+      "PostgreSQL does not let this user in: check DB_USER, DB_SSLMODE and the server's pg_hba.conf (it needs a line for this user and database; that line serves logical replication too).",
   },
   '3D000': { kind: 'fatal', sentence: 'The database does not exist: check DB_NAME.' },
   '42501': {

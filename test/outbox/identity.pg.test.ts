@@ -41,6 +41,38 @@ describe('a changed identifier', () => {
     expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
   });
 
+  it('moved within one transaction to a new patient, whoever was changed first, gives that one a new resource', async () => {
+    await insert(5, 'X', 'Ada');
+    await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 5`);
+    await settled();
+    await sql(`BEGIN; UPDATE patient SET identifier_value = 'Y' WHERE id = 5;
+      INSERT INTO patient (id, identifier_system, identifier_value, name_family) VALUES (1, 't', 'X', 'Bob'); COMMIT`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
+    expect(await deadLetters()).toEqual([]);
+  });
+
+  it.each(['in transactions of their own', 'in one transaction'])(
+    'moved to a patient with a lower id %s, is caught up with in the order of the commits',
+    async (how) => {
+      await insert(5, 'X', 'Ada');
+      await settled();
+      await connector.stop();
+      await sql('UPDATE fhir_slot SET caught_up_at = NULL');
+      const changes = [
+        `UPDATE patient SET identifier_value = 'Y' WHERE id = 5`,
+        `INSERT INTO patient (id, identifier_system, identifier_value, name_family) VALUES (1, 't', 'X', 'Bob')`,
+        `UPDATE patient SET email = 'ada@example.com' WHERE id = 5`,
+      ];
+      if (how === 'in one transaction') await sql(`BEGIN; ${changes.join('; ')}; COMMIT`);
+      else for (const change of changes) await sql(change);
+      connector = startConnector(database, fhir.url);
+      await settled();
+      expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
+      expect(await deadLetters()).toEqual([]);
+    },
+  );
+
   it('swapped between two patients in one transaction, leaves each with its own resource', async () => {
     await insert(1, 'X', 'Ada');
     await settled();
