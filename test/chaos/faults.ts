@@ -86,12 +86,14 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
   },
   'slot lost to WAL': async ({ connectors, db, slot }) => {
     await Promise.all(connectors.map((connector) => connector.stop('SIGKILL')));
-    for (let rounds = 0; rounds < 40; rounds += 1) {
+    for (let rounds = 0; rounds < 60; rounds += 1) {
       await ask(
         db,
-        `SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)) FROM generate_series(1, 4)`,
+        `SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)) FROM generate_series(1, 2)`,
       );
-      await ask(db, 'SELECT pg_switch_wal()');
+      await ask(db, 'SELECT pg_switch_wal(), pg_log_standby_snapshot()');
+      // The test's own slot has to follow, or it is lost as well.
+      await pause(300);
       await ask(db, 'CHECKPOINT');
       const [row] = await ask<{ lost: boolean }>(
         db,

@@ -52,13 +52,16 @@ export class WalOracle {
   /** Takes what was committed since; the slot moves on only after it was taken, so that a broken connection loses nothing. */
   async drain(db: pg.Pool): Promise<void> {
     for (;;) {
+      const before = await db.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn()::text AS lsn');
       const { rows } = await db.query<{ data: Buffer }>(
         `SELECT data FROM pg_logical_slot_peek_binary_changes($1, NULL, 2000, 'proto_version', '1', 'publication_names', $2)`,
         [SLOT, PUBLICATION],
       );
-      if (rows.length === 0) return;
       for (const { data } of rows) this.#take(this.#plugin.parse(data));
-      await db.query('SELECT pg_replication_slot_advance($1, $2)', [SLOT, formatLsn(this.#seen)]);
+      // Nothing was committed before that position: an idle slot must not fall behind either.
+      const upTo = rows.length > 0 ? formatLsn(this.#seen) : before.rows[0]?.lsn;
+      await db.query('SELECT pg_replication_slot_advance($1, $2)', [SLOT, upTo]);
+      if (rows.length === 0) return;
     }
   }
 
