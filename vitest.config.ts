@@ -10,6 +10,7 @@ export default defineConfig({
           exclude: [
             'test/**/*.pg.test.ts',
             'test/scenarios/**',
+            'test/chaos/**',
             'test/hapi/**',
             'test/compose/**',
             'test/prometheus/**',
@@ -25,6 +26,14 @@ export default defineConfig({
           maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 120_000,
+        },
+      },
+      // On a PostgreSQL of its own, and best with both cores to itself.
+      {
+        test: {
+          name: 'chaos',
+          include: ['test/chaos/*.test.ts'],
+          testTimeout: 600_000,
         },
       },
       // The projects from here on need more than npm packages: `npm test` leaves them out, .ci/run has them all.

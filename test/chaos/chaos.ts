@@ -1,6 +1,7 @@
 // One run of chaos: writers write, faults strike, and in the end everything must be as the WAL says.
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Lsn, parseLsn } from '../../src/replication/lsn.ts';
+import { judgeCounters } from './counters.ts';
 import { Dice } from './dice.ts';
 import { FAULTS } from './faults.ts';
 import { deadLetters, judgeAcknowledged, judgeFinalState, judgeOwners, judgeRecords, judgeVersions } from './judge.ts';
@@ -18,7 +19,7 @@ export interface ChaosPlan {
 
 export interface ChaosReport {
   readonly violations: string[];
-  /** Kind of fault → how often it struck. */
+  /** Kind of fault → how often it struck and hit something. */
   readonly strikes: ReadonlyMap<string, number>;
   readonly summary: Readonly<Record<string, number>>;
 }
@@ -51,8 +52,12 @@ export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promi
       if (deck.length === 0) deck = dice.shuffled(faults);
       const kind = deck.pop() ?? '';
       say(`  ${Math.round((until - performance.now()) / 1000)} s left: ${kind}`);
-      await FAULTS[kind]?.(world, dice).catch((error: Error) => violations.push(`${kind}: ${error.message}`));
-      strikes.set(kind, (strikes.get(kind) ?? 0) + 1);
+      try {
+        const hits = (await FAULTS[kind]?.(world, dice)) ?? 0;
+        if (hits > 0) strikes.set(kind, (strikes.get(kind) ?? 0) + 1);
+      } catch (error) {
+        violations.push(`${kind}: ${(error as Error).message}`);
+      }
       await pause(dice.int(200, 3000));
     }
     writing.abort();
@@ -70,6 +75,7 @@ export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promi
     violations.push(...judgeOwners(world.fhir.writes));
     violations.push(...judgeFinalState(oracle, world.fhir.resources));
     violations.push(...(await judgeRecords(world)));
+    violations.push(...(await judgeCounters(world)));
     violations.push(...judgeAcknowledged(oracle, await passed));
     for (const connector of world.connectors)
       violations.push(...connector.ownEnds.map((end) => `A connector ended by itself: ${end}`));

@@ -1,11 +1,12 @@
-// The kinds of faults: each strikes, lasts, and is over when its promise resolves.
+// The kinds of faults: each strikes, lasts, and is over when its promise resolves, to the number of its hits.
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Fault, Request } from '../support/fhir-ledger.ts';
 import { tokensOf } from '../support/fhir-ledger.ts';
 import type { Dice } from './dice.ts';
 import { ask, type World } from './world.ts';
 
-type Strike = (world: World, dice: Dice) => Promise<void>;
+/** Resolves to how often something was really hit: a fault that met nothing has proved nothing. */
+type Strike = (world: World, dice: Dice) => Promise<number>;
 
 /** HAPI's answers to the loser of a race. */
 const RACE: readonly Fault[] = [
@@ -16,17 +17,20 @@ const RACE: readonly Fault[] = [
 export const FAULTS: Readonly<Record<string, Strike>> = {
   'connector killed': async ({ connectors }, dice) => dice.pick(connectors).signal('SIGKILL'),
   'connector killed several times': async ({ connectors }, dice) => {
+    let hits = 0;
     for (let kills = dice.int(3, 6); kills > 0; kills -= 1) {
-      for (const connector of connectors) connector.signal('SIGKILL');
+      for (const connector of connectors) hits += connector.signal('SIGKILL');
       await pause(dice.int(900, 2500));
     }
+    return hits;
   },
   'connector told to stop': async ({ connectors }, dice) => dice.pick(connectors).signal('SIGTERM'),
   'connector stopped in its tracks for longer than its lease': async ({ connectors }, dice) => {
     const zombie = dice.pick(connectors);
-    zombie.signal('SIGSTOP');
+    const hits = zombie.signal('SIGSTOP');
     await pause(dice.int(11_000, 14_000));
     zombie.signal('SIGCONT');
+    return hits;
   },
   'answers lost': (world, dice) => onWrites(world, 3000, () => (dice.chance(40) ? { cut: 'after' } : undefined)),
   'connections broken before the request is applied': (world, dice) =>
@@ -54,10 +58,12 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
     proxy.fallSilent();
     await pause(13_000);
     proxy.recover();
+    return 1;
   },
   'PostgreSQL crashed': async ({ postgres }) => {
     await postgres.pause('immediate');
     await postgres.start();
+    return 1;
   },
   'PostgreSQL stopped fast': async ({ postgres }) => {
     const before = performance.now();
@@ -65,11 +71,18 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
     const seconds = (performance.now() - before) / 1000;
     await postgres.start();
     if (seconds > 10) throw new Error(`A fast stop of PostgreSQL took ${seconds.toFixed(1)} s.`);
+    return 1;
   },
   'walsender ended': async ({ db, slot }) => {
-    await ask(db, 'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1', [slot]);
+    const ended = await ask(
+      db,
+      'SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active AND pg_terminate_backend(active_pid)',
+      [slot],
+    );
+    return ended.length;
   },
   'slot dropped': async ({ db, slot }) => {
+    const before = await ask(db, 'SELECT FROM pg_replication_slots WHERE slot_name = $1', [slot]);
     await ask(
       db,
       `DO $$ BEGIN
@@ -83,10 +96,12 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
          END LOOP;
        END $$`,
     );
+    return before.length;
   },
   'slot lost to WAL': async ({ connectors, db, slot }) => {
     await Promise.all(connectors.map((connector) => connector.stop('SIGKILL')));
-    for (let rounds = 0; rounds < 60; rounds += 1) {
+    let lost = 0;
+    for (let rounds = 0; rounds < 60 && lost === 0; rounds += 1) {
       await ask(
         db,
         `SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 4000000)) FROM generate_series(1, 2)`,
@@ -95,32 +110,43 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
       // The test's own slot has to follow, or it is lost as well.
       await pause(300);
       await ask(db, 'CHECKPOINT');
-      const [row] = await ask<{ lost: boolean }>(
+      const slots = await ask<{ lost: boolean }>(
         db,
         `SELECT wal_status = 'lost' AS lost FROM pg_replication_slots WHERE slot_name = $1`,
         [slot],
       );
-      if (!row || row.lost) break;
+      if (slots.length === 0) break;
+      lost = slots.filter((row) => row.lost).length;
     }
     for (const connector of connectors) connector.start();
+    return lost;
   },
   'publication dropped': async ({ db }) => {
+    const before = await ask(db, 'SELECT FROM pg_publication WHERE pubname = $1', ['fhir_outbox_pub']);
     await ask(db, 'DROP PUBLICATION IF EXISTS fhir_outbox_pub');
+    return before.length;
   },
 };
 
 /** So many milliseconds the fault may meet writes; afterwards the server is well. */
-async function onWrites(world: World, ms: number, fault: (request: Request) => Fault | undefined): Promise<void> {
-  await onAll(world, ms, (request) =>
+function onWrites(world: World, ms: number, fault: (request: Request) => Fault | undefined): Promise<number> {
+  return onAll(world, ms, (request) =>
     request.method === 'PUT' || request.method === 'DELETE' ? fault(request) : undefined,
   );
 }
 
 /** Control reads are met, too. */
-async function onAll({ fhir }: World, ms: number, fault: (request: Request) => Fault | undefined): Promise<void> {
-  fhir.faults.add(fault);
+async function onAll({ fhir }: World, ms: number, fault: (request: Request) => Fault | undefined): Promise<number> {
+  let hits = 0;
+  const counted = (request: Request): Fault | undefined => {
+    const met = fault(request);
+    if (met) hits += 1;
+    return met;
+  };
+  fhir.faults.add(counted);
   await pause(ms);
-  fhir.faults.delete(fault);
+  fhir.faults.delete(counted);
+  return hits;
 }
 
 function isRefused(body: Request['body']): boolean {

@@ -28,8 +28,9 @@ export interface World {
 /** A connector that is started again whenever it ends, as an orchestrator does. */
 class Connector {
   readonly #environment: Record<string, string>;
-  #process: ConnectorProcess | null = null;
   #wanted = false;
+  /** The one that runs, or ran last. */
+  process: ConnectorProcess | null = null;
   starts = 0;
   /** Ends that nobody caused: the status and what it said. */
   readonly ownEnds: string[] = [];
@@ -44,24 +45,25 @@ class Connector {
     this.#wanted = true;
     this.starts += 1;
     const started = spawnConnector(this.#environment);
-    this.#process = started;
+    this.process = started;
     const { child } = started;
     void started.exited.then((status) => {
       this.lines.push(...started.log);
       if (child.signalCode === null && status !== 0)
         this.ownEnds.push(`status ${status}: ${started.stderr.join(' ').slice(0, 500)}`);
-      if (this.#wanted && this.#process === started) this.start();
+      if (this.#wanted && this.process === started) this.start();
     });
   }
 
-  signal(signal: NodeJS.Signals): void {
-    this.#process?.child.kill(signal);
+  /** 1 when there was a process to send it to, otherwise 0. */
+  signal(signal: NodeJS.Signals): number {
+    return this.process?.child.kill(signal) ? 1 : 0;
   }
 
   /** Ends it for good, or until the next `start`. */
   async stop(signal: NodeJS.Signals): Promise<number | null> {
     this.#wanted = false;
-    const ending = this.#process;
+    const ending = this.process;
     ending?.child.kill(signal);
     return (await ending?.exited) ?? null;
   }
