@@ -8,6 +8,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: [
+            '**/node_modules/**',
             'test/**/*.pg.test.ts',
             'test/scenarios/**',
             'test/chaos/**',
