@@ -1,13 +1,13 @@
 // `npm run demo`: PostgreSQL, a FHIR server and the connector on this machine, from npm packages alone, and what they do.
 
 import { parseArgs, styleText } from 'node:util';
+import { alignedLine, tableLines } from '../src/cli/table.ts';
 import { formatLsn, LSN_ZERO, parseLsn } from '../src/replication/lsn.ts';
 import { comparePatients } from './comparison.ts';
 import type { FhirWrite } from './fhir-server.ts';
 import { LiveView } from './live-view.ts';
 import { watchNpm } from './npm-watch.ts';
 import { type Services, SLOT, startServices } from './services.ts';
-import { alignedLine, tableLines } from './table.ts';
 import { runTestEvents } from './test-events.ts';
 
 const USAGE =

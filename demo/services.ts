@@ -3,13 +3,13 @@
 import { randomBytes } from 'node:crypto';
 import { styleText } from 'node:util';
 import pg from 'pg';
+import { alignedLine } from '../src/cli/table.ts';
 import { migrate } from '../src/migrate.ts';
 import { type Connector, startConnector } from './connector.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { type FhirServer, type FhirWrite, startFhirServer } from './fhir-server.ts';
 import type { Say } from './live-view.ts';
 import { publishDemo, type RunningDemo } from './running-demo.ts';
-import { alignedLine } from './table.ts';
 import { Watch } from './watch.ts';
 
 export interface Services {

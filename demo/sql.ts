@@ -2,8 +2,8 @@
 
 import { parseArgs } from 'node:util';
 import pg from 'pg';
+import { tableLines } from '../src/cli/table.ts';
 import { type RunningDemo, runningDemos } from './running-demo.ts';
-import { tableLines } from './table.ts';
 
 const USAGE = `Give the SQL in quotes, for example: npm run demo:sql -- "UPDATE patient SET email = 'new@example.com' WHERE id = 1"`;
 

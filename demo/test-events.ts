@@ -3,9 +3,9 @@
 import { readFile } from 'node:fs/promises';
 import { styleText } from 'node:util';
 import type pg from 'pg';
+import { tableLines } from '../src/cli/table.ts';
 import type { LiveView, Say } from './live-view.ts';
 import { statementsOf, withoutComments } from './script.ts';
-import { tableLines } from './table.ts';
 
 const MAX_SQL = 116;
 

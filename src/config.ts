@@ -67,6 +67,11 @@ export const environmentSchema = z.object({
     .describe(
       'Failed tries of one event, beyond the first, before it is dead-lettered. Outages of the server do not count.',
     ),
+  RETENTION_DAYS: count(0, 36_500)
+    .default(90)
+    .describe(
+      'Days that finished outbox rows are kept; processed events and resolved dead letters: three times that. 0 keeps all. What is unprocessed or unresolved stays anyway.',
+    ),
   SHUTDOWN_TIMEOUT_MS: count(0, 600_000)
     .default(10_000)
     .describe('Time for requests in flight to end after SIGTERM, in milliseconds.'),

@@ -2,6 +2,7 @@
 // The command line: each command reads its configuration, does its work and ends with a status a script can use.
 import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
+import { addDlqCommands } from './cli/dlq.ts';
 import { migrateCommand } from './cli/migrate.ts';
 import { runCommand } from './cli/run.ts';
 import { FatalError } from './fatal.ts';
@@ -21,6 +22,8 @@ program
   .description('bring the database schema up to date')
   .option('--sample', 'also insert the sample patients (never into a real database)', false)
   .action(migrateCommand);
+
+addDlqCommands(program);
 
 try {
   await program.parseAsync();

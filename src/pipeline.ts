@@ -12,6 +12,7 @@ import type { Metrics } from './metrics/metrics.ts';
 import { CatchUp, sweepSkippedRows } from './outbox/catch-up.ts';
 import type { Database } from './outbox/database.ts';
 import type { CommittedTransaction } from './outbox/outbox.ts';
+import { Retention } from './outbox/retention.ts';
 import { Stopped } from './outbox/slot-guard.ts';
 import { TransactionRows } from './outbox/transaction-rows.ts';
 import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
@@ -26,6 +27,8 @@ export interface PipelineParts {
   readonly slot: SlotSettings;
   readonly outbox: OutboxSettings;
   readonly shutdownTimeoutMs: number;
+  /** 0: nothing is removed. */
+  readonly retentionDays: number;
   readonly db: Database;
   readonly fhir: FhirClient;
   readonly metrics: Metrics;
@@ -44,6 +47,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   const bug = new AbortController();
   const stop = AbortSignal.any([signal, bug.signal]);
   const catchUp = new CatchUp(db, slot.slot, metrics, log);
+  const retention = new Retention(db, parts.retentionDays, metrics, log);
   let current: { works: OutboxWorks; identity: Identity } | null = null;
   let tenure: Tenure | null = null;
   try {
@@ -69,7 +73,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
       }
       current ??= { works: new OutboxWorks(db, fhir, parts.outbox, metrics, log), identity: tenure.identity };
       try {
-        await stream(parts, tenure, current.works, catchUp, stop, (error) => bug.abort(error));
+        await stream(parts, tenure, current.works, catchUp, retention, stop, (error) => bug.abort(error));
       } catch (error) {
         stop.throwIfAborted();
         if (!tenure.ended.aborted) throw error;
@@ -99,6 +103,7 @@ async function stream(
   tenure: Tenure,
   works: OutboxWorks,
   catchUp: CatchUp,
+  retention: Retention,
   stop: AbortSignal,
   onBug: (error: unknown) => void,
 ): Promise<void> {
@@ -118,6 +123,8 @@ async function stream(
   works.hold({ lease, newAfter: standpoint.lsn });
   metrics.connectorState.set('streaming');
   log.info({ slot: tenure.slot, timeline: tenure.identity.timeline }, 'Streaming.');
+  // Beside the stream, and over when the slot is lost: a standby removes nothing.
+  void retention.run(ended);
 
   let swept = false;
   let open: { ticket: Ticket; committedAt: Date; rows: TransactionRows } | null = null;

@@ -59,6 +59,7 @@ export async function runCommand(): Promise<void> {
           deletes: config.FHIR_DELETE,
         },
         shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
+        retentionDays: config.RETENTION_DAYS,
         db,
         fhir,
         metrics,

@@ -49,6 +49,31 @@ export function readOutcome(body: unknown): Outcome | null {
   return read.success ? read.data : null;
 }
 
+/** One issue as far as anybody may see it. */
+export interface ToldIssue {
+  /** '' when the server gave none of the specification. */
+  readonly severity: string;
+  readonly code: string;
+  readonly hapi: readonly string[];
+  /** Paths of elements, such as `Patient.name[0].family`. */
+  readonly elements: readonly string[];
+}
+
+/** Nothing but names and indexes: a FHIRPath may also hold a value, `where(value='…')`. */
+const ELEMENT_PATH = /^[A-Z][A-Za-z]*(\.[a-z][A-Za-z]*(\[\d{1,4}\])?)*$/;
+
+/** The issues of an outcome without what the server wrote into them: that may quote the patient. */
+export function toldIssues(outcome: Outcome | null): ToldIssue[] {
+  return (outcome?.issue ?? []).map((one) => ({
+    severity: SEVERITIES.has(one.severity ?? '') ? (one.severity ?? '') : '',
+    code: TYPES.has(one.code ?? '') ? (one.code ?? '') : '',
+    hapi: hapiCodes({ resourceType: 'OperationOutcome', issue: [one] }),
+    elements: [...new Set([...(one.expression ?? []), ...(one.location ?? [])])].filter((path) =>
+      ELEMENT_PATH.test(path),
+    ),
+  }));
+}
+
 /** The known HAPI error codes that an outcome names, in their order, each once. */
 export function hapiCodes(outcome: Outcome | null): string[] {
   const texts = outcome?.issue.flatMap((one) => [one.diagnostics ?? '', one.details?.text ?? '']) ?? [];

@@ -120,6 +120,8 @@ export function createMetrics(registry: Registry = new Registry()) {
     ),
     skippedRows: counter('fhir_skipped_rows_total', 'Unprocessed outbox rows the slot had skipped, found by the sweep'),
     removedRows: counter('fhir_removed_rows_total', 'Outbox rows removed by someone else before they were recorded'),
+    removedByCleanUp: cleanUpCounter(),
+    cleanUpFailures: counter('fhir_cleanup_failures_total', 'Clean-ups of old rows that failed'),
     connectorState: stateGauge(
       'fhir_connector_state',
       'What the connector does: 1 for the current state',
@@ -132,6 +134,17 @@ export function createMetrics(registry: Registry = new Registry()) {
       progressAt = performance.now();
     },
   });
+
+  function cleanUpCounter() {
+    const metric = new Counter({
+      name: 'fhir_cleanup_removed_rows_total',
+      help: 'Finished rows removed because they were older than RETENTION_DAYS, by table',
+      labelNames: ['table'],
+      registers,
+    });
+    for (const table of ['fhir_outbox', 'fhir_processed_event', 'fhir_dlq']) metric.inc({ table }, 0);
+    return metric;
+  }
 
   function stateGauge<State extends string>(name: string, help: string, states: readonly State[], initial: State) {
     const metric = new Gauge({ name, help, labelNames: ['state'], registers });

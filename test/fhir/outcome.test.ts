@@ -1,7 +1,7 @@
 // OperationOutcomes: kept whole and storable for the dead letter, told to logs by codes alone.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { hapiCodes, readOutcome, shortReason } from '../../src/fhir/outcome.ts';
+import { hapiCodes, readOutcome, shortReason, toldIssues } from '../../src/fhir/outcome.ts';
 import { outcomeWith } from './answers.ts';
 
 const SECRET = 'MRN-001234';
@@ -142,5 +142,33 @@ describe('shortReason', () => {
         );
       }),
     );
+  });
+});
+
+describe('toldIssues', () => {
+  it('keeps codes and element paths, and nothing that the server may have put a value into', () => {
+    const outcome = ofIssues({
+      severity: 'error',
+      code: 'required',
+      diagnostics: `HAPI-0450: ${SECRET}`,
+      details: { text: SECRET, coding: [{ code: SECRET, display: SECRET }] },
+      location: ['Patient.name[0]', '/f:Patient', SECRET],
+      expression: ['Patient.name[0]', 'Patient.birthDate', `Patient.identifier.where(value='${SECRET}')`],
+    });
+    expect(toldIssues(outcome)).toEqual([
+      {
+        severity: 'error',
+        code: 'required',
+        hapi: ['HAPI-0450'],
+        elements: ['Patient.name[0]', 'Patient.birthDate'],
+      },
+    ]);
+  });
+
+  it('leaves out a severity and a code that are none of the specification', () => {
+    expect(toldIssues(ofIssues({ severity: SECRET, code: SECRET }))).toEqual([
+      { severity: '', code: '', hapi: [], elements: [] },
+    ]);
+    expect(toldIssues(null)).toEqual([]);
   });
 });

@@ -148,6 +148,31 @@ describe('fhir_emit_patient', () => {
     });
   });
 
+  test('names the identifiers that the FHIR resource has, where they are others than the patient’s', async () => {
+    const patient = await insertPatient(db.pool, ['o']);
+    const emitted = async () => {
+      const [event] = await eventsOf(db.pool, `SELECT fhir_emit_patient(${patient.id})`);
+      return event?.previous_identifiers;
+    };
+    const { system } = await one("SELECT coalesce(identifier_system, '') AS system FROM patient WHERE id = $1", [
+      patient.id,
+    ]);
+    const other = await one(
+      "SELECT coalesce(identifier_system, '') AS system FROM patient_other_identifiers WHERE patient_id = $1",
+      [patient.id],
+    );
+    await db.pool.query(
+      "INSERT INTO fhir_link_identifier (resource_type, system, value, source_id) VALUES ('Patient', $1, $2, $3), ('Patient', $4, 'o', $3)",
+      [system, patient.mrn, patient.id, other.system],
+    );
+    expect(await emitted()).toBeNull();
+    await db.pool.query("UPDATE fhir_link_identifier SET value = 'former' WHERE source_id = $1 AND value = $2", [
+      patient.id,
+      patient.mrn,
+    ]);
+    expect(await emitted()).toEqual(expect.arrayContaining([{ system, value: 'former', primary: false }]));
+  });
+
   test('writes a delete without payload for a patient that is gone', async () => {
     const patient = await insertPatient(db.pool);
     await db.pool.query('DELETE FROM patient WHERE id = $1', [patient.id]);
@@ -186,7 +211,8 @@ test('the connector role can do its work and the operator his', async () => {
       `SELECT fhir_move_outbox_to_dlq(${event.id}, 'role'), fhir_cleanup_old(1), fhir_ensure_publication('fhir_outbox_pub')`,
     ],
     ['fhir_operator', `SELECT fhir_emit_patient(${event.patient_id}) FROM vw_fhir_pending_txids, fhir_link LIMIT 1`],
-    ['fhir_operator', "UPDATE fhir_dlq SET resolved_at = now(), resolution = 'discarded', resolution_reason = 'test'"],
+    ['fhir_operator', "SELECT fhir_replay_dead_letters('{1}', 'test'), fhir_discard_dead_letters('{2}', 'test')"],
+    ['fhir_connector', 'SELECT fhir_cleanup_step(90, 1000, 0, 0)'],
   ];
   for (const [role, sql] of work) await db.pool.query(`BEGIN; SET LOCAL ROLE ${role}; ${sql}; COMMIT`);
   await expect(

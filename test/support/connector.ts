@@ -27,6 +27,7 @@ export interface RunningConnector {
 }
 
 export interface ConnectorOptions extends Partial<OutboxSettings> {
+  readonly retentionDays?: number;
   readonly timeoutMs?: number;
   readonly shutdownTimeoutMs?: number;
 }
@@ -42,7 +43,7 @@ export function startConnector(
   fhirUrl: string,
   options: ConnectorOptions = {},
 ): RunningConnector {
-  const { timeoutMs = 10_000, shutdownTimeoutMs = 10_000, ...outbox } = options;
+  const { timeoutMs = 10_000, shutdownTimeoutMs = 10_000, retentionDays = 0, ...outbox } = options;
   const lines: LogLine[] = [];
   const log = pino(
     { level: 'debug' },
@@ -69,6 +70,7 @@ export function startConnector(
       slot: { client: database.config, slot, publication: 'fhir_outbox_pub' },
       outbox: settings,
       shutdownTimeoutMs,
+      retentionDays,
       db,
       fhir,
       metrics,

@@ -1,0 +1,63 @@
+// One connection for a command that a person or a script waits for: it works at once, or a sentence says why not.
+import pg from 'pg';
+import { type DatabaseConfig, databaseClient } from '../config.ts';
+import { FatalError } from '../fatal.ts';
+import { diagnose, errorCode } from '../replication/diagnosis.ts';
+
+/** A lock held by somebody's open transaction is not waited for longer. */
+const LOCK_TIMEOUT = '5s';
+
+/**
+ * Runs `work` on a connection of its own. `role` is the role without login that gives the rights for it.
+ *
+ * @throws FatalError on whatever PostgreSQL refuses; its message never holds the server's, which may quote a row.
+ */
+export async function withConnection<T>(
+  config: DatabaseConfig,
+  command: string,
+  role: string,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client({
+    ...databaseClient(config),
+    application_name: `fhir-connector ${command}`,
+    options: `-c lock_timeout=${LOCK_TIMEOUT}`,
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+  } catch (error) {
+    // Here nobody tries again.
+    throw new FatalError(diagnose(error).sentence.replace('; trying again every second.', '.'));
+  }
+  try {
+    return await work(client);
+  } catch (error) {
+    throw error instanceof FatalError || !isPostgres(error) ? error : new FatalError(sentenceFor(error, role));
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** pg gives a lost connection no code; a bug of ours is a TypeError or the like. */
+function isPostgres(error: unknown): boolean {
+  return errorCode(error) !== null || (error instanceof Error && error.constructor === Error);
+}
+
+function sentenceFor(error: unknown, role: string): string {
+  switch (errorCode(error)) {
+    case '42501':
+      return `This user may not do that. Have an administrator run: GRANT ${role} TO <DB_USER>; and if that does not help, the tables' owner: SELECT public.fhir_grant_roles();`;
+    case '42P01':
+    case '42703':
+    case '42883':
+      return 'The schema is missing, or older than this program: run `npm run connector -- migrate` as the owner of the tables.';
+    case '55P03':
+      return 'A transaction that is still open holds the patient locked: see pg_stat_activity, and try again once it has ended.';
+    case '40001':
+    case '40P01':
+      return 'Somebody changed the same rows at the same moment: try again.';
+    default:
+      return `PostgreSQL did not carry it out (${errorCode(error) ?? 'the connection was lost'}).`;
+  }
+}

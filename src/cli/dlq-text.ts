@@ -1,0 +1,124 @@
+// What `dlq` tells people: a table, one dead letter in full, and what became of those that were replayed or discarded.
+import type { DeadLetter, DeadLetterDetails, DeadLetterList, Replay, Resolution } from '../outbox/dead-letters.ts';
+import { tableLines } from './table.ts';
+
+const NO_REASON = 'written by an earlier connector: see error_text in fhir_dlq';
+
+/** `width`: of the terminal, in characters; what is longer is cut there. Null: nothing is cut. */
+export function listText(list: DeadLetterList, state: string, width: number | null): string {
+  const { deadLetters, total, counts, reasons } = list;
+  const label = state === 'all' ? '' : `${state} `;
+  if (total === 0) return `There are no ${label}dead letters.\n`;
+  const showsState = state !== 'unresolved';
+  const header = ['ID', 'Patient', 'Event', 'HTTP', 'Attempts', 'Failed', ...(showsState ? ['State'] : []), 'Reason'];
+  const rows = deadLetters.map((letter) => [
+    letter.id,
+    letter.patientId,
+    letter.operation,
+    letter.httpStatus,
+    letter.attempts,
+    timeText(letter.failedAt),
+    ...(showsState ? [letter.state] : []),
+    letter.reason ?? NO_REASON,
+  ]);
+  const cut = (line: string) => (width === null || line.length <= width ? line : `${line.slice(0, width - 1)}…`);
+  const shown =
+    deadLetters.length < total
+      ? `The oldest ${deadLetters.length} of ${total} ${label}dead letters; --limit shows more.`
+      : `${count(total, `${label}dead letter`)}.`;
+  const others = Object.entries(counts).filter(([name, number]) => number > 0 && name !== state);
+  return `${[
+    ...tableLines(header, rows).map(cut),
+    '',
+    shown,
+    ...reasons.map((one) => cut(`  ${one.count} × ${one.reason ?? NO_REASON}`)),
+    ...(others.length > 0 ? [`By state: ${others.map(([name, number]) => `${number} ${name}`).join(', ')}.`] : []),
+  ].join('\n')}\n`;
+}
+
+export function detailsText(letter: DeadLetterDetails): string {
+  const lines: [string, string | number | null | undefined][] = [
+    ['Dead letter', letter.id],
+    ['State', stateText(letter)],
+    ['Patient', letter.patientId],
+    ['Event', `${letter.operation} of row ${letter.recordId} of ${letter.table}`],
+    ['Outbox row', letter.outboxId],
+    ['Transaction', letter.txid],
+    ['Revision', letter.revision],
+    ['Failed', timeText(letter.failedAt)],
+    ['Attempts', letter.attempts],
+    ['HTTP status', letter.httpStatus],
+    ['Reason', letter.reason ?? NO_REASON],
+    ...letter.issues.map(({ severity, code, hapi, elements }): [string, string] => [
+      'Issue',
+      [severity, code, ...hapi, elements.length > 0 ? `at ${elements.join(', ')}` : ''].filter(Boolean).join(' '),
+    ]),
+    ['Replay', letter.replay && replayText(letter.replay)],
+    ['Why', letter.resolutionReason],
+    ['Others', letter.others.length > 0 ? `also unresolved of this patient: ${letter.others.join(', ')}` : null],
+  ];
+  const text = lines
+    .filter(([, value]) => value !== null && value !== undefined && value !== '')
+    .map(([name, value]) => `${name.padEnd(13)}${String(value).replace(/\p{Cc}+/gu, ' ')}`);
+  if ('payload' in letter)
+    text.push('', 'Payload', json(letter.payload), '', 'OperationOutcome', json(letter.operationOutcome ?? null));
+  else text.push('', 'The payload and the words of the server are patient data: --payload shows them.');
+  return `${text.join('\n')}\n`;
+}
+
+/** What was done, and each id for which nothing was. */
+export function resolutionsText(done: 'replayed' | 'discarded', resolutions: readonly Resolution[], stillOpen: number) {
+  const resolved = resolutions.filter(({ result }) => result === done);
+  const patients = new Set(resolved.map(({ patientId }) => patientId));
+  const lines: string[] = [];
+  if (done === 'discarded' && resolved.length > 0)
+    lines.push(`Discarded ${count(resolved.length, 'dead letter')}. The FHIR server keeps what it has.`);
+  if (done === 'replayed' && resolved.length > 0)
+    lines.push(
+      `Replayed ${count(resolved.length, 'dead letter')} of ${count(patients.size, 'patient')}: the current state is in the outbox, and a running connector delivers it now.`,
+      'If one is refused again, that makes a new dead letter; `dlq show ID` tells how it went.',
+    );
+  if (stillOpen > 0)
+    lines.push(`${count(stillOpen, 'more dead letter')} of these patients will be superseded by that delivery.`);
+  const sentences: Partial<Record<Resolution['result'], string>> = {
+    resolved: 'was resolved before',
+    'not found': 'does not exist',
+    'no patient': 'names no patient, so there is no state to send: look at its outbox row, and discard it',
+  };
+  for (const { id, result } of resolutions)
+    if (sentences[result]) lines.push(`Dead letter ${id} ${sentences[result]}.`);
+  return `${lines.join('\n')}\n`;
+}
+
+function stateText({ state, resolvedAt, resolvedBy }: DeadLetter): string {
+  if (resolvedAt === null) return state;
+  return `${state} ${timeText(resolvedAt)} by ${resolvedBy ?? (state === 'superseded' ? 'a later delivery' : 'hand')}`;
+}
+
+function replayText({ outboxId, state, fhirId, version, deadLetterId, lastError }: Replay): string {
+  const row = `outbox row ${outboxId}`;
+  switch (state) {
+    case 'delivered':
+      return `${row}, delivered${fhirId === null ? '' : ` as Patient/${fhirId}, version ${version}`}`;
+    case 'dead letter':
+      return `${row}, refused again: dead letter ${deadLetterId}`;
+    case 'superseded':
+      return `${row}, superseded by a newer state`;
+    case 'removed':
+      return `${row}, finished and removed since`;
+    case 'waiting':
+      return `${row}, not delivered yet${lastError === null ? '' : `: ${lastError}`}`;
+  }
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
+
+function timeText(time: Date): string {
+  return time.toISOString().replace('T', ' ').replace(/\.\d+/, '');
+}
+
+function json(value: unknown): string {
+  return JSON.stringify(value, null, 2);
+}
