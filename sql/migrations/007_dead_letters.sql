@@ -8,8 +8,9 @@ ALTER TABLE public.fhir_dlq
 -- Dead letters of the earlier connector name the patient by its row only.
 UPDATE public.fhir_dlq SET patient_id = record_id WHERE patient_id IS NULL AND table_name = 'patient';
 
--- As before, and: where the FHIR resource still carries other identifiers than the patient (their change became a dead
--- letter), the event says which. So whoever takes one of them over waits for this event, and the link learns the new ones.
+-- As before, and: where the FHIR resource carries other identifiers than the patient (their change became a dead letter, or
+-- there is no resource yet), the event says which. So of several patients that are emitted in one transaction, who gives an
+-- identifier up goes before who takes it, and the link learns what the resource carries then.
 CREATE OR REPLACE FUNCTION public.fhir_emit_patient(id integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
 DECLARE
@@ -27,10 +28,10 @@ BEGIN
     WHERE btrim(known.value) <> ''
   )
   -- None of them is called primary: the resource is known by its id.
-  SELECT jsonb_agg(jsonb_build_object('system', s.system, 'value', s.value, 'primary', false) ORDER BY s.system, s.value)
-  INTO had
-  FROM sent AS s
-  WHERE EXISTS (TABLE sent EXCEPT TABLE has) OR EXISTS (TABLE has EXCEPT TABLE sent);
+  SELECT CASE WHEN EXISTS (TABLE sent EXCEPT TABLE has) OR EXISTS (TABLE has EXCEPT TABLE sent)
+    THEN (SELECT coalesce(jsonb_agg(jsonb_build_object('system', s.system, 'value', s.value, 'primary', false)
+                                    ORDER BY s.system, s.value), '[]') FROM sent AS s) END
+  INTO had;
   PERFORM public.fhir_write_events('patient', ARRAY[ROW(id, 'U', id, NULL, had)::public.fhir_change]);
   RETURN currval('public.fhir_outbox_id_seq');
 END

@@ -212,14 +212,13 @@ export class Courier {
   }
 
   #delivered(delivery: Delivery, result: Extract<WriteResult, { kind: 'written' }>): Outcome {
-    const before = this.#parts.links.peek(delivery.resourceType, delivery.sourceId);
-    const identifiersChanged = result.firstContact || delivery.previous !== null || before?.deleted !== false;
     return {
       kind: 'delivered',
       fhirId: result.fhirId,
       versionId: result.versionId,
       deleted: delivery.operation === 'delete',
-      identifiers: identifiersChanged && delivery.mapped?.ok ? delivery.mapped.identifiers : null,
+      // Also when this change left them alone: the one that changed them may be a dead letter.
+      identifiers: delivery.mapped?.ok ? delivery.mapped.identifiers : null,
       firstContact: result.firstContact,
     };
   }

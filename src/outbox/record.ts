@@ -12,7 +12,7 @@ export type Outcome =
       readonly fhirId: string | null;
       readonly versionId: string | null;
       readonly deleted: boolean;
-      /** The identifiers that the resource carries now; null when the delivery changed none. */
+      /** The identifiers that the resource carries now; null when they are not known: its row is gone. */
       readonly identifiers: readonly Token[] | null;
       /** The link is new: a deleted patient's link may have to let go of the resource. */
       readonly firstContact: boolean;

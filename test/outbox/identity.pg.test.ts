@@ -97,6 +97,63 @@ describe('a changed identifier', () => {
       { source_id: '2', http_status: null, error_text: expect.stringContaining('another living row (id 1)') },
     ]);
   });
+
+  it('given up in a delivery that failed, goes to who was refused it when both are replayed at once', async () => {
+    await insert(2, 'X', 'Ada');
+    await settled();
+    fhir.fault = ({ body }) => (tokensOf(body).includes('t|Y') ? { status: 422 } : undefined);
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 2`);
+    await insert(1, 'X', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|X' });
+    fhir.fault = () => undefined;
+    await sql(`SELECT fhir_replay_dead_letters(array_agg(id), 'test') FROM fhir_dlq`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
+    expect(await links()).toEqual({ 1: 'r2', 2: 'r1' });
+    // What the first one has now is known too: nobody else gets it, and its former one is free.
+    await sql('DELETE FROM patient WHERE id = 1');
+    await insert(3, 'X', 'Cyd');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Cyd t|X' });
+    expect((await deadLetters()).length).toBe(2);
+  });
+
+  it('given up in a delivery that failed, is free once any later change of that patient is delivered', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    fhir.fault = ({ body }) => (tokensOf(body).includes('t|Y') ? { status: 422 } : undefined);
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await settled();
+    fhir.fault = () => undefined;
+    await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
+    await settled();
+    await insert(2, 'X', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
+  });
+
+  it('delivered with a later change only, and given up in one that failed, is refused to the next patient', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    const refuse = (...tokens: string[]) => {
+      fhir.fault = ({ body }) => (tokensOf(body).some((token) => tokens.includes(token)) ? { status: 422 } : undefined);
+    };
+    refuse('t|Y');
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await settled();
+    refuse('t|Z');
+    await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
+    await sql(`UPDATE patient SET identifier_value = 'Z' WHERE id = 1`);
+    await settled();
+    await insert(2, 'Y', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y' });
+    expect((await deadLetters()).at(-1)).toMatchObject({
+      source_id: '2',
+      error_text: expect.stringContaining('another living row (id 1)'),
+    });
+  });
 });
 
 describe('an identifier that two patients carry', () => {

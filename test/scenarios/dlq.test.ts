@@ -1,5 +1,7 @@
 // Dead letters: what a patient cannot be delivered for is kept with its reason while others go on, and an outage is no reason.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCommand } from '../support/command.ts';
+import { connectorEnvironment } from '../support/connector.ts';
 import { primaryValue } from '../support/fhir-sink.ts';
 import { addPatient, allProcessed, auditTrail, PATIENCE, type Scenario, startScenario } from './setup.ts';
 
@@ -128,6 +130,87 @@ describe('a patient for whom the server fails (500) while it works for others', 
     await allProcessed(database);
     expect(sink.putsOf('FAILS-ONCE')).toHaveLength(1);
     expect(await deadLettersOf(id)).toEqual([]);
+  });
+});
+
+describe('a dead letter that an operator replays', () => {
+  const OPERATOR = 'scenario_operator';
+  let operator: Record<string, string>;
+
+  beforeAll(async () => {
+    const { database, sink } = scenario;
+    await database.pool.query(`CREATE ROLE ${OPERATOR} LOGIN PASSWORD 'not-a-secret' IN ROLE fhir_operator`);
+    operator = { ...connectorEnvironment(database, sink.url), DB_USER: OPERATOR, DB_PASSWORD: 'not-a-secret' };
+  });
+
+  afterAll(() => scenario.database.pool.query(`DROP ROLE ${OPERATOR}`));
+
+  async function dlq(...args: string[]) {
+    const { status, stdout, stderr } = await runCommand(operator, 'dlq', ...args, '--json');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    return JSON.parse(stdout);
+  }
+
+  async function unresolvedIdsOf(patientId: number): Promise<number[]> {
+    const { deadLetters } = await dlq('list');
+    const own = deadLetters.filter((one: { patientId: number }) => one.patientId === patientId);
+    return own.map(({ id }: { id: number }) => id);
+  }
+
+  it('is delivered as the patient is now, and the others of the patient are superseded by that', async () => {
+    const { database, sink } = scenario;
+    refuse('REPLAYED', 422);
+    const id = await addPatient(database, 'REPLAYED');
+    await allProcessed(database);
+    await database.pool.query("UPDATE patient SET name_family = 'Newer' WHERE id = $1", [id]);
+    await allProcessed(database);
+    const [first, second] = await unresolvedIdsOf(id);
+    refuse('nobody', 422);
+
+    const { deadLetters, stillOpen } = await dlq('replay', String(first), '--reason', 'rule mended');
+    expect(deadLetters).toMatchObject([{ id: first, result: 'replayed' }]);
+    expect(stillOpen).toBeLessThanOrEqual(1);
+    await allProcessed(database);
+    expect(sink.putsOf('REPLAYED').map(({ body }) => body.name)).toMatchObject([[{ family: 'Newer' }]]);
+    expect(await dlq('show', String(first))).toMatchObject({
+      state: 'replayed',
+      resolutionReason: 'rule mended',
+      resolvedBy: OPERATOR,
+      replay: { state: 'delivered', fhirId: expect.any(String), version: '1' },
+    });
+    expect(await dlq('show', String(second))).toMatchObject({ state: 'superseded', resolvedBy: null });
+  });
+
+  it('and is refused again makes a new dead letter, to which the replayed one points', async () => {
+    const { database, sink } = scenario;
+    refuse('AGAIN', 422);
+    const id = await addPatient(database, 'AGAIN');
+    await allProcessed(database);
+    const [first] = await unresolvedIdsOf(id);
+    await dlq('replay', String(first));
+    await allProcessed(database);
+    const [again] = await unresolvedIdsOf(id);
+    expect(again).not.toBe(first);
+    expect(await dlq('show', String(first))).toMatchObject({ replay: { state: 'dead letter', deadLetterId: again } });
+    expect(sink.putsOf('AGAIN')).toEqual([]);
+    await dlq('discard', String(again), '--reason', 'test', '--yes');
+    expect(await unresolvedIdsOf(id)).toEqual([]);
+  });
+
+  it('of a patient that is gone by now deletes it there', async () => {
+    const { database, sink } = scenario;
+    const id = await addPatient(database, 'GONE');
+    await allProcessed(database);
+    // As the server sees it: the same patient, inactive.
+    sink.script((body) => (primaryValue(body) === 'GONE' && body.active === false ? 422 : undefined));
+    await database.pool.query('DELETE FROM patient WHERE id = $1', [id]);
+    await allProcessed(database);
+    const [dead] = await unresolvedIdsOf(id);
+    refuse('nobody', 422);
+    await dlq('replay', String(dead));
+    await allProcessed(database);
+    expect(sink.putsOf('GONE').map(({ body }) => body.active)).toEqual([true, false]);
+    expect(await unresolvedIdsOf(id)).toEqual([]);
   });
 });
 
