@@ -53,6 +53,7 @@ describe('readConfig', () => {
       PUBLICATION_NAME: 'fhir_outbox_pub',
       WORKER_ID: expect.stringMatching(/./),
       MAX_RETRIES: 5,
+      RETENTION_DAYS: 90,
       SHUTDOWN_TIMEOUT_MS: 10_000,
       METRICS_HOST: '0.0.0.0',
       METRICS_PORT: 9464,

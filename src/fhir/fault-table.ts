@@ -113,10 +113,10 @@ export const FAULT_TABLE: readonly FaultRow[] = [
   // By identifier, https://hl7.org/fhir/R4/http.html#cond-update
   { code: 'several-matches', on: ['conditional-put'], match: { status: ['412'] }, ...DEAD_LETTER,
     when: 'Several resources have the identifier',
-    sentence: 'Several resources on the FHIR server have this identifier: merge them there, then replay.' },
+    sentence: 'Several resources on the FHIR server have this identifier: merge them there, then dlq replay.' },
   { code: 'several-matches', on: 'any', match: 'several-found', ...DEAD_LETTER,
     when: 'A search finds several resources with the identifier',
-    sentence: 'Several resources on the FHIR server have this identifier: merge them there, then replay.' },
+    sentence: 'Several resources on the FHIR server have this identifier: merge them there, then dlq replay.' },
   { code: 'create-race', on: ['conditional-put'], match: { status: ['409'] }, ...RETRY,
     when: 'Another write creates the resource at the same moment',
     sentence: 'Another write created the resource at the same moment.' },
@@ -128,10 +128,10 @@ export const FAULT_TABLE: readonly FaultRow[] = [
   // Deletes. Already gone (404, 410) is no fault.
   { code: 'referenced', on: ['delete-by-id'], match: { status: ['409'] }, ...DEAD_LETTER,
     when: 'Other resources refer to the one to delete',
-    sentence: 'Other resources refer to this one, so it was not deleted: remove them, or set FHIR_DELETE=deactivate.' },
+    sentence: 'Other resources refer to this one, so it was not deleted: remove them, or set FHIR_DELETE=deactivate; then dlq replay.' },
   { code: 'delete-not-allowed', on: ['delete-by-id'], match: { status: ['405', '501'] }, ...DEAD_LETTER,
     when: 'The server allows no deletes',
-    sentence: 'The FHIR server allows no deletes: set FHIR_DELETE=deactivate.' },
+    sentence: 'The FHIR server allows no deletes: set FHIR_DELETE=deactivate, then dlq replay.' },
 
   // The server, for now. Retry-After is honoured.
   { code: 'http-*', on: 'any', match: { status: ['408'] }, ...RETRY, attempt: 'never',
@@ -153,11 +153,11 @@ export const FAULT_TABLE: readonly FaultRow[] = [
   // The request or the resource itself.
   { code: 'validation', on: 'any', match: { status: ['400', '422'] }, ...DEAD_LETTER,
     when: 'The resource is not accepted',
-    sentence: 'The FHIR server does not accept the resource: see the OperationOutcome kept with the dead letter.' },
+    sentence: 'The FHIR server does not accept the resource: dlq show names what it objects to.' },
   { code: 'answer-too-large', on: 'any', match: 'answer-too-large', ...DEAD_LETTER,
     when: 'The answer is larger than the connector reads',
-    sentence: 'The answer of the FHIR server is larger than the connector reads.' },
+    sentence: 'The answer of the FHIR server is larger than the connector reads: look at the resource there, then dlq replay.' },
   { code: 'http-*', on: 'any', match: { status: ['4xx'] }, ...DEAD_LETTER,
     when: 'Any other refusal',
-    sentence: 'The FHIR server refuses the request.' },
+    sentence: 'The FHIR server refuses the request: dlq show names the issues.' },
 ];

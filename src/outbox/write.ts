@@ -132,7 +132,7 @@ export class Writer {
     if (holder !== null) {
       return {
         kind: 'refused',
-        reason: `The primary identifier belongs to the resource of another living row (id ${holder}); sending this one would overwrite it. Correct the identifier of one of the two.`,
+        reason: `The primary identifier belongs to the resource of another living row (id ${holder}); sending this one would overwrite it. Correct the identifier of one of the two; if the other one has a dead letter, dlq replay both.`,
       };
     }
     const before = delivery.previous?.find((identifier) => identifier.primary);
@@ -204,7 +204,7 @@ export class Writer {
     if (second)
       return {
         kind: 'refused',
-        reason: 'Several resources on the FHIR server carry the identifier: merge them there, then replay.',
+        reason: 'Several resources on the FHIR server carry the identifier: merge them there, then dlq replay.',
       };
     const owner = await this.#links.livingOwner(delivery.resourceType, match.id, delivery.sourceId);
     return owner === null ? { kind: 'one', match } : { kind: 'none' };

@@ -33,6 +33,8 @@ const ownTypes = {
   fhir_catch_ups_total: 'counter',
   fhir_skipped_rows_total: 'counter',
   fhir_removed_rows_total: 'counter',
+  fhir_cleanup_removed_rows_total: 'counter',
+  fhir_cleanup_failures_total: 'counter',
   fhir_connector_state: 'gauge',
   fhir_seconds_since_progress: 'gauge',
   fhir_connector_build_info: 'gauge',
@@ -59,11 +61,11 @@ describe('the metrics', () => {
     expect(help.get('fhir_seconds_since_progress')).toContain('in seconds');
   });
 
-  test('carry no label but states, fault codes, versions and bucket bounds', async () => {
+  test('carry no label but states, fault codes, tables, versions and bucket bounds', async () => {
     const { samples } = await scrape(createMetrics());
     const own = samples.filter(({ name }) => name.startsWith('fhir_'));
     const labels = new Set(own.flatMap((sample) => Object.keys(sample.labels)));
-    expect([...labels].sort()).toEqual(['code', 'le', 'node', 'state', 'version']);
+    expect([...labels].sort()).toEqual(['code', 'le', 'node', 'state', 'table', 'version']);
   });
 
   test('count from the start only fault codes that the fault table has', async () => {
