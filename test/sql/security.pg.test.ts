@@ -42,6 +42,28 @@ test('PUBLIC may execute no fhir_* function, and each one runs with a fixed sear
   expect(rows.filter((row) => !row.fixed).map((row) => row.name)).toEqual(['fhir_identifier']);
 });
 
+test('fhir_grant_roles gives each role all that any migration has listed for it', async () => {
+  const { rows: listed } = await db.pool.query<{ role_name: string; granted: string }>('SELECT * FROM fhir_role_right');
+  expect(new Set(listed.map(({ role_name }) => role_name))).toEqual(
+    new Set(['fhir_app', 'fhir_connector', 'fhir_operator']),
+  );
+  const may = async () => {
+    const { rows } = await db.pool.query(
+      `SELECT has_function_privilege('fhir_operator', 'fhir_replay_dead_letters(bigint[], text)', 'EXECUTE') AS replay,
+              has_table_privilege('fhir_connector', 'fhir_outbox', 'UPDATE') AS record,
+              has_sequence_privilege('fhir_app', 'patient_id_seq', 'USAGE') AS register`,
+    );
+    return rows[0];
+  };
+  expect(await may()).toEqual({ replay: true, record: true, register: true });
+  // As if the roles had been made after the migration.
+  for (const { role_name, granted } of listed) await db.pool.query(`REVOKE ${granted} FROM ${role_name}`);
+  await db.pool.query('REVOKE USAGE ON SEQUENCE patient_id_seq FROM fhir_app');
+  expect(await may()).toEqual({ replay: false, record: false, register: false });
+  await db.pool.query('SELECT fhir_grant_roles()');
+  expect(await may()).toEqual({ replay: true, record: true, register: true });
+});
+
 test('objects of the same names earlier in the search_path are not used', async () => {
   const patient = await insertPatient(db.pool, ['real']);
   await db.pool.query(
