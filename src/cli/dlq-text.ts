@@ -2,6 +2,8 @@
 import type { DeadLetter, DeadLetterDetails, DeadLetterList, Replay, Resolution } from '../outbox/dead-letters.ts';
 import { tableLines } from './table.ts';
 
+/** On a narrower terminal lines wrap: of the reason, which comes last, something must be left. */
+const LEAST_WIDTH = 100;
 const NO_REASON = 'written by an earlier connector: see error_text in fhir_dlq';
 
 /** `width`: of the terminal, in characters; what is longer is cut there. Null: nothing is cut. */
@@ -21,7 +23,8 @@ export function listText(list: DeadLetterList, state: string, width: number | nu
     ...(showsState ? [letter.state] : []),
     letter.reason ?? NO_REASON,
   ]);
-  const cut = (line: string) => (width === null || line.length <= width ? line : `${line.slice(0, width - 1)}…`);
+  const room = width === null ? Number.POSITIVE_INFINITY : Math.max(width, LEAST_WIDTH);
+  const cut = (line: string) => (line.length <= room ? line : `${line.slice(0, room - 1)}…`);
   const shown =
     deadLetters.length < total
       ? `The oldest ${deadLetters.length} of ${total} ${label}dead letters; --limit shows more.`
