@@ -285,13 +285,6 @@ describe('dlq replay', () => {
     expect(await waitingEvents()).toHaveLength(1);
   });
 
-  it('two at a time write one event', async () => {
-    const { id } = await deadPatient();
-    const results = await Promise.all([dlq('replay', String(id)), dlq('replay', String(id))]);
-    expect(results.map(({ status }) => status).toSorted()).toEqual([0, 2]);
-    expect(await waitingEvents()).toHaveLength(1);
-  });
-
   it('changes nothing, and says why, while a transaction that changes the patient stays open', async () => {
     const { patient, id } = await deadPatient();
     const writer = await database.pool.connect();

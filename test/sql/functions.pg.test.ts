@@ -184,6 +184,47 @@ describe('fhir_emit_patient', () => {
   });
 });
 
+describe('fhir_replay_dead_letters', () => {
+  test('called twice at once writes one event, and keeps no dead letter locked while it waits for a writer', async () => {
+    const event = await oneEvent();
+    const { dead } = await one("SELECT fhir_move_outbox_to_dlq($1, 'refused') AS dead", [event.id]);
+    const writer = await db.pool.connect();
+    await writer.query(`BEGIN; UPDATE patient SET email = 'writing' WHERE id = ${event.patient_id}`);
+    const replays = ['a', 'b'].map((reason) =>
+      one('SELECT result, outbox_id FROM fhir_replay_dead_letters(ARRAY[$1::bigint], $2)', [dead, reason]),
+    );
+    await expect
+      .poll(
+        async () =>
+          (
+            await one(
+              "SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock' AND query ~ 'fhir_replay'",
+              [db.name],
+            )
+          ).n,
+        { timeout: 30_000 },
+      )
+      .toBe(2);
+    // The connector would wait for it with all that it records at that moment.
+    expect(
+      await one('SELECT count(*)::int AS n FROM (SELECT FROM fhir_dlq WHERE id = $1 FOR UPDATE NOWAIT) AS q', [dead]),
+    ).toEqual({
+      n: 1,
+    });
+    await writer.query('COMMIT');
+    writer.release();
+    const results = await Promise.all(replays);
+    expect(results.map(({ result }) => result).toSorted()).toEqual(['replayed', 'resolved']);
+    expect(
+      await one(
+        "SELECT count(*)::int AS n FROM fhir_outbox WHERE patient_id = $1 AND payload_json ->> 'email' = 'writing'",
+        [event.patient_id],
+      ),
+      // The writer's own and one replay.
+    ).toEqual({ n: 2 });
+  });
+});
+
 test('fhir_ensure_publication makes a publication of inserts into the outbox, once', async () => {
   expect(await one('SELECT fhir_ensure_publication(\'another "pub"\') AS created')).toEqual({ created: true });
   expect(await one('SELECT fhir_ensure_publication(\'another "pub"\') AS created')).toEqual({ created: false });
