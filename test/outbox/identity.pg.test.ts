@@ -84,6 +84,30 @@ describe('a changed identifier', () => {
     expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
   });
 
+  it('taken by another patient while the one that gives it up is on its way for the first time, waits for that one', async () => {
+    const arrived: string[] = [];
+    const release = Promise.withResolvers<void>();
+    fhir.fault = ({ method, body }) => {
+      if (method !== 'PUT') return undefined;
+      const [token = ''] = tokensOf(body);
+      arrived.push(token);
+      return arrived.length === 1 ? { delay: release.promise } : undefined;
+    };
+    await insert(1, 'X', 'Ada');
+    await expect.poll(() => arrived, SOON).toEqual(['t|X']);
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await insert(2, 'X', 'Bob');
+    // Who comes after them and has nothing to do with them is delivered: they had their chance.
+    await insert(3, 'Z', 'Eve');
+    await expect.poll(() => Object.values(people()), SOON).toContain('Eve t|Z');
+    const early = [...arrived];
+    release.resolve();
+    expect(early).toEqual(['t|X', 't|Z']);
+    await settled();
+    expect(Object.values(people()).toSorted()).toEqual(['Ada t|Y', 'Bob t|X', 'Eve t|Z']);
+    expect(await deadLetters()).toEqual([]);
+  });
+
   it('given up in a delivery that failed, is refused to the next patient: the server still has it at the first one', async () => {
     await insert(1, 'X', 'Ada');
     await settled();
@@ -268,6 +292,17 @@ describe('a resource that somebody else', () => {
     await settled();
     expect(people()).toEqual({ r1: 'Lovelace t|X' });
     expect((await connector.metrics.foreignEdits.get()).values[0]?.value).toBe(1);
+  });
+
+  it('gave the identifier of another patient, stays with its row, and the other patient is a dead letter', async () => {
+    fhir.write('r1', patient('W', 'Edited'));
+    await insert(2, 'W', 'Bob');
+    await settled();
+    expect(await links()).toEqual({ 1: 'r1' });
+    expect(await deadLetters()).toMatchObject([{ source_id: '2' }]);
+    await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Lovelace t|X' });
   });
 
   it('deleted there, stays deleted when the row is deleted too, and its identifier is free', async () => {

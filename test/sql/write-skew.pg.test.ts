@@ -69,6 +69,44 @@ test.each(['READ COMMITTED', 'REPEATABLE READ'])(
   },
 );
 
+test('a change waits for the other half of a transaction that is not committed yet, and then holds both', async () => {
+  const patient = await insertPatient(db.pool, ['start']);
+  const [a, b] = sessions;
+  await a.query('BEGIN');
+  await a.query(`UPDATE patient SET name_given = 'both' WHERE id = ${patient.id}`);
+  let ended = false;
+  const changed = b
+    .query(`UPDATE patient_other_identifiers SET identifier_value = 'both' WHERE patient_id = ${patient.id}`)
+    .then(() => {
+      ended = true;
+    });
+  await expect.poll(async () => ended || (await waiters()) === 1, { timeout: 20_000 }).toBe(true);
+  await a.query('COMMIT');
+  await changed;
+  expect(await lastEvent(patient.id)).toEqual({ given: 'both', other: 'both' });
+});
+
+test.each([
+  { change: 'patient', since: 'identifiers' },
+  { change: 'identifiers', since: 'patient' },
+] as const)(
+  'under REPEATABLE READ, a change of the $change is refused (40001) when the $since changed since its snapshot',
+  async ({ change, since }) => {
+    const patient = await insertPatient(db.pool, ['start']);
+    const set = (value: string) => ({
+      patient: `UPDATE patient SET name_given = '${value}' WHERE id = ${patient.id}`,
+      identifiers: `UPDATE patient_other_identifiers SET identifier_value = '${value}' WHERE patient_id = ${patient.id}`,
+    });
+    const [a, b] = sessions;
+    await a.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    await a.query('SELECT FROM patient LIMIT 1');
+    await b.query(set('newer')[since]);
+    const ended = await a.query(set('stale')[change]).catch((error: pg.DatabaseError) => error.code);
+    await a.query('ROLLBACK');
+    expect(ended).toBe('40001');
+  },
+);
+
 test('revisions of a patient rise in the order of the WAL, whichever session writes them', async () => {
   const slot = `${db.name}_order`;
   await db.pool.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
@@ -112,4 +150,20 @@ function insertedColumns(message: Buffer): (string | null)[] {
     at += 5 + length;
   }
   return columns;
+}
+
+/** How many of the sessions wait for a lock. */
+async function waiters(): Promise<number | null> {
+  const sql = `SELECT FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'`;
+  return (await db.pool.query(sql, [db.name])).rowCount;
+}
+
+/** What the patient's event with the highest revision holds. */
+async function lastEvent(patientId: number): Promise<unknown> {
+  const { rows } = await db.pool.query(
+    `SELECT payload_json -> 'name_given' AS given, payload_json #> '{other_identifiers,0,identifier_value}' AS other
+       FROM fhir_outbox WHERE patient_id = $1 ORDER BY patient_revision DESC LIMIT 1`,
+    [patientId],
+  );
+  return rows[0];
 }

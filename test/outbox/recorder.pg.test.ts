@@ -1,0 +1,75 @@
+// The record of a delivery: committed with its outbox rows, or not at all.
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import pino from 'pino';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { createMetrics } from '../../src/metrics/metrics.ts';
+import type { Database, Schema } from '../../src/outbox/database.ts';
+import { deliveriesOf } from '../../src/outbox/delivery.ts';
+import { parseEvent } from '../../src/outbox/event.ts';
+import type { Outcome } from '../../src/outbox/record.ts';
+import { Recorder } from '../../src/outbox/recorder.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+
+const DELIVERED: Outcome = {
+  kind: 'delivered',
+  fhirId: 'r1',
+  versionId: '1',
+  deleted: false,
+  identifiers: [{ system: 'urn:t', value: 'X' }],
+  firstContact: true,
+};
+
+let database: TestDatabase;
+let db: Database;
+/** The statements that record, answered so far. */
+let tries: number;
+
+beforeEach(async () => {
+  database = await createDatabase();
+  tries = 0;
+  db = new Kysely<Schema>({
+    dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }),
+    log: ({ query }) => {
+      if (query.sql.includes('UPDATE fhir_outbox')) tries += 1;
+    },
+  });
+});
+
+afterEach(async () => {
+  await db.destroy();
+  await database.drop();
+});
+
+it('waits for a transaction that the slot told of before others can see it, and then records it with its rows', async () => {
+  const metrics = createMetrics();
+  const recorder = new Recorder(db, metrics, pino({ enabled: false }), new AbortController().signal);
+  const writer = await database.pool.connect();
+  // Between the WAL record of a commit and its visibility stands the same as before its commit: nobody else sees it.
+  await writer.query('BEGIN');
+  await writer.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'X')`);
+  const { rows } = await writer.query('SELECT * FROM fhir_outbox');
+  const [delivery] = deliveriesOf(rows.map(parseEvent), { committedAt: null, endLsn: null }, () => null);
+  if (!delivery) throw new Error('One patient makes one delivery.');
+
+  let recorded = false;
+  const recording = recorder.record(delivery, DELIVERED).then(() => {
+    recorded = true;
+  });
+  await expect.poll(() => recorded || tries >= 3, { timeout: 20_000 }).toBe(true);
+  const [early, before] = [recorded, await records()];
+  await writer.query('COMMIT');
+  writer.release();
+  expect(early).toBe(false);
+  expect(before).toEqual({ processed: null, events: 0, links: 0 });
+  await recording;
+  expect(await records()).toEqual({ processed: true, events: 1, links: 1 });
+  expect((await metrics.removedRows.get()).values[0]?.value).toBe(0);
+});
+
+async function records(): Promise<unknown> {
+  const { rows } = await database.pool.query(`
+    SELECT (SELECT bool_and(processed) FROM fhir_outbox) AS processed,
+           (SELECT count(*)::int FROM fhir_processed_event) AS events, (SELECT count(*)::int FROM fhir_link) AS links`);
+  return rows[0];
+}
