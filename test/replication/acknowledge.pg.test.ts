@@ -1,7 +1,7 @@
 // The worst bug: acknowledging past a commit that is not finished. https://www.postgresql.org/docs/current/protocol-replication.html
 import pg from 'pg';
 import { LogicalReplicationService, type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { migrate } from '../../src/migrate.ts';
 import { formatLsn, parseLsn } from '../../src/replication/lsn.ts';
@@ -29,6 +29,9 @@ describe('two concurrent transactions whose commit records touch', () => {
     await client.query(`SELECT pg_create_logical_replication_slot('oracle', 'pgoutput')`);
     sink.script((body) => (primaryValue(body).startsWith('second') ? new Promise(() => {}) : undefined));
     const connector = spawnConnector(connectorEnvironment(database, sink.url));
+    onTestFinished(() => {
+      connector.child.kill('SIGKILL');
+    });
     await expect.poll(() => connector.log.some(({ msg }) => msg === 'Streaming.'), { timeout: 20_000 }).toBe(true);
 
     const firstEnd = await commitTouching(database, client);

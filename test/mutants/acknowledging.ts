@@ -1,0 +1,126 @@
+// Mutants of what is acknowledged, and when: the bugs that lose a patient's change for good.
+import type { Mutant } from './mutant.ts';
+
+const TENURE = 'src/replication/tenure.ts';
+const CONNECTION = 'src/replication/connection.ts';
+const COURIER = 'src/outbox/courier.ts';
+const UNFINISHED = 'test/replication/unfinished.pg.test.ts';
+
+export const ACKNOWLEDGING: readonly Mutant[] = [
+  {
+    name: 'acknowledge-as-the-library-does',
+    harm: 'The slot stands one byte behind the commit: the next one, which begins exactly there, is skipped after a restart.',
+    edits: [
+      {
+        file: TENURE,
+        find: 'sendStatus(this.tracker.flushed)',
+        replace: 'sendStatus((this.tracker.flushed + 1n) as typeof this.tracker.flushed)',
+      },
+    ],
+    test: {
+      file: 'test/replication/acknowledge.pg.test.ts',
+      title:
+        'two concurrent transactions whose commit records touch > delivers the second after the first was acknowledged and the connector was killed',
+    },
+  },
+  {
+    name: 'keepalive-acknowledged-in-flight',
+    harm: 'A heartbeat moves the slot past a PUT that is still on its way: a crash loses that change.',
+    edits: [
+      {
+        file: 'src/replication/ack-tracker.ts',
+        find: 'if (this.#unfinished === 0) this.#flushed',
+        replace: 'this.#flushed',
+      },
+    ],
+    test: {
+      file: UNFINISHED,
+      title:
+        'a commit is not acknowledged > before its PUT was answered, though heartbeats and other commits come after it',
+    },
+  },
+  {
+    name: 'start-at-last-received',
+    harm: 'After a reconnect the slot goes on behind what was received and not finished: nothing holds its position there any more.',
+    edits: [
+      { file: CONNECTION, find: 'formatLsn(LSN_ZERO)', replace: 'formatLsn(received)' },
+      {
+        file: CONNECTION,
+        find: 'if (chunk[0] === XLOG_DATA) {',
+        replace: 'if (chunk[0] === XLOG_DATA) {\n        received = chunk.readBigUInt64BE(1) as Lsn;',
+      },
+      {
+        file: CONNECTION,
+        find: "const XLOG_DATA = 0x77; // 'w'",
+        replace: "let received: Lsn = LSN_ZERO;\nconst XLOG_DATA = 0x77; // 'w'",
+      },
+    ],
+    test: {
+      file: UNFINISHED,
+      title:
+        'a commit is not acknowledged > before its PUT was answered, though the connection was lost and made again meanwhile',
+    },
+  },
+  {
+    name: 'record-not-waited-for',
+    harm: 'The position passes a delivery whose record is not committed: after a crash nobody knows what became of it.',
+    edits: [
+      {
+        file: COURIER,
+        find: 'await this.#record(delivery, step.done)',
+        replace: 'void this.#record(delivery, step.done)',
+      },
+    ],
+    test: { file: UNFINISHED, title: 'a commit is not acknowledged > before its record is committed' },
+  },
+  {
+    name: 'record-before-put',
+    harm: 'The event counts as delivered before the server has it: a crash between the two loses the change without a trace.',
+    edits: [
+      {
+        file: COURIER,
+        find: 'return await guard.act(async (lease) => {',
+        replace: `return await guard.act(async (lease) => {
+        await this.#record(delivery, {
+          kind: 'delivered', fhirId: null, versionId: null, deleted: false, identifiers: null, firstContact: false,
+        });`,
+      },
+    ],
+    test: {
+      file: 'test/cli/stop.pg.test.ts',
+      title:
+        'SIGTERM, when something does not end within SHUTDOWN_TIMEOUT_MS > exits with 0 all the same, acknowledges only what came before it, and the next start sends it again',
+    },
+  },
+  {
+    name: 'record-without-its-row',
+    harm: 'A record made before the transaction is visible finds no outbox row and counts all the same: the row stays unprocessed for ever.',
+    edits: [
+      {
+        file: 'src/outbox/record.ts',
+        find: 'WHERE d.without_rows OR (SELECT count(*)',
+        replace: 'WHERE true OR d.without_rows OR (SELECT count(*)',
+      },
+    ],
+    test: {
+      file: 'test/outbox/recorder.pg.test.ts',
+      title:
+        'waits for a transaction that the slot told of before others can see it, and then records it with its rows',
+    },
+  },
+  {
+    name: 'catch-up-before-the-slot',
+    harm: 'What commits between the reading of the outbox and the making of the slot is in neither of them.',
+    edits: [
+      {
+        file: TENURE,
+        find: 'await hooks.collect(await connection.createSlot(slot));',
+        replace: 'await hooks.collect(null);\n    await connection.createSlot(slot);',
+      },
+    ],
+    test: {
+      file: 'test/outbox/new-slot.pg.test.ts',
+      title: 'what is committed while the slot is made is caught up with, and not left to the sweep',
+    },
+  },
+];

@@ -1,0 +1,134 @@
+// Mutants of whose resource it is: the bugs that put one patient's data on another patient's resource, or bring back the deleted.
+import type { Mutant } from './mutant.ts';
+
+const WRITE = 'src/outbox/write.ts';
+const IDENTITY = 'test/outbox/identity.pg.test.ts';
+const DELETES = 'test/scenarios/deletes.test.ts';
+
+export const IDENTITIES: readonly Mutant[] = [
+  {
+    name: 'no-identifier-lanes',
+    harm: 'A patient takes over an identifier while the one that gave it up is on its way: both land on one resource.',
+    edits: [
+      {
+        file: 'src/outbox/outbox.ts',
+        find: 'return keys.concat(',
+        replace: 'return keys; void keys.concat(',
+      },
+    ],
+    test: {
+      file: IDENTITY,
+      title:
+        'a changed identifier > taken by another patient while the one that gives it up is on its way for the first time, waits for that one',
+    },
+  },
+  {
+    name: 'living-holder-not-asked',
+    harm: "A patient whose identifier another living one carries is written onto that one's resource.",
+    edits: [
+      { file: WRITE, find: 'if (holder !== null) {', replace: 'if (holder !== null && delivery.sourceId < 0) {' },
+    ],
+    test: {
+      file: IDENTITY,
+      title:
+        "an identifier that two patients carry > primary of one and other identifier of a living one, does not lead to the other's resource",
+    },
+  },
+  {
+    name: 'living-row-robbed',
+    harm: "A first contact that meets a living row's resource takes it away: that row's next change makes a second one.",
+    edits: [{ file: 'src/outbox/record.ts', find: ' AND l.deleted_at IS NOT NULL', replace: '' }],
+    test: {
+      file: IDENTITY,
+      title:
+        'a resource that somebody else > gave the identifier of another patient, stays with its row, and the other patient is a dead letter',
+    },
+  },
+  {
+    name: 'tombstone-taken-for-a-link',
+    harm: 'A deleted patient that is registered again overwrites the resource that somebody else has taken over.',
+    edits: [
+      {
+        file: WRITE,
+        find: "if (known.by === 'tombstone') return this.#contactAgain(context);",
+        replace: '',
+      },
+    ],
+    test: {
+      file: IDENTITY,
+      title:
+        'a deleted patient > revived under another identifier while somebody else takes over its resource, gets a resource of its own',
+    },
+  },
+  {
+    name: 'update-without-if-match',
+    harm: 'Nothing refuses a late request: it overwrites whatever is there, and nobody is told of it.',
+    edits: [
+      {
+        file: WRITE,
+        find: 'putById(context.mapped.resource, known.id, version, id)',
+        replace: 'putById(context.mapped.resource, known.id, version === null ? version : null, id)',
+      },
+    ],
+    test: {
+      file: IDENTITY,
+      title:
+        'a resource that somebody else > edited between two changes, is overwritten with the state of the database, and counted',
+    },
+  },
+  {
+    name: 'link-dropped-at-delete',
+    harm: 'Nothing remembers that the patient was deleted: an older state that comes again brings it back to life.',
+    edits: [
+      {
+        file: 'src/outbox/record.ts',
+        find: 'FROM done WHERE linked ORDER BY',
+        replace: 'FROM done WHERE linked AND NOT deleted ORDER BY',
+      },
+      {
+        file: 'src/outbox/record.ts',
+        find: '    dropped AS (',
+        replace: `    unlinked AS (
+      DELETE FROM fhir_link l USING done
+       WHERE done.linked AND done.deleted AND l.resource_type = done.type AND l.source_id = done.source),
+    dropped AS (`,
+      },
+    ],
+    test: {
+      file: DELETES,
+      title: 'FHIR_DELETE=deactivate > ends the resource when its row is deleted, and leaves a tombstone',
+    },
+  },
+  {
+    name: 'delete-wins',
+    harm: 'A patient that is deleted and inserted again in one transaction is deactivated, though it lives.',
+    edits: [
+      {
+        file: 'src/outbox/delivery.ts',
+        find: 'const own = events.findLast((event) => event.table === kind.table);',
+        replace: `const own =
+    events.findLast((event) => event.table === kind.table && event.operation === 'D') ??
+    events.findLast((event) => event.table === kind.table);`,
+      },
+    ],
+    test: {
+      file: DELETES,
+      title: 'FHIR_DELETE=deactivate > makes one update of DELETE and INSERT of one id in one transaction',
+    },
+  },
+  {
+    name: 'delete-wins-in-the-trigger',
+    harm: 'A patient that is deleted and inserted again in one statement is deactivated, though it lives.',
+    edits: [
+      {
+        file: 'sql/migrations/003_write_events.sql',
+        find: "WHEN p.id IS NULL THEN 'D'",
+        replace: "WHEN c.operation = 'D' THEN 'D'",
+      },
+    ],
+    test: {
+      file: 'test/sql/triggers.pg.test.ts',
+      title: 'a change of the patient > delete and insert of one id in one statement leave the patient alive',
+    },
+  },
+];

@@ -1,0 +1,7 @@
+// All mutants, the bugs that the tests have to find.
+import { ACKNOWLEDGING } from './acknowledging.ts';
+import { IDENTITIES } from './identity.ts';
+import type { Mutant } from './mutant.ts';
+import { ORDERING } from './ordering.ts';
+
+export const MUTANTS: readonly Mutant[] = [...ACKNOWLEDGING, ...ORDERING, ...IDENTITIES];
