@@ -5,6 +5,7 @@ import type { Fault } from './fault.ts';
 export type GateState = 'flowing' | 'outage' | 'refusing';
 
 const PROBE_INTERVAL_MS = 1000;
+const PROBES_APART_MS = PROBE_INTERVAL_MS / 2;
 /** So many patients refused in a row, by the server's own answers and without a success between: it is the server. */
 const REFUSALS_IN_A_ROW = 10;
 
@@ -28,12 +29,18 @@ export class SendGate {
   #timer: NodeJS.Timeout | null = null;
   #closed: Error | null = null;
   #probing: Promise<void> | null = null;
+  #untilMayAsk: { timer: NodeJS.Timeout; resume(): void } | null = null;
   #askedAt = Number.NEGATIVE_INFINITY;
-  /** When the last successful probe was asked for. */
-  #probedAt = Number.NEGATIVE_INFINITY;
-  #lastSuccess = { who: '', at: Number.NEGATIVE_INFINITY };
+  /** When the last probe that was answered, and the last that succeeded, was asked. */
+  #answered = Number.NEGATIVE_INFINITY;
+  #succeeded = Number.NEGATIVE_INFINITY;
+  /** When the latest request that succeeded was begun, and the latest one of anybody else. */
+  #lastSuccess = { who: '', begun: Number.NEGATIVE_INFINITY };
   #lastSuccessOfAnother = Number.NEGATIVE_INFINITY;
+  /** Refused in a row. */
   #refused = new Set<string>();
+  /** When the outage or the row of refusals began. */
+  #troubleSince = Number.NEGATIVE_INFINITY;
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -61,16 +68,26 @@ export class SendGate {
     if (this.#state === 'flowing') this.#pump();
   }
 
-  /** The server did what `who` asked: any hold ends. */
-  succeeded(who: string): void {
-    if (who !== this.#lastSuccess.who) this.#lastSuccessOfAnother = this.#lastSuccess.at;
-    this.#lastSuccess = { who, at: performance.now() };
+  /**
+   * The server did what `who` asked at `begun` (performance.now()): a hold ends. An answer to what was asked before the
+   * trouble began says nothing about it, however late it comes.
+   */
+  succeeded(who: string, begun: number): void {
+    const last = this.#lastSuccess;
+    if (who === last.who) last.begun = Math.max(last.begun, begun);
+    else if (begun < last.begun) this.#lastSuccessOfAnother = Math.max(this.#lastSuccessOfAnother, begun);
+    else {
+      this.#lastSuccessOfAnother = last.begun;
+      this.#lastSuccess = { who, begun };
+    }
+    if (begun < this.#troubleSince) return;
     this.#refused.clear();
     this.#change('flowing');
   }
 
   /** 503, a network error, a time-out: nothing more is sent until a probe succeeds. */
   unreachable(): void {
+    if (this.#state !== 'outage') this.#troubleSince = performance.now();
     this.#change('outage');
   }
 
@@ -80,6 +97,7 @@ export class SendGate {
    */
   isServersFault(who: string, fault: Fault, refusedAt: number | null): boolean {
     if (fault.code !== 'unauthorized' && refusedAt !== null && this.#succeededSince(refusedAt, who)) return false;
+    if (this.#refused.size === 0 && this.#state === 'flowing') this.#troubleSince = performance.now();
     this.#refused.add(who);
     const everyone =
       fault.disposition === 'hold' || this.#refused.size >= REFUSALS_IN_A_ROW || this.#state === 'refusing';
@@ -88,12 +106,12 @@ export class SendGate {
   }
 
   /**
-   * Has the server been seen working since `time` (performance.now()), by another's success or a control read? A failure
-   * counts against a patient only then: an outage burns nobody's attempts. Asks the server when nothing is known.
+   * Does the server work after `time` (performance.now()), when `who` met a failure? Another's success or a control read
+   * tells, if it was begun later. A failure counts against a patient only then: an outage burns nobody's attempts.
    */
-  async worksSince(time: number, who: string): Promise<boolean> {
-    const seen = () => this.#succeededSince(time, who) || this.#probedAt > time;
-    if (!seen()) await this.#probe();
+  async worksAfter(time: number, who: string): Promise<boolean> {
+    const seen = () => this.#succeededSince(time, who) || this.#succeeded >= time;
+    while (!seen() && this.#answered < time && !this.#closed) await this.#probe();
     return seen();
   }
 
@@ -101,11 +119,13 @@ export class SendGate {
   close(reason: Error): void {
     this.#closed = reason;
     if (this.#timer) clearInterval(this.#timer);
+    clearTimeout(this.#untilMayAsk?.timer);
+    this.#untilMayAsk?.resume();
     for (const waiting of this.#queue.splice(0)) waiting.reject(reason);
   }
 
   #succeededSince(time: number, who: string): boolean {
-    return (this.#lastSuccess.who === who ? this.#lastSuccessOfAnother : this.#lastSuccess.at) > time;
+    return (this.#lastSuccess.who === who ? this.#lastSuccessOfAnother : this.#lastSuccess.begun) >= time;
   }
 
   #pump(limit = Number.POSITIVE_INFINITY): void {
@@ -137,24 +157,30 @@ export class SendGate {
     else this.#pump(1);
   }
 
-  /** At most one probe at a time and two a second, whoever asks; who asks while one is under way waits for its answer. */
+  /** At most one probe at a time and two a second, whoever asks; who asks meanwhile waits for the same answer. */
   #probe(): Promise<void> {
-    if (!this.#probing && performance.now() - this.#askedAt >= PROBE_INTERVAL_MS / 2) {
-      this.#probing = this.#askServer().finally(() => {
-        this.#probing = null;
-      });
-    }
-    return this.#probing ?? Promise.resolve();
+    this.#probing ??= this.#askServer().finally(() => {
+      this.#probing = null;
+    });
+    return this.#probing;
   }
 
   async #askServer(): Promise<void> {
+    const wait = Math.ceil(this.#askedAt + PROBES_APART_MS - performance.now());
+    if (wait > 0)
+      await new Promise<void>((resume) => {
+        this.#untilMayAsk = { timer: setTimeout(resume, wait), resume };
+      });
+    if (this.#closed) return;
     const asked = performance.now();
     this.#askedAt = asked;
     const fault = await this.#options.probe();
+    this.#answered = asked;
     if (!fault) {
-      this.#probedAt = asked;
-      if (this.#state === 'outage') this.#change('flowing');
-    } else if (fault.stopsSends) this.#change('outage');
+      this.#succeeded = asked;
+      // Reads alone do not end a hold: only a delivery can tell whether the server takes any again.
+      if (this.#state === 'outage') this.#change(this.#refused.size >= REFUSALS_IN_A_ROW ? 'refusing' : 'flowing');
+    } else if (fault.stopsSends) this.unreachable();
     // It answers, but not this question (it may allow no search): only deliveries can tell whether it works.
     else if (this.#state === 'outage' && fault.disposition !== 'retry') this.#change('refusing');
   }

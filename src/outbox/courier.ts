@@ -9,6 +9,7 @@ import { pause } from '../pause.ts';
 import type { Delivery } from './delivery.ts';
 import type { Links } from './links.ts';
 import { persistently } from './persistence.ts';
+import { PlaceAtGate } from './place-at-gate.ts';
 import type { Outcome } from './record.ts';
 import type { Recorder } from './recorder.ts';
 import { isExhausted, retryDelay } from './retry-policy.ts';
@@ -44,8 +45,9 @@ export interface Lane {
 interface Progress {
   /** An earlier conditional PUT may have been applied without our hearing of it. */
   uncertain: boolean;
-  /** performance.now() of the first failure that counted, and of the last refusal. */
-  firstFailureAt: number | null;
+  /** Time of tries and waits since the first failure that counted, in milliseconds; an outage between is not in it. */
+  triedMs: number;
+  /** performance.now() of the first refusal. */
   refusedAt: number | null;
   /** Failures in a row, counted or not: the exponent of the backoff. */
   failures: number;
@@ -66,7 +68,7 @@ export class Courier {
   async deliver(delivery: Delivery, lane: Lane): Promise<void> {
     const progress: Progress = {
       uncertain: false,
-      firstFailureAt: null,
+      triedMs: 0,
       refusedAt: null,
       failures: 0,
       mustLookUp: false,
@@ -145,21 +147,26 @@ export class Courier {
       log,
       signal,
     );
-    place.release();
-    return this.#judge(delivery, progress, result, started);
+    return this.#judge(delivery, progress, result, started, place);
   }
 
-  async #judge(delivery: Delivery, progress: Progress, result: WriteResult, started: number): Promise<Step> {
+  /** Tells the gate before it gives the place back: a failing server gets nobody in its stead. */
+  async #judge(
+    delivery: Delivery,
+    progress: Progress,
+    result: WriteResult,
+    started: number,
+    place: PlaceAtGate,
+  ): Promise<Step> {
     const { gate, metrics, maxRetries } = this.#parts;
-    const who = `${delivery.resourceType}/${delivery.sourceId}`;
     switch (result.kind) {
       case 'written':
-        gate.succeeded(who);
+        gate.succeeded(whoIs(delivery), started);
         if (delivery.committedAt)
           metrics.commitToPut.observe(Math.max(0, (Date.now() - delivery.committedAt.getTime()) / 1000));
         return { done: this.#delivered(delivery, result) };
       case 'nothing-to-do':
-        gate.succeeded(who);
+        // Nothing was written, so it says nothing about the server.
         return {
           done: {
             kind: 'delivered',
@@ -181,28 +188,40 @@ export class Courier {
     const { fault } = result;
     progress.mustLookUp = true;
     progress.uncertain ||= fault.status === null;
+    const failedAt = performance.now();
     if (fault.stopsSends) gate.unreachable();
     if (fault.disposition === 'hold' || fault.disposition === 'dead-letter') {
-      const held = gate.isServersFault(who, fault, progress.refusedAt);
-      progress.refusedAt ??= performance.now();
+      const held = this.#isHeld(delivery, progress, fault);
+      place.release();
       if (!held) return { done: dead(fault.reason, fault, delivery.attempts) };
-      // The gate itself makes it wait, and tries one a second.
       return this.#retry(delivery, fault, 0);
     }
-    const failedAt = performance.now();
+    place.release();
     progress.failures += 1;
+    const wait = Math.max(1, retryDelay(progress.failures, fault.retryAfterMs, Math.random()));
     if (
       fault.attempt === 'counts' ||
-      (fault.attempt === 'if-server-answers' && (await gate.worksSince(started, who)))
+      (fault.attempt === 'if-server-answers' && (await gate.worksAfter(failedAt, whoIs(delivery))))
     ) {
+      if (delivery.attempts > 0) progress.triedMs += failedAt - started;
       delivery.attempts += 1;
-      progress.firstFailureAt ??= failedAt;
-      if (isExhausted(delivery.attempts, maxRetries, failedAt - progress.firstFailureAt))
-        return { done: dead(fault.reason, fault, delivery.attempts) };
+      if (isExhausted(delivery.attempts, maxRetries, progress.triedMs)) {
+        // A server that answers reads and takes no writes (its disk is full, say) passes every probe and fails everybody.
+        if (!this.#isHeld(delivery, progress, fault)) return { done: dead(fault.reason, fault, delivery.attempts) };
+        return this.#retry(delivery, fault, 0);
+      }
+      progress.triedMs += wait;
     }
     // Nothing is known against this patient: it queues at the gate again, which holds until the server works.
     else if (fault.stopsSends) return this.#retry(delivery, fault, fault.retryAfterMs ?? 0);
-    return this.#retry(delivery, fault, Math.max(1, retryDelay(progress.failures, fault.retryAfterMs, Math.random())));
+    return this.#retry(delivery, fault, wait);
+  }
+
+  /** Is it the server that fails or refuses, and not this patient? The gate then makes it wait, and tries one a second. */
+  #isHeld(delivery: Delivery, progress: Progress, fault: Fault): boolean {
+    const held = this.#parts.gate.isServersFault(whoIs(delivery), fault, progress.refusedAt);
+    progress.refusedAt ??= performance.now();
+    return held;
   }
 
   async #retry(delivery: Delivery, fault: Fault, retryAfter: number): Promise<Step> {
@@ -253,27 +272,8 @@ export class Courier {
   }
 }
 
-/** Holds one place among the sends at once, and gives it back once. */
-class PlaceAtGate {
-  readonly #gate: SendGate;
-  #held = true;
-
-  constructor(gate: SendGate) {
-    this.#gate = gate;
-  }
-
-  release(): void {
-    if (this.#held) this.#gate.release();
-    this.#held = false;
-  }
-
-  /** Waits without the place, then for a new one. */
-  async without(work: () => Promise<void>): Promise<void> {
-    this.release();
-    await work();
-    await this.#gate.admit();
-    this.#held = true;
-  }
+function whoIs(delivery: Delivery): string {
+  return `${delivery.resourceType}/${delivery.sourceId}`;
 }
 
 function dead(reason: string, fault: Fault | null, attempts: number): Outcome {

@@ -1,6 +1,6 @@
 // When a failed delivery is tried again, and when it is given up. Pure: time and chance are passed in.
 
-/** Retries that count end after this time even when attempts are left, in milliseconds. */
+/** Retries that count end after this time of tries and waits even when attempts are left, in milliseconds. */
 export const MAX_RETRY_TIME_MS = 120_000;
 
 const BASE_MS = 250;
@@ -16,7 +16,7 @@ export function retryDelay(failures: number, retryAfterMs: number | null, random
   return Math.max(retryAfterMs ?? 0, backoff(failures, random));
 }
 
-/** `attempts` have failed and counted, the first `elapsedMs` ago. */
-export function isExhausted(attempts: number, maxRetries: number, elapsedMs: number): boolean {
-  return attempts > maxRetries || elapsedMs > MAX_RETRY_TIME_MS;
+/** `attempts` have failed and counted, with `triedMs` of tries and waits since the first. */
+export function isExhausted(attempts: number, maxRetries: number, triedMs: number): boolean {
+  return attempts > maxRetries || triedMs > MAX_RETRY_TIME_MS;
 }

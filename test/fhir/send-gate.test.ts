@@ -122,10 +122,21 @@ describe('an outage', () => {
     expect(probes).toHaveLength(1);
   });
 
-  it('ends with a success of what was under way', () => {
+  it('does not end with a success of what was under way when it began: that server is gone', async () => {
+    const begun = performance.now();
+    await vi.advanceTimersByTimeAsync(10);
     gate.unreachable();
-    gate.succeeded('Patient/1');
+    gate.succeeded('Patient/1', begun);
+    expect(gate.state).toBe('outage');
+    gate.succeeded('Patient/1', performance.now());
     expect(gate.state).toBe('flowing');
+  });
+
+  it('that only the reads come out of goes on as a hold, when ten in a row were refused', async () => {
+    for (let patient = 1; patient <= 10; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
+    gate.unreachable();
+    await answerProbe(null);
+    expect(gate.state).toBe('refusing');
   });
 
   it('can begin again', async () => {
@@ -155,7 +166,7 @@ describe('an outage', () => {
     expect(gate.state).toBe('refusing');
     await vi.advanceTimersByTimeAsync(1000);
     expect(admitted).toEqual(['a']);
-    gate.succeeded('a');
+    gate.succeeded('a', performance.now());
     await vi.advanceTimersByTimeAsync(0);
     expect(admitted).toEqual(['a', 'b']);
   });
@@ -167,73 +178,91 @@ describe('an outage', () => {
   });
 });
 
-describe('the question whether the server works', () => {
-  it("is answered by another patient's success since then, without a probe", async () => {
-    const since = performance.now();
+describe('the question whether the server works, after a failure', () => {
+  it("is answered by another patient's request that was begun later and succeeded, without a probe", async () => {
+    const failedAt = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    gate.succeeded('Patient/2');
-    await expect(gate.worksSince(since, 'Patient/1')).resolves.toBe(true);
+    gate.succeeded('Patient/2', performance.now());
+    await expect(gate.worksAfter(failedAt, 'Patient/1')).resolves.toBe(true);
     expect(probes).toHaveLength(0);
   });
 
   it("is not answered by the patient's own successes", async () => {
-    const since = performance.now();
+    const failedAt = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    gate.succeeded('Patient/1');
+    gate.succeeded('Patient/1', performance.now());
     await vi.advanceTimersByTimeAsync(10);
-    gate.succeeded('Patient/1');
-    const works = gate.worksSince(since, 'Patient/1');
+    gate.succeeded('Patient/1', performance.now());
+    const works = gate.worksAfter(failedAt, 'Patient/1');
     expect(probes).toHaveLength(1);
     await answerProbe(timeout);
     await expect(works).resolves.toBe(false);
   });
 
-  it("finds another's success behind the patient's own", async () => {
-    const since = performance.now();
+  it("finds another's success behind the patient's own, in whatever order they were told", async () => {
+    const failedAt = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    gate.succeeded('Patient/2');
+    const begun = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    gate.succeeded('Patient/1');
-    gate.succeeded('Patient/1');
-    await expect(gate.worksSince(since, 'Patient/1')).resolves.toBe(true);
+    gate.succeeded('Patient/1', performance.now());
+    gate.succeeded('Patient/2', begun);
+    gate.succeeded('Patient/1', begun);
+    await expect(gate.worksAfter(failedAt, 'Patient/1')).resolves.toBe(true);
+    await expect(gate.worksAfter(failedAt, 'Patient/2')).resolves.toBe(true);
+    expect(probes).toHaveLength(0);
   });
 
-  it("is not answered by another's success from before", async () => {
-    gate.succeeded('Patient/2');
+  it("is not answered by another's success that was begun before, however late it came", async () => {
+    const begun = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    const works = gate.worksSince(performance.now(), 'Patient/1');
+    const failedAt = performance.now();
+    gate.succeeded('Patient/2', begun);
+    const works = gate.worksAfter(failedAt, 'Patient/1');
     await answerProbe(timeout);
     await expect(works).resolves.toBe(false);
   });
 
-  it('is answered by a probe, two a second at most', async () => {
-    const since = performance.now();
+  it('is answered by probes, two a second at most, each for all who failed before it', async () => {
     await vi.advanceTimersByTimeAsync(10);
-    const first = gate.worksSince(since, 'Patient/1');
+    const first = gate.worksAfter(performance.now(), 'Patient/1');
+    expect(probes).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    // The probe under way was asked before these two failed.
+    const later = [2, 3].map((patient) => gate.worksAfter(performance.now(), `Patient/${patient}`));
     await answerProbe(null);
     await expect(first).resolves.toBe(true);
-    await vi.advanceTimersByTimeAsync(100);
-    // Too soon to ask again, and the last answer is older than the question.
-    await expect(gate.worksSince(performance.now(), 'Patient/1')).resolves.toBe(false);
-    await vi.advanceTimersByTimeAsync(500);
-    void gate.worksSince(performance.now(), 'Patient/1');
+    await vi.advanceTimersByTimeAsync(498);
+    expect(probes).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(probes).toHaveLength(2);
+    await answerProbe(null);
+    await expect(Promise.all(later)).resolves.toEqual([true, true]);
     expect(probes).toHaveLength(2);
   });
 
-  it('is answered by the probe under way that the outage itself sent: a patient that always times out is found out', async () => {
-    const started = performance.now();
-    await vi.advanceTimersByTimeAsync(30_000);
+  it('is answered by the probe that the failure itself caused: a patient that always times out is found out', async () => {
+    const failedAt = performance.now();
     gate.unreachable();
-    const works = gate.worksSince(started, 'Patient/1');
+    const works = gate.worksAfter(failedAt, 'Patient/1');
     await answerProbe(null);
     await expect(works).resolves.toBe(true);
     expect(probes).toHaveLength(1);
   });
 
   it('makes an outage known that only the probe met', async () => {
-    void gate.worksSince(performance.now(), 'Patient/1');
+    void gate.worksAfter(performance.now(), 'Patient/1');
     await answerProbe(timeout);
     expect(states).toEqual(['outage']);
+  });
+
+  it('is answered with no when the gate is closed before it may ask', async () => {
+    gate.unreachable();
+    await answerProbe(timeout);
+    await vi.advanceTimersByTimeAsync(10);
+    const works = gate.worksAfter(performance.now(), 'Patient/1');
+    gate.close(new Error('stopped'));
+    await expect(works).resolves.toBe(false);
+    expect(vi.getTimerCount()).toBe(0);
   });
 });
 
@@ -254,8 +283,17 @@ describe('refusals', () => {
 
   it('are counted anew after a success', () => {
     for (let patient = 1; patient <= 9; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
-    gate.succeeded('Patient/100');
+    gate.succeeded('Patient/100', performance.now());
     expect(gate.isServersFault('Patient/10', validation, null)).toBe(false);
+  });
+
+  it('are not counted anew after a success that was begun before the first of them', async () => {
+    const begun = performance.now();
+    await vi.advanceTimersByTimeAsync(10);
+    for (let patient = 1; patient <= 9; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
+    gate.succeeded('Patient/100', begun);
+    expect(gate.isServersFault('Patient/10', validation, null)).toBe(true);
+    expect(gate.state).toBe('refusing');
   });
 
   it.each([
@@ -289,7 +327,7 @@ describe('refusals', () => {
     queueUp(['a', 'b', 'c', 'd'], admitted);
     await vi.advanceTimersByTimeAsync(1000);
     expect(admitted).toEqual(['a']);
-    gate.succeeded('a');
+    gate.succeeded('a', performance.now());
     await vi.advanceTimersByTimeAsync(0);
     expect(states).toEqual(['refusing', 'flowing']);
     expect(admitted).toEqual(['a', 'b', 'c', 'd']);
@@ -299,18 +337,18 @@ describe('refusals', () => {
     gate.isServersFault('Patient/1', forbidden, null);
     const refusedAt = performance.now();
     await vi.advanceTimersByTimeAsync(1000);
-    gate.succeeded('Patient/2');
+    gate.succeeded('Patient/2', performance.now());
     expect(gate.isServersFault('Patient/1', forbidden, refusedAt)).toBe(false);
     expect(gate.state).toBe('flowing');
   });
 
   it("are not the patient's fault after its own success, nor after one from before", async () => {
-    gate.succeeded('Patient/2');
+    gate.succeeded('Patient/2', performance.now());
     await vi.advanceTimersByTimeAsync(1000);
     const refusedAt = performance.now();
     gate.isServersFault('Patient/1', forbidden, null);
     await vi.advanceTimersByTimeAsync(1000);
-    gate.succeeded('Patient/1');
+    gate.succeeded('Patient/1', performance.now());
     expect(gate.isServersFault('Patient/1', forbidden, refusedAt)).toBe(true);
   });
 
@@ -318,7 +356,7 @@ describe('refusals', () => {
     const refusedAt = performance.now();
     gate.isServersFault('Patient/1', unauthorized, null);
     await vi.advanceTimersByTimeAsync(1000);
-    gate.succeeded('Patient/2');
+    gate.succeeded('Patient/2', performance.now());
     expect(gate.isServersFault('Patient/1', unauthorized, refusedAt)).toBe(true);
   });
 
@@ -347,7 +385,7 @@ describe('a closed gate', () => {
   it('tells no more states, whatever those who are under way report', async () => {
     gate.close(new Error('stopped'));
     gate.unreachable();
-    gate.succeeded('Patient/1');
+    gate.succeeded('Patient/1', performance.now());
     gate.isServersFault('Patient/1', forbidden, null);
     expect(states).toEqual([]);
     expect(vi.getTimerCount()).toBe(0);

@@ -68,11 +68,12 @@ export class FhirLedger {
   /** `system|value` → ids of the resources that carry it now. */
   readonly #carriers = new Map<string, Set<string>>();
   readonly #server = createServer((request, response) => void this.#serve(request, response));
+  #port = 0;
 
   static async start(): Promise<FhirLedger> {
     const ledger = new FhirLedger();
     ledger.#server.keepAliveTimeout = 60_000;
-    await new Promise<void>((resolve) => ledger.#server.listen(0, '127.0.0.1', resolve));
+    await ledger.resume();
     return ledger;
   }
 
@@ -87,7 +88,7 @@ export class FhirLedger {
   }
 
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#port;
   }
 
   /** The resources that are there now, with their ids. */
@@ -95,9 +96,18 @@ export class FhirLedger {
     return new Map([...this.#stored].flatMap(([id, { body }]) => (body ? [[id, body]] : [])));
   }
 
+  /** Breaks all connections and refuses new ones. What it stored stays. */
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /** After `stop`: listens again, on the same port. */
+  async resume(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject).listen(this.#port, '127.0.0.1', resolve);
+    });
+    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   /** As somebody else would write; null deletes. Returns the new version. */
