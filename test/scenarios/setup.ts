@@ -2,6 +2,7 @@
 import { expect, vi } from 'vitest';
 import { type ConnectorOptions, type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { FhirSink, type Put, primaryValue } from '../support/fhir-sink.ts';
 
 /** Generous: the machine is shared, and a scenario that works takes milliseconds. */
@@ -29,6 +30,36 @@ export async function startScenario(options: ConnectorOptions = {}): Promise<Sce
       await sink.stop();
     },
   };
+}
+
+/** The same with a FHIR server that keeps a ledger and has faults. */
+export interface LedgerScenario {
+  readonly database: TestDatabase;
+  readonly fhir: FhirLedger;
+  readonly connector: RunningConnector;
+  end(): Promise<void>;
+}
+
+export async function startLedgerScenario(options: ConnectorOptions = {}): Promise<LedgerScenario> {
+  const database = await createDatabase();
+  const fhir = await FhirLedger.start();
+  const connector = startConnector(database, fhir.url, options);
+  await streaming(connector);
+  return {
+    database,
+    fhir,
+    connector,
+    async end() {
+      await connector.stop();
+      await database.drop();
+      await fhir.stop();
+    },
+  };
+}
+
+/** The primary identifier's value in a Patient, '' without one. */
+export function mrnOf(body: Record<string, unknown> | null): string {
+  return tokensOf(body)[0]?.split('|')[1] ?? '';
 }
 
 export async function streaming(connector: RunningConnector): Promise<void> {
