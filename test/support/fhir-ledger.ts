@@ -26,6 +26,8 @@ export interface Request {
   /** Below the base, with its query: Patient/r1 */
   readonly path: string;
   readonly body: Body | null;
+  /** What stood before the base: of /second/fhir/Patient it is second. A test tells its connectors apart by that. */
+  readonly via: string;
 }
 
 /** What happens to a request instead of, or beside, being answered at once. */
@@ -126,11 +128,9 @@ export class FhirLedger {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString();
-    const request: Request = {
-      method: incoming.method ?? '',
-      path: (incoming.url ?? '').replace(/^\/fhir\//, ''),
-      body: text === '' ? null : (JSON.parse(text) as Body),
-    };
+    const [, via = '', path = ''] = /^\/?(.*?)\/fhir\/(.*)$/.exec(incoming.url ?? '') ?? [];
+    const body = text === '' ? null : (JSON.parse(text) as Body);
+    const request: Request = { method: incoming.method ?? '', path, body, via };
     const fault = [...this.faults].map((ask) => ask(request)).find((known) => known !== undefined);
     await fault?.delay;
     if (fault?.cut === 'before') return void incoming.socket.destroy();
