@@ -12,6 +12,7 @@ export default defineConfig({
             'test/**/*.pg.test.ts',
             'test/scenarios/**',
             'test/chaos/**',
+            'test/kill/**',
             'test/hapi/**',
             'test/compose/**',
             'test/prometheus/**',
@@ -35,6 +36,16 @@ export default defineConfig({
           name: 'chaos',
           include: ['test/chaos/*.test.ts'],
           testTimeout: 600_000,
+        },
+      },
+      {
+        test: {
+          name: 'kill',
+          include: ['test/kill/*.test.ts'],
+          globalSetup: ['test/support/postgres-server.ts'],
+          // A process is started fifty times.
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
         },
       },
       // The projects from here on need more than npm packages: `npm test` leaves them out, .ci/run has them all.
