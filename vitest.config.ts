@@ -12,7 +12,7 @@ export default defineConfig({
             'test/**/*.pg.test.ts',
             'test/scenarios/**',
             'test/chaos/**',
-            'test/kill/**',
+            'test/faults/kill.test.ts',
             'test/hapi/**',
             'test/compose/**',
             'test/prometheus/**',
@@ -41,7 +41,7 @@ export default defineConfig({
       {
         test: {
           name: 'kill',
-          include: ['test/kill/*.test.ts'],
+          include: ['test/faults/kill.test.ts'],
           globalSetup: ['test/support/postgres-server.ts'],
           // A process is started fifty times.
           testTimeout: 600_000,

@@ -1,6 +1,5 @@
 // One patient whom the FHIR server cannot take: nobody waits for it, it is tried as often as allowed, and goes on later.
 import { afterEach, expect, it } from 'vitest';
-import type { Fault } from '../support/fhir-ledger.ts';
 import {
   addPatient,
   allProcessed,
@@ -9,7 +8,8 @@ import {
   mrnOf,
   PATIENCE,
   startLedgerScenario,
-} from './setup.ts';
+} from '../scenarios/setup.ts';
+import type { Fault } from '../support/fhir-ledger.ts';
 
 const OTHERS = Array.from({ length: 30 }, (_, n) => `OTHER-${n}`);
 

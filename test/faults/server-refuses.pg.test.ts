@@ -1,8 +1,8 @@
 // A server that fails or refuses everybody, from one request to the next: a hold, and not a hospital of dead letters.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
+import { allProcessed, type LedgerScenario, mrnOf, PATIENCE, startLedgerScenario } from '../scenarios/setup.ts';
 import type { Fault, Request } from '../support/fhir-ledger.ts';
-import { allProcessed, type LedgerScenario, mrnOf, PATIENCE, startLedgerScenario } from './setup.ts';
 
 /** Nine patients refused in a row may be nine patients' own faults. */
 const AT_MOST = 9;
