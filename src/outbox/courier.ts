@@ -43,7 +43,7 @@ export interface Lane {
 }
 
 interface Progress {
-  /** An earlier conditional PUT may have been applied without our hearing of it. */
+  /** An earlier try may have been applied without our hearing of it. */
   uncertain: boolean;
   /** Time of tries and waits since the first failure that counted, in milliseconds; an outage between is not in it. */
   triedMs: number;
@@ -181,19 +181,19 @@ export class Courier {
         progress.mustLookUp = true;
         return { retryAfter: 0 };
       case 'refused':
-        return { done: dead(result.reason, null, delivery.attempts) };
+        return { done: dead(result.reason, null, delivery, progress) };
       case 'failed':
         break;
     }
     const { fault } = result;
     progress.mustLookUp = true;
-    progress.uncertain ||= fault.status === null;
+    progress.uncertain ||= fault.status === null || fault.status >= 500;
     const failedAt = performance.now();
     if (fault.stopsSends) gate.unreachable();
     if (fault.disposition === 'hold' || fault.disposition === 'dead-letter') {
       const held = this.#isHeld(delivery, progress, fault);
       place.release();
-      if (!held) return { done: dead(fault.reason, fault, delivery.attempts) };
+      if (!held) return { done: dead(fault.reason, fault, delivery, progress) };
       return this.#retry(delivery, fault, 0);
     }
     place.release();
@@ -207,7 +207,7 @@ export class Courier {
       delivery.attempts += 1;
       if (isExhausted(delivery.attempts, maxRetries, progress.triedMs)) {
         // A server that answers reads and takes no writes (its disk is full, say) passes every probe and fails everybody.
-        if (!this.#isHeld(delivery, progress, fault)) return { done: dead(fault.reason, fault, delivery.attempts) };
+        if (!this.#isHeld(delivery, progress, fault)) return { done: dead(fault.reason, fault, delivery, progress) };
         return this.#retry(delivery, fault, 0);
       }
       progress.triedMs += wait;
@@ -276,12 +276,13 @@ function whoIs(delivery: Delivery): string {
   return `${delivery.resourceType}/${delivery.sourceId}`;
 }
 
-function dead(reason: string, fault: Fault | null, attempts: number): Outcome {
+function dead(reason: string, fault: Fault | null, delivery: Delivery, { uncertain }: Progress): Outcome {
   return {
     kind: 'dead',
     reason,
     httpStatus: fault?.status ?? null,
     operationOutcome: fault?.outcome ?? null,
-    attempts,
+    attempts: delivery.attempts,
+    mayCarry: uncertain && delivery.mapped?.ok ? delivery.mapped.identifiers : null,
   };
 }

@@ -24,6 +24,8 @@ export type Outcome =
       readonly httpStatus: number | null;
       readonly operationOutcome: unknown;
       readonly attempts: number;
+      /** Identifiers that the resource carries now if a try was applied without our hearing of it; otherwise null. */
+      readonly mayCarry: readonly Token[] | null;
     };
 
 export interface Entry {
@@ -133,7 +135,7 @@ async function record(db: Database, rows: string): Promise<{ no: number; complet
       INSERT INTO fhir_link_identifier (resource_type, system, value, source_id)
       SELECT done.type, t.system, t.value, done.source
         FROM done, jsonb_to_recordset(done.identifiers) AS t(system text, value text)
-       WHERE done.linked AND done.identifiers IS NOT NULL
+       WHERE (done.linked OR done.dead) AND done.identifiers IS NOT NULL
       ON CONFLICT DO NOTHING),
     resolved AS (
       UPDATE fhir_dlq q SET resolved_at = now(), resolution = 'superseded' FROM done
@@ -171,7 +173,7 @@ function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow
     fhir_id: delivered?.fhirId ?? null,
     version: delivered?.versionId ?? null,
     deleted: delivered?.deleted ?? false,
-    identifiers: delivered?.identifiers ?? null,
+    identifiers: delivered?.identifiers ?? dead?.mayCarry ?? null,
     error: outcome.kind === 'superseded' ? 'superseded by a newer state' : (dead?.reason ?? null),
     status: dead?.httpStatus ?? null,
     outcome: dead?.operationOutcome ?? null,

@@ -95,6 +95,8 @@ export class Recorder {
         httpStatus: null,
         operationOutcome: null,
         attempts: first.delivery.attempts,
+        // It was sent.
+        mayCarry: first.delivery.mapped?.ok ? first.delivery.mapped.identifiers : null,
       };
       await this.#writeGroup([{ ...first, outcome }]);
     } else first?.reject(error);

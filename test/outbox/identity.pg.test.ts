@@ -180,6 +180,36 @@ describe('a changed identifier', () => {
   });
 });
 
+describe('a changed identifier that the server took without our hearing of it', () => {
+  it('is refused to the next patient, though its change is a dead letter and it was given up in another one', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    await connector.stop();
+    connector = startConnector(database, fhir.url, { maxRetries: 0 });
+    const isAda = (path: string) => path.startsWith('Patient/r1');
+    fhir.fault = ({ method, path, body }) => {
+      if (method === 'PUT' && tokensOf(body).includes('t|Y')) return { cut: 'after' };
+      return isAda(path) ? { status: 500 } : undefined;
+    };
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y' });
+    await sql(`UPDATE patient SET identifier_value = 'Z' WHERE id = 1`);
+    await settled();
+    fhir.fault = undefined;
+    await insert(2, 'Y', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y' });
+    expect((await deadLetters()).map(({ source_id }) => source_id)).toEqual(['1', '1', '2']);
+    // Once it is known again what the resource carries, the identifier is free.
+    await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
+    await settled();
+    await sql(`UPDATE patient SET email = 'bob@example.com' WHERE id = 2`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Z', r2: 'Bob t|Y' });
+  });
+});
+
 describe('an identifier that two patients carry', () => {
   it("primary of one and other identifier of a living one, does not lead to the other's resource", async () => {
     await insert(1, 'X', 'Ada', ['Z']);
