@@ -12,8 +12,8 @@ const TENURE_LOCK = 0x46484952;
 /**
  * Returns once the slot is nobody's, with the lock that makes it ours for the whole tenure. The slot alone would not do:
  * it is free as soon as its walsender is gone, while the connector that had it may still be sending. That one keeps the
- * lock until its requests have ended, or it is dead and PostgreSQL has noticed, or its last proof has run out (lease.ts):
- * then its session is ended, so that it can never give itself another.
+ * lock until its requests have ended (for as long as the pipeline waits for them), or it is dead and PostgreSQL has
+ * noticed, or its last proof has run out (lease.ts): then its session is ended, so that it can never give itself another.
  */
 export async function waitForTurn(
   control: pg.Client,
