@@ -47,13 +47,18 @@ export class SlotLease {
 
   async #prove(control: pg.Client, slot: string, walsenderPid: number): Promise<void> {
     const asked = { monotonic: performance.now(), wall: Date.now() };
-    const { rows } = await control.query<{ active_pid: number | null }>(
+    const { rows } = await control.query<{ active_pid: number | null; ending: boolean }>(
       `SELECT (SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1) AS active_pid,
+              EXISTS (SELECT FROM pg_stat_activity WHERE pid = $4 AND wait_event = 'ClientWrite') AS ending,
               pg_logical_emit_message(false, $2, $3)`,
-      [slot, HEARTBEAT_PREFIX, String(asked.wall)],
+      [slot, HEARTBEAT_PREFIX, String(asked.wall), walsenderPid],
     );
     if (rows[0]?.active_pid !== walsenderPid)
       throw new Error('The replication slot is no longer held by this connection.');
+    // A walsender that was told to end (an invalidated slot, pg_terminate_backend) first writes its last words, and for
+    // that it waits, which it never does while it streams. While our socket is paused it would wait for as long as the
+    // FHIR server is away, keep the slot, and with it the checkpoint that gives the slot up: pg_wal would grow without end.
+    if (rows[0].ending) throw new Error('PostgreSQL ends the replication connection.');
     this.#provenAt = asked;
     for (const wake of this.#waiting.splice(0)) wake();
   }

@@ -1,0 +1,118 @@
+// PostgreSQL's fast shutdown is over within five seconds whatever the connector is at, while the FHIR server is away and
+// so nothing can be finished. (Streaming with unfinished work: test/replication/shutdown.pg.test.ts.)
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+import { type DatabaseTarget, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
+import { FhirLedger } from '../support/fhir-ledger.ts';
+import { ask, Hospital, linesWith, PATIENCE, run, streams } from './hospital.ts';
+import { migrated, startServer } from './servers.ts';
+
+const SHUTDOWN_MS = 5000;
+
+let server: EmbeddedPostgres;
+let database: DatabaseTarget;
+let fhir: FhirLedger;
+let hospital: Hospital;
+let connectors: RunningConnector[];
+let tests = 0;
+
+beforeAll(async () => {
+  server = await startServer();
+});
+afterAll(() => server.stop('immediate'));
+
+beforeEach(async () => {
+  tests += 1;
+  database = await migrated(server, `shutdown_${tests}`);
+  fhir = await FhirLedger.start();
+  hospital = new Hospital(200);
+  connectors = [];
+});
+
+afterEach(async () => {
+  await Promise.all(connectors.map((connector) => connector.stop()));
+  await run(database, `SELECT pg_drop_replication_slot('${slotOf(database)}')`);
+  await fhir.stop();
+});
+
+function start(): RunningConnector {
+  const connector = startConnector(database, fhir.url);
+  connectors.push(connector);
+  return connector;
+}
+
+function fhirIsAway(): void {
+  fhir.fault = () => ({ status: 503 });
+}
+
+async function becomes(connector: RunningConnector, state: 'catching-up' | 'standby'): Promise<void> {
+  await expect.poll(() => connector.metrics.connectorState.get(), PATIENCE).toBe(state);
+}
+
+/** Stops the server while nothing can be finished, starts it again, and lets the FHIR server come back. */
+async function expectQuickStopAndNothingLost(): Promise<void> {
+  const started = performance.now();
+  await server.pause('fast');
+  expect(performance.now() - started).toBeLessThan(SHUTDOWN_MS);
+  await server.start();
+  fhir.fault = undefined;
+  await hospital.expectDelivered(database, fhir);
+  await expect
+    .poll(() => connectors.filter(({ metrics }) => metrics.connectorState.get() === 'streaming').length, PATIENCE)
+    .toBe(1);
+}
+
+describe(`a fast stop of PostgreSQL is over within ${SHUTDOWN_MS / 1000} s, and everything is delivered after its start,`, () => {
+  it('while the connector catches up', async () => {
+    await hospital.open(database);
+    await hospital.change(database);
+    await hospital.passIdentifiersOn(database);
+    const connector = start();
+    // It starts only once the FHIR server answers.
+    await expect.poll(() => linesWith(connector, 'The FHIR server answers.'), PATIENCE).toHaveLength(1);
+    fhirIsAway();
+    await becomes(connector, 'catching-up');
+    await expectQuickStopAndNothingLost();
+  });
+
+  it('while a huge transaction is being read', async () => {
+    const connector = start();
+    await streams(connector);
+    await hospital.open(database);
+    await hospital.expectDelivered(database, fhir);
+    fhirIsAway();
+    // 6,000 rows of 10 kB.
+    await hospital.changeAtOnce(database, { times: 30, bytes: 10_000 });
+    // While a transaction is sent, this position is before its commit.
+    const [row] = await ask<{ unsent: boolean }>(
+      database,
+      'SELECT sent_lsn < pg_current_wal_lsn() AS unsent FROM pg_stat_replication',
+    );
+    expect(row).toEqual({ unsent: true });
+    await expectQuickStopAndNothingLost();
+  });
+
+  it('while another connector stands by', async () => {
+    const first = start();
+    await streams(first);
+    await becomes(start(), 'standby');
+    fhirIsAway();
+    await hospital.open(database);
+    await hospital.change(database);
+    await expectQuickStopAndNothingLost();
+  });
+
+  it('while the slot is being made and waits for a transaction of somebody else', async () => {
+    await hospital.open(database);
+    const other = new pg.Client(database.config);
+    other.on('error', () => undefined);
+    await other.connect();
+    await other.query('BEGIN; SELECT pg_current_xact_id()');
+    const connector = start();
+    const waits = `SELECT FROM pg_stat_activity WHERE backend_type = 'walsender' AND wait_event = 'transactionid'`;
+    await expect.poll(async () => (await ask(database, waits)).length, PATIENCE).toBe(1);
+    await expectQuickStopAndNothingLost();
+    expect(linesWith(connector, 'making it anew').length).toBeGreaterThan(1);
+  });
+});
