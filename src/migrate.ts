@@ -43,6 +43,7 @@ export async function migrate(
       log(`Applied ${file.name}`);
       done.push(file.name);
     }
+    await alignSequences(client, log);
     for (const file of options.sample ? await sqlFiles('sample') : []) {
       await inTransaction(client, file, () => client.query(file.text));
       log(`Added what was missing of ${file.name}`);
@@ -52,6 +53,13 @@ export async function migrate(
   } finally {
     client.off('notice', onNotice);
   }
+}
+
+/** Each time, for a copy of the database may have left them behind: it is no fault of the schema. */
+async function alignSequences(client: pg.ClientBase, log: (line: string) => void): Promise<void> {
+  const { rows } = await client.query<{ tables: string[] }>('SELECT public.fhir_align_sequences() AS tables');
+  const tables = rows[0]?.tables ?? [];
+  if (tables.length > 0) log(`Moved the sequences on that were behind their tables: ${tables.join(', ')}.`);
 }
 
 async function applyOnce(client: pg.ClientBase, file: SqlFile): Promise<boolean> {

@@ -18,10 +18,10 @@ import { TransactionRows } from './outbox/transaction-rows.ts';
 import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
 import { pause, untilAborted } from './pause.ts';
 import type { Ticket } from './replication/ack-tracker.ts';
-import type { Identity } from './replication/connection.ts';
 import { diagnose, errorCode } from './replication/diagnosis.ts';
+import { type Identity, sameServer } from './replication/identity.ts';
 import type { Lsn } from './replication/lsn.ts';
-import { type SlotSettings, Tenure } from './replication/tenure.ts';
+import { type HooksOf, type SlotSettings, Tenure } from './replication/tenure.ts';
 
 export interface PipelineParts {
   readonly slot: SlotSettings;
@@ -29,10 +29,20 @@ export interface PipelineParts {
   readonly shutdownTimeoutMs: number;
   /** 0: nothing is removed. */
   readonly retentionDays: number;
-  readonly db: Database;
+  /** Opens a database all of whose connections reach the server `identity`, whatever DB_HOST leads to meanwhile. */
+  openDatabase(identity: Identity): Database;
   readonly fhir: FhirClient;
   readonly metrics: Metrics;
   readonly log: Logger;
+}
+
+/** What belongs to one server and timeline: made, and dropped, together. */
+interface Server {
+  readonly identity: Identity;
+  readonly db: Database;
+  readonly works: OutboxWorks;
+  readonly catchUp: CatchUp;
+  readonly retention: Retention;
 }
 
 const RETRY_MS = 1000;
@@ -42,16 +52,30 @@ const OUTBOX_TABLE = 'fhir_outbox';
 
 /** Runs until `signal` is aborted, then finishes what is in flight. Rejects with a FatalError, or with what is a bug. */
 export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Promise<void> {
-  const { db, fhir, metrics, log, slot } = parts;
+  const { fhir, metrics, log } = parts;
   // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
   const bug = new AbortController();
   const stop = AbortSignal.any([signal, bug.signal]);
-  const catchUp = new CatchUp(db, slot.slot, metrics, log);
-  const retention = new Retention(db, parts.retentionDays, metrics, log);
-  let current: { works: OutboxWorks; identity: Identity } | null = null;
+  const here: { server: Server | null } = { server: null };
+  /** What was begun on another server ends before anything is read on this one. */
+  const arrive = async (identity: Identity): Promise<Server> => {
+    if (here.server && !sameServer(here.server.identity, identity)) {
+      log.warn(
+        { identity },
+        'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.',
+      );
+      await here.server.works.abandon(parts.shutdownTimeoutMs);
+      // Its server may not answer any more: nobody waits for that.
+      here.server.db.destroy().catch(() => undefined);
+      here.server = null;
+    }
+    here.server ??= serverOf(parts, identity);
+    return here.server;
+  };
+  const hooksOf: HooksOf = async (identity) => (await arrive(identity)).catchUp;
   let tenure: Tenure | null = null;
   try {
-    const taking = takeSlot(parts, catchUp, true, stop);
+    const taking = takeSlot(parts, hooksOf, true, stop);
     await Promise.all([taking, waitForFhirServer(fhir, log, stop)]).catch((error: unknown) => {
       // One of the two failed: the other must not go on waiting. (A stop ends both and is no failure.)
       if (!stop.aborted) bug.abort(error);
@@ -63,17 +87,9 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     });
     tenure = await taking;
     for (;;) {
-      if (current && !sameCluster(current.identity, tenure.identity)) {
-        log.warn(
-          { identity: tenure.identity },
-          'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.',
-        );
-        await current.works.stop(parts.shutdownTimeoutMs);
-        current = null;
-      }
-      current ??= { works: new OutboxWorks(db, fhir, parts.outbox, metrics, log), identity: tenure.identity };
+      const server = await arrive(tenure.identity);
       try {
-        await stream(parts, tenure, current.works, catchUp, retention, stop, (error) => bug.abort(error));
+        await stream(parts, tenure, server, stop, (error) => bug.abort(error));
       } catch (error) {
         stop.throwIfAborted();
         if (!tenure.ended.aborted) throw error;
@@ -81,10 +97,10 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
         metrics.reconnects.inc();
         log.warn({ code: errorCode(tenure.ended.reason) }, 'The replication connection was lost; connecting again.');
         // Until the tenure is closed nobody else takes the slot: what is on its way may end, and nothing new begins.
-        await current.works.quiet(QUIET_MS);
+        await server.works.quiet(QUIET_MS);
       }
       await tenure.close();
-      tenure = await takeSlot(parts, catchUp, false, stop);
+      tenure = await takeSlot(parts, hooksOf, false, stop);
     }
   } catch (error) {
     if (error !== stop.reason) throw error;
@@ -92,18 +108,29 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     metrics.connectorState.set('stopping');
     log.info('Stopping: finishing what is in flight.');
   } finally {
-    await current?.works.stop(parts.shutdownTimeoutMs);
+    await here.server?.works.stop(parts.shutdownTimeoutMs);
     await tenure?.close();
+    await here.server?.db.destroy();
   }
+}
+
+function serverOf(parts: PipelineParts, identity: Identity): Server {
+  const { slot, outbox, fhir, metrics, log } = parts;
+  const db = parts.openDatabase(identity);
+  return {
+    identity,
+    db,
+    works: new OutboxWorks(db, fhir, outbox, metrics, log),
+    catchUp: new CatchUp(db, identity, slot.slot, metrics, log),
+    retention: new Retention(db, parts.retentionDays, metrics, log),
+  };
 }
 
 /** Reads the slot from taking it to losing it. Returns only by throwing: the slot was lost, or `stop` was aborted. */
 async function stream(
-  { db, metrics, log }: PipelineParts,
+  { metrics, log }: PipelineParts,
   tenure: Tenure,
-  works: OutboxWorks,
-  catchUp: CatchUp,
-  retention: Retention,
+  { db, works, catchUp, retention }: Server,
   stop: AbortSignal,
   onBug: (error: unknown) => void,
 ): Promise<void> {
@@ -116,7 +143,7 @@ async function stream(
   works.hold({ lease, newAfter: null });
   if (!tenure.caughtUp) {
     metrics.connectorState.set('catching-up');
-    await catchUp.run(outbox, reader, tenure.identity, ended);
+    await catchUp.run(outbox, reader, ended);
   }
   // From here on what was committed before we held the slot is looked up before it is sent, and what is later is not.
   const standpoint = await tenure.standpoint();
@@ -187,13 +214,13 @@ async function stream(
 /** Waits for PostgreSQL and for the slot, a line a second. At the first start what waiting cannot mend ends the process. */
 async function takeSlot(
   { slot, metrics, log }: PipelineParts,
-  catchUp: CatchUp,
+  hooksOf: HooksOf,
   first: boolean,
   stop: AbortSignal,
 ): Promise<Tenure> {
   for (;;) {
     try {
-      return await Tenure.take(slot, catchUp, log, () => metrics.connectorState.set('standby'), stop);
+      return await Tenure.take(slot, hooksOf, log, () => metrics.connectorState.set('standby'), stop);
     } catch (error) {
       stop.throwIfAborted();
       const diagnosis = error instanceof FatalError ? { kind: 'fatal', sentence: error.message } : diagnose(error);
@@ -219,8 +246,4 @@ async function waitForFhirServer(fhir: FhirClient, log: Logger, stop: AbortSigna
     log.warn({ code: answer.fault.code }, `The FHIR server does not answer yet: ${answer.fault.reason}`);
     await pause(RETRY_MS, stop);
   }
-}
-
-function sameCluster(a: Identity, b: Identity): boolean {
-  return a.systemIdentifier === b.systemIdentifier && a.timeline === b.timeline;
 }

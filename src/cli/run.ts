@@ -8,6 +8,7 @@ import { createMetrics } from '../metrics/metrics.ts';
 import { createSampler } from '../metrics/sampler.ts';
 import { openDatabase } from '../outbox/database.ts';
 import { runPipeline } from '../pipeline.ts';
+import { mustBe } from '../replication/identity.ts';
 
 const READY_STATES = new Set(['streaming', 'standby', 'catching-up']);
 
@@ -60,7 +61,7 @@ export async function runCommand(): Promise<void> {
         },
         shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
         retentionDays: config.RETENTION_DAYS,
-        db,
+        openDatabase: (identity) => openDatabase(client, log, (connection) => mustBe(identity, connection)),
         fhir,
         metrics,
         log,

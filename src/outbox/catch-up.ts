@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics/metrics.ts';
 import { untilAborted } from '../pause.ts';
-import type { Identity } from '../replication/connection.ts';
+import type { Identity } from '../replication/identity.ts';
 import type { CatchUpHooks } from '../replication/tenure.ts';
 import type { Database } from './database.ts';
 import { deliveriesOf } from './delivery.ts';
@@ -13,34 +13,42 @@ import type { OutboxReader } from './reader.ts';
 
 const CHUNK_ROWS = 500;
 const FETCH_ROWS = 10_000;
+const SEQUENCES_WERE_BEHIND =
+  'Sequences were behind the ids in their tables (a copy of the database without them?): moved them on.';
 const FROM_TABLE = { committedAt: null, endLsn: null };
 
 export class CatchUp implements CatchUpHooks {
   readonly #db: Database;
+  readonly #identity: Identity;
   readonly #slot: string;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   #backlog: Backlog = { ids: [], transactions: [], starts: [] };
 
-  constructor(db: Database, slot: string, metrics: Metrics, log: Logger) {
+  /** `db` reaches the server `identity` and no other. */
+  constructor(db: Database, identity: Identity, slot: string, metrics: Metrics, log: Logger) {
     this.#db = db;
+    this.#identity = identity;
     this.#slot = slot;
     this.#metrics = metrics;
     this.#log = log;
   }
 
-  async isDue(identity: Identity): Promise<boolean> {
+  async isDue(): Promise<boolean> {
+    const { systemIdentifier, timeline } = this.#identity;
     const row = await this.#db
       .selectFrom('fhir_slot')
       .selectAll()
       .where('slot_name', '=', this.#slot)
       .executeTakeFirst();
-    return (
-      !row?.caught_up_at || row.system_identifier !== identity.systemIdentifier || row.timeline !== identity.timeline
-    );
+    return !row?.caught_up_at || row.system_identifier !== systemIdentifier || row.timeline !== timeline;
   }
 
+  /** Here too, and not only by migrate: a copy may have left the sequences behind, and until they are moved no change of a patient can be written. */
   async markDue(): Promise<void> {
+    const { rows } = await sql<{ tables: string[] }>`SELECT fhir_align_sequences() AS tables`.execute(this.#db);
+    const tables = rows[0]?.tables ?? [];
+    if (tables.length > 0) this.#log.warn({ tables }, SEQUENCES_WERE_BEHIND);
     await sql`INSERT INTO fhir_slot (slot_name, caught_up_at) VALUES (${this.#slot}, NULL)
               ON CONFLICT (slot_name) DO UPDATE SET caught_up_at = NULL`.execute(this.#db);
   }
@@ -57,7 +65,8 @@ export class CatchUp implements CatchUpHooks {
   }
 
   /** Delivers what was collected (until `signal` is aborted: the slot is lost), then remembers that this system and timeline are caught up. */
-  async run(outbox: Outbox, reader: OutboxReader, identity: Identity, signal: AbortSignal): Promise<void> {
+  async run(outbox: Outbox, reader: OutboxReader, signal: AbortSignal): Promise<void> {
+    const { systemIdentifier, timeline } = this.#identity;
     this.#metrics.catchUps.inc();
     const backlog = this.#backlog;
     const rows = backlog.ids.length;
@@ -66,7 +75,7 @@ export class CatchUp implements CatchUpHooks {
     await persistently(
       () =>
         sql`INSERT INTO fhir_slot (slot_name, system_identifier, timeline, caught_up_at)
-              VALUES (${this.#slot}, ${identity.systemIdentifier}, ${identity.timeline}, now())
+              VALUES (${this.#slot}, ${systemIdentifier}, ${timeline}, now())
               ON CONFLICT (slot_name) DO UPDATE SET system_identifier = EXCLUDED.system_identifier,
                 timeline = EXCLUDED.timeline, caught_up_at = EXCLUDED.caught_up_at`.execute(this.#db),
       this.#log,

@@ -51,7 +51,12 @@ const CONNECTIONS = 5;
 /** Longer than any of our statements should take; what was asked on a connection that fell silent is asked again. */
 const QUERY_TIMEOUT_MS = 30_000;
 
-export function openDatabase(config: pg.ClientConfig, log: Logger): Database {
+/** `verify` is asked about each new connection: one that it rejects is not used, and whoever wanted it gets the error. */
+export function openDatabase(
+  config: pg.ClientConfig,
+  log: Logger,
+  verify: (client: pg.ClientBase) => Promise<void> = async () => {},
+): Database {
   const pool = new pg.Pool({
     ...config,
     Client: PostgresClient,
@@ -61,6 +66,7 @@ export function openDatabase(config: pg.ClientConfig, log: Logger): Database {
     keepAlive: true,
     connectionTimeoutMillis: 10_000,
     options: '-c lock_timeout=5s -c synchronous_commit=on',
+    verify: (client, done) => void verify(client).then(() => done(), done),
   });
   // An idle connection that PostgreSQL ends is no failure: the next query opens another.
   pool.on('error', (error) =>

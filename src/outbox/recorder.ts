@@ -63,7 +63,8 @@ export class Recorder {
       entry.resolve();
       return;
     }
-    if (result === 'invisible') {
+    // What was read from the table has been visible (and may have come from another cluster, with a txid of the future).
+    if (result === 'invisible' && entry.delivery.endLsn !== null) {
       // The others of the group do not wait for it.
       pause(INVISIBLE_RETRY_MS, this.#signal).then(() => this.#add(entry), entry.reject);
       return;

@@ -103,13 +103,17 @@ export class OutboxWorks {
     this.#waits.abort(new Stopped());
     this.#guard.stop();
     this.#gate.close(new Stopped());
-    const deadline = setTimeout(() => this.#all.abort(new Stopped()), timeoutMs);
-    await Promise.race([
-      this.outbox.empty(),
-      new Promise((resolve) => this.#all.signal.addEventListener('abort', resolve)),
-    ]);
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const deadline = setTimeout(resolve, timeoutMs);
+    await Promise.race([this.outbox.empty(), late]);
     clearTimeout(deadline);
     this.#all.abort(new Stopped());
+  }
+
+  /** As `stop`, when our server has been replaced by another one: what is not recorded at the first try never will be. */
+  async abandon(timeoutMs: number): Promise<void> {
+    this.#all.abort(new Stopped());
+    await this.stop(timeoutMs);
   }
 }
 

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 import { PostgresClient } from '../postgres-client.ts';
+import type { Identity } from './identity.ts';
 import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from './lsn.ts';
 import { MessageQueue } from './message-queue.ts';
 import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
@@ -20,11 +21,6 @@ const POSTGRES_EPOCH_MS = 946_684_800_000;
 interface CopyBothConnection extends NodeJS.EventEmitter {
   readonly stream: Duplex;
   sendCopyFromChunk(chunk: Buffer): void;
-}
-
-export interface Identity {
-  readonly systemIdentifier: string;
-  readonly timeline: number;
 }
 
 /**

@@ -44,6 +44,11 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
     sentence: 'PostgreSQL does not answer at DB_HOST:DB_PORT yet; trying again every second.',
   },
   ENOTFOUND: { kind: 'wait', sentence: 'The name in DB_HOST is not known yet; trying again every second.' },
+  ANOTHER_SERVER: {
+    kind: 'wait',
+    sentence:
+      'DB_HOST leads to another PostgreSQL server than a moment ago: it is being switched; trying again every second.',
+  },
   EAI_AGAIN: { kind: 'wait', sentence: 'The name in DB_HOST cannot be looked up yet; trying again every second.' },
 };
 

@@ -10,6 +10,7 @@ interface Facts {
   user_name: string;
   in_recovery: boolean;
   has_outbox: boolean;
+  is_current: boolean;
 }
 
 /** Resolves to false while the server is a standby in recovery (hold, it may be promoted). Throws a FatalError on what waiting cannot mend. */
@@ -18,7 +19,8 @@ export async function preflight(control: pg.Client): Promise<boolean> {
     SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
            current_setting('wal_level') AS wal_level, current_user AS user_name,
            (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
-           pg_is_in_recovery() AS in_recovery, to_regclass('public.fhir_outbox') IS NOT NULL AS has_outbox`);
+           pg_is_in_recovery() AS in_recovery, to_regclass('public.fhir_outbox') IS NOT NULL AS has_outbox,
+           to_regprocedure('public.fhir_align_sequences()') IS NOT NULL AS is_current`);
   const facts = rows[0];
   if (!facts) throw new Error('PostgreSQL answered the preflight query without a row.');
   if (facts.version < 150_000) {
@@ -39,6 +41,9 @@ export async function preflight(control: pg.Client): Promise<boolean> {
   if (facts.in_recovery) return false;
   if (!facts.has_outbox) {
     throw new FatalError('The database has no table fhir_outbox yet. Run: npm run connector -- migrate');
+  }
+  if (!facts.is_current) {
+    throw new FatalError("The database's schema is older than this connector. Run: npm run connector -- migrate");
   }
   return true;
 }

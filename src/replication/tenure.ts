@@ -3,7 +3,8 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import { PostgresClient } from '../postgres-client.ts';
 import { AckTracker } from './ack-tracker.ts';
-import { type Identity, ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
+import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
+import { type Identity, mustBe, watchServer } from './identity.ts';
 import { SlotLease } from './lease.ts';
 import { type Lsn, parseLsn } from './lsn.ts';
 import type { ReplicationMessage } from './messages.ts';
@@ -18,12 +19,15 @@ export interface SlotSettings {
 /** What must happen around a new slot so that nothing which it will not send is forgotten. */
 export interface CatchUpHooks {
   /** Is there, apart from the slot itself, a reason to catch up: never done, or another system or timeline than last time? */
-  isDue(identity: Identity): Promise<boolean>;
+  isDue(): Promise<boolean>;
   /** Commits "catch-up is due"; called BEFORE a slot is created or dropped, so that a crash in between is noticed. */
   markDue(): Promise<void>;
   /** Reads what is unprocessed, under the exported snapshot of the new slot or, where the slot existed, under a new one. */
   collect(snapshot: string | null): Promise<void>;
 }
+
+/** Asked once it is known which server this is, and before anything is read from it. */
+export type HooksOf = (identity: Identity) => Promise<CatchUpHooks>;
 
 const STATUS_MIN_INTERVAL_MS = 50;
 export class Tenure {
@@ -43,7 +47,7 @@ export class Tenure {
   private constructor(
     control: pg.Client,
     connection: ReplicationConnection,
-    slot: string,
+    { slot, client }: SlotSettings,
     held: { identity: Identity; confirmed: Lsn; caughtUp: boolean },
   ) {
     this.#control = control;
@@ -59,6 +63,7 @@ export class Tenure {
     this.lease
       .renew(control, slot, connection.walsenderPid, this.#ended.signal)
       .catch((error: Error) => this.#lose(error));
+    watchServer(held.identity, client, this.#ended.signal).catch((error: Error) => this.#lose(error));
     // While the socket is paused nothing answers the server's keepalives, so the position goes out on a timer of its own.
     this.#statusTimer = setInterval(() => this.#sendStatus(), WAL_SENDER_TIMEOUT_MS / 4);
   }
@@ -66,7 +71,7 @@ export class Tenure {
   /** Waits until the slot is ours and streaming. Rejects with PostgreSQL's error or a FatalError; the caller decides about trying again. */
   static async take(
     settings: SlotSettings,
-    hooks: CatchUpHooks,
+    hooksOf: HooksOf,
     log: Logger,
     onStandby: () => void,
     signal: AbortSignal,
@@ -91,8 +96,8 @@ export class Tenure {
       try {
         connection = await ReplicationConnection.open({ ...settings.client, application_name: 'fhir-connector' });
         signal.throwIfAborted();
-        const held = await setUp(control, connection, settings, hooks, log);
-        return new Tenure(control, connection, settings.slot, held);
+        const held = await setUp(control, connection, settings, hooksOf, log);
+        return new Tenure(control, connection, settings, held);
       } finally {
         clearInterval(alive);
       }
@@ -193,11 +198,13 @@ async function setUp(
   control: pg.Client,
   connection: ReplicationConnection,
   settings: SlotSettings,
-  hooks: CatchUpHooks,
+  hooksOf: HooksOf,
   log: Logger,
 ) {
   const { slot, publication } = settings;
   const identity = await connection.identify();
+  await mustBe(identity, control);
+  const hooks = await hooksOf(identity);
   const { rows } = await control.query<SlotFacts>(
     `SELECT s.wal_status, s.restart_lsn IS NOT NULL AND s.wal_status <> 'lost' AS usable,
             EXISTS (SELECT FROM pg_publication WHERE pubname = $2) AS published
@@ -207,13 +214,13 @@ async function setUp(
   const facts = rows[0] ?? { wal_status: null, usable: false, published: false };
   // A publication younger than the slot's WAL stops decoding for ever: without its publication a slot is worth nothing.
   const intact = facts.usable && facts.published;
-  const due = !intact || (await hooks.isDue(identity));
+  const due = !intact || (await hooks.isDue());
+  if (due) await hooks.markDue();
   if (!intact) {
     log.warn(
       { slot, slotState: facts.wal_status ?? 'missing', publicationExists: facts.published },
       'The slot is missing, lost or without its publication: making it anew (this waits for transactions that are open now); what the outbox holds unprocessed is delivered first.',
     );
-    await hooks.markDue();
     if (facts.wal_status !== null) await control.query('SELECT pg_drop_replication_slot($1)', [slot]);
     await control.query('SELECT fhir_ensure_publication($1)', [publication]);
     await hooks.collect(await connection.createSlot(slot));

@@ -86,6 +86,15 @@ describe('run, on a database that is not ready for it', () => {
     ]);
   });
 
+  it('names the command for a schema that is older than the program', async () => {
+    const old = await createDatabase();
+    await old.pool.query('DROP FUNCTION fhir_align_sequences()');
+    expect(await refusal(onDatabase(old))).toEqual([
+      expect.stringMatching(/schema is older than this connector.*npm run connector -- migrate/),
+    ]);
+    await old.drop();
+  });
+
   it('names the setting for a wal_level that is not logical', { timeout: 120_000 }, async () => {
     const server = await startEmbeddedPostgres({ fsync: false, settings: { wal_level: 'replica' } });
     const { host, port, user, password } = server;

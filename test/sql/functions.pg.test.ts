@@ -21,6 +21,28 @@ async function one(sql: string, values: unknown[] = []): Promise<Record<string, 
   return rows[0];
 }
 
+describe('fhir_align_sequences', () => {
+  const asConnector = async (sql: string) => {
+    const client = await db.pool.connect();
+    try {
+      await client.query('SET ROLE fhir_connector');
+      return (await client.query(sql)).rows;
+    } finally {
+      client.release(true);
+    }
+  };
+
+  test('called by the connector, moves on what is behind its table, and nothing else, nor back', async () => {
+    const { id } = await oneEvent();
+    await db.pool.query(`SELECT setval('fhir_outbox_id_seq', 1, false), setval('fhir_dlq_id_seq', 100)`);
+    const align = 'SELECT fhir_align_sequences() AS behind';
+    expect(await asConnector(align)).toEqual([{ behind: ['fhir_outbox'] }]);
+    expect(await asConnector(align)).toEqual([{ behind: [] }]);
+    expect((await oneEvent()).id).toBe(String(Number(id) + 1));
+    expect(await one('SELECT last_value FROM fhir_dlq_id_seq')).toEqual({ last_value: '100' });
+  });
+});
+
 describe('fhir_move_outbox_to_dlq', () => {
   test('copies the event, marks it processed, and keeps what the server said', async () => {
     const event = await oneEvent();

@@ -9,6 +9,7 @@ import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
 import { openDatabase } from '../../src/outbox/database.ts';
 import type { OutboxSettings } from '../../src/outbox/works.ts';
 import { runPipeline } from '../../src/pipeline.ts';
+import { mustBe } from '../../src/replication/identity.ts';
 
 export interface DatabaseTarget {
   readonly name: string;
@@ -55,7 +56,6 @@ export function startConnector(
     }),
   );
   const metrics = createMetrics();
-  const db = openDatabase(database.config, log);
   const settings = { concurrency: 16, maxRetries: 5, update: 'by-id', deletes: 'deactivate', ...outbox } as const;
   const fhir = createFhirClient(
     { baseUrl: fhirUrl, concurrency: settings.concurrency, timeoutMs, userAgent: 'fhir-connector/test' },
@@ -71,16 +71,13 @@ export function startConnector(
       outbox: settings,
       shutdownTimeoutMs,
       retentionDays,
-      db,
+      openDatabase: (identity) => openDatabase(database.config, log, (client) => mustBe(identity, client)),
       fhir,
       metrics,
       log,
     },
     stopping.signal,
-  ).finally(async () => {
-    await fhir.close();
-    await db.destroy();
-  });
+  ).finally(() => fhir.close());
   done.catch(() => undefined);
   return {
     metrics,

@@ -1,14 +1,16 @@
 // A TCP proxy that can fall silent: what went through it stays open and nothing is ever said again, as when a network
-// path dies without a word.
+// path dies without a word. Or that leads to another server all of a sudden, as a name or an address that was switched.
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export class TcpProxy {
   readonly #server;
   readonly #pairs = new Set<readonly [Socket, Socket]>();
+  #target: readonly [port: number, host: string];
   #silent = false;
 
   private constructor(host: string, port: number) {
-    this.#server = createServer((client) => this.#join(client, connect(port, host)));
+    this.#target = [port, host];
+    this.#server = createServer((client) => this.#join(client, connect(...this.#target)));
   }
 
   static async start(host: string, port: number): Promise<TcpProxy> {
@@ -35,6 +37,16 @@ export class TcpProxy {
     this.#silent = false;
     for (const [, server] of this.#pairs) server.destroy();
     this.#pairs.clear();
+  }
+
+  /** New connections lead there. Those that are open stay where they are, as they do when only a name was switched. */
+  retarget(host: string, port: number): void {
+    this.#target = [port, host];
+  }
+
+  /** Ends all connections that are open. */
+  cut(): void {
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
   async stop(): Promise<void> {
