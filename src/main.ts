@@ -2,9 +2,11 @@
 // The command line: each command reads its configuration, does its work and ends with a status a script can use.
 import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
+import { addBackfillCommand } from './cli/backfill.ts';
 import { addDlqCommands } from './cli/dlq.ts';
 import { migrateCommand } from './cli/migrate.ts';
 import { runCommand } from './cli/run.ts';
+import { addVerifyCommand } from './cli/verify.ts';
 import { FatalError } from './fatal.ts';
 
 const program = new Command('fhir-connector')
@@ -24,6 +26,8 @@ program
   .action(migrateCommand);
 
 addDlqCommands(program);
+addBackfillCommand(program);
+addVerifyCommand(program);
 
 try {
   await program.parseAsync();

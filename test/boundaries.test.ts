@@ -95,6 +95,14 @@ describe('the folders of src', () => {
     expect(between('outbox', ['replication']).length).toBeGreaterThan(0);
   });
 
+  it('verify compares by what outbox and fhir offer, and only cli knows it', () => {
+    expect(between('verify', ['replication', 'cli', 'pipeline.ts', 'main.ts', 'config.ts'])).toEqual([]);
+    expect(between('verify', ['metrics'], false)).toEqual([]);
+    expect(between('verify', ['outbox', 'fhir']).length).toBeGreaterThan(0);
+    const users = imports.filter(({ to }) => to.startsWith('src/verify/')).map(({ from }) => folderOf(from));
+    expect(new Set(users)).toEqual(new Set(['cli', 'verify']));
+  });
+
   it('know nothing of the files that join them', () => {
     const joining = ['cli', 'pipeline.ts', 'main.ts', 'config.ts'];
     expect(FOLDERS.flatMap((folder) => between(folder, joining))).toEqual([]);
@@ -105,7 +113,9 @@ describe('the folders of src', () => {
       const known = imports.filter(({ from, typesOnly }) => from === file && !typesOnly).map(({ to }) => to);
       const folders = new Set(known.filter((to) => to.startsWith('src/')).map(folderOf));
       folders.add(folderOf(file));
-      return FOLDERS.filter((folder) => folders.has(folder)).length > 1 && folderOf(file) !== 'outbox';
+      return (
+        FOLDERS.filter((folder) => folders.has(folder)).length > 1 && !['outbox', 'verify'].includes(folderOf(file))
+      );
     });
     expect(joining.filter((file) => !/^src\/(pipeline\.ts|main\.ts|cli\/.*)$/.test(file))).toEqual([]);
     expect(joining).toContain('src/pipeline.ts');

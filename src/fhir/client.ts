@@ -34,6 +34,10 @@ type DeleteAnswer =
   | { ok: false; fault: Fault };
 type SearchAnswer = { ok: true; matches: Match[] } | { ok: false; fault: Fault };
 type ReadAnswer = { ok: true; resource: Json; versionId: string | null } | { ok: false; fault: Fault };
+/** `total` is null when the server does not count. */
+type CountAnswer = { ok: true; total: number | null } | { ok: false; fault: Fault };
+/** `next` is what the next page is asked for with; null after the last. */
+type PageAnswer = { ok: true; resources: Json[]; next: string | null } | { ok: false; fault: Fault };
 
 /** Told of each request: its method, 'ok' or the fault's code, and how long it took. */
 export type Observe = (call: { method: string; outcome: string; seconds: number }) => void;
@@ -53,6 +57,10 @@ export interface FhirClient {
   /** The resources with this identifier, at most two: more is of no interest. */
   search(type: string, identifier: Token): Promise<SearchAnswer>;
   read(type: string, id: string): Promise<ReadAnswer>;
+  /** How many resources there are. */
+  count(type: string): Promise<CountAnswer>;
+  /** A page of all resources, with these elements at least; `next` as the page before gave it, null for the first. */
+  list(type: string, elements: readonly string[], next: string | null): Promise<PageAnswer>;
   /** A read that needs the server's database (HAPI answers /metadata without it): null when it works. */
   probe(): Promise<Fault | null>;
   /** What the server can do, or why it is none that the connector can work with. */
@@ -64,6 +72,10 @@ export interface FhirClient {
 const WRITE_BYTES = 1024 * 1024;
 // A patient may have large texts, and HAPI's CapabilityStatement alone has 1.5 MB.
 const READ_BYTES = 16 * 1024 * 1024;
+// HAPI answers a search from one of the last minute otherwise.
+const UNCACHED = { 'cache-control': 'no-cache' };
+/** Resources a page; the server may give fewer. */
+const PAGE = 500;
 
 /** A client for one server. Nothing is sent before the first call. */
 export function createFhirClient(config: FhirClientConfig, observe: Observe): FhirClient {
@@ -156,6 +168,29 @@ class UndiciFhirClient implements FhirClient {
     return { ok: true, resource, versionId: matchOf(resource, sent.answer)?.versionId ?? null };
   }
 
+  async count(type: string): Promise<CountAnswer> {
+    const path = `${type}?_summary=count`;
+    const sent = await this.#call('search', { method: 'GET', path, headers: UNCACHED, maxBytes: WRITE_BYTES });
+    if (!sent.ok) return sent;
+    const bundle = resourceOf(sent.answer, 'Bundle');
+    if (bundle === null) return { ok: false, fault: noResource(sent.answer) };
+    return { ok: true, total: typeof bundle.total === 'number' ? bundle.total : null };
+  }
+
+  async list(type: string, elements: readonly string[], next: string | null): Promise<PageAnswer> {
+    const path = next ?? `${type}?_elements=${elements.join(',')}&_count=${PAGE}`;
+    const sent = await this.#call('search', { method: 'GET', path, headers: UNCACHED, maxBytes: READ_BYTES });
+    if (!sent.ok) return sent;
+    const bundle = resourceOf(sent.answer, 'Bundle');
+    if (bundle === null) return { ok: false, fault: noResource(sent.answer) };
+    const resources = entriesOf(bundle).filter((resource) => resource.resourceType === type);
+    const link = linkOf(bundle, 'next');
+    const following = link === null ? null : this.#transport.pathOf(link);
+    // A page that follows and cannot be asked for is no end of the list.
+    if (link !== null && following === null) return { ok: false, fault: faultOf('not-fhir', sent.answer.status) };
+    return { ok: true, resources, next: following };
+  }
+
   async probe(): Promise<Fault | null> {
     const path = 'Patient?_summary=count';
     const sent = await this.#call('probe', { method: 'GET', path, maxBytes: WRITE_BYTES, control: true });
@@ -239,6 +274,13 @@ function hasIdentifier(resource: Resource, token: Token): boolean {
 function entriesOf(bundle: Json): Json[] {
   const entries = Array.isArray(bundle.entry) ? bundle.entry.filter(isObject) : [];
   return entries.map((entry) => entry.resource).filter(isObject);
+}
+
+/** https://hl7.org/fhir/R4/http.html#paging */
+function linkOf(bundle: Json, relation: string): string | null {
+  const links = Array.isArray(bundle.link) ? bundle.link.filter(isObject) : [];
+  const url = links.find((link) => link.relation === relation)?.url;
+  return typeof url === 'string' ? url : null;
 }
 
 /**

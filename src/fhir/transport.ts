@@ -83,6 +83,17 @@ export class Transport {
     }
   }
 
+  /**
+   * A link of the server as the path of a request: only its part below the base counts, because behind a proxy servers
+   * know themselves by other names. Null when it leads elsewhere.
+   */
+  pathOf(link: string): string | null {
+    const url = URL.parse(link, new URL(this.#basePath, this.#config.baseUrl).href);
+    if (url === null) return null;
+    if (url.pathname === this.#basePath.slice(0, -1)) return url.search;
+    return url.pathname.startsWith(this.#basePath) ? url.pathname.slice(this.#basePath.length) + url.search : null;
+  }
+
   /** Ends idle connections and breaks off what is still running. */
   async close(): Promise<void> {
     await Promise.all([this.#data.destroy(), this.#control.destroy()]);

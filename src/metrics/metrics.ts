@@ -10,6 +10,22 @@ export type SlotState = (typeof slotStates)[number];
 /** `outage`: the FHIR server does not answer. `refusing`: it answers, and refuses everything. */
 export const breakerStates = ['flowing', 'outage', 'refusing'] as const;
 
+/** What a verification can find; see src/verify. */
+export const driftKinds = [
+  'missing',
+  'differs',
+  'never-sent',
+  'not-deleted',
+  'reactivated',
+  'duplicate',
+  'only-on-server',
+] as const;
+export type DriftKind = (typeof driftKinds)[number];
+
+/** All patients, or some at random: the newest result of each is kept, for a sample finds only some of the drift. */
+const verificationScopes = ['all', 'sample'] as const;
+export type VerificationScope = (typeof verificationScopes)[number];
+
 export const connectorStates = ['starting', 'standby', 'catching-up', 'streaming', 'reconnecting', 'stopping'] as const;
 
 /** A state as one series per possible value, exactly one of them 1: a state is never told by a missing series. */
@@ -122,6 +138,15 @@ export function createMetrics(registry: Registry = new Registry()) {
     removedRows: counter('fhir_removed_rows_total', 'Outbox rows removed by someone else before they were recorded'),
     removedByCleanUp: cleanUpCounter(),
     cleanUpFailures: counter('fhir_cleanup_failures_total', 'Clean-ups of old rows that failed'),
+    drift: verificationGauge(
+      'fhir_drift',
+      'Patients or resources that differed when the last verification ended; must be 0',
+      driftKinds,
+    ),
+    verifiedAt: verificationGauge(
+      'fhir_verification_timestamp_seconds',
+      'When the last verification ended, in seconds since 1970',
+    ),
     connectorState: stateGauge(
       'fhir_connector_state',
       'What the connector does: 1 for the current state',
@@ -143,6 +168,17 @@ export function createMetrics(registry: Registry = new Registry()) {
       registers,
     });
     for (const table of ['fhir_outbox', 'fhir_processed_event', 'fhir_dlq']) metric.inc({ table }, 0);
+    return metric;
+  }
+
+  /** NaN until there was a verification of that scope. */
+  function verificationGauge(name: string, help: string, kinds: readonly DriftKind[] = []) {
+    const labelNames = kinds.length > 0 ? ['scope', 'kind'] : ['scope'];
+    const metric = new Gauge({ name, help, labelNames, registers });
+    for (const scope of verificationScopes) {
+      if (kinds.length === 0) metric.set({ scope }, Number.NaN);
+      for (const kind of kinds) metric.set({ scope, kind }, Number.NaN);
+    }
     return metric;
   }
 

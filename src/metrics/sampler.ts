@@ -3,13 +3,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { Logger } from 'pino';
-import type { Metrics, SlotState } from './metrics.ts';
+import { driftKinds, type Metrics, type SlotState, type VerificationScope } from './metrics.ts';
 
 const intervalMs = 5_000;
 const statementTimeoutMs = 1_000;
 // statement_timeout runs in the server; this one also ends the wait for a server that no longer answers at all. It is
-// longer than the three queries may take together, so that a slow backlog never hides a slot that was read.
-const deadlineMs = 4_000;
+// longer than the queries may take together, so that a slow backlog never hides a slot that was read.
+const deadlineMs = 5_000;
 
 interface SlotRow {
   wal_status: SlotState | null;
@@ -53,6 +53,17 @@ export function createSampler<DB>(
     metrics.deadLetterOldest.set(rows[0]?.oldest ?? Number.NaN);
   }
 
+  async function readVerifications(trx: Transaction<DB>): Promise<void> {
+    const { rows } = await sql<{ scope: VerificationScope; ended: number; drift: Record<string, number> }>`
+      SELECT DISTINCT ON (scope) scope, extract(epoch FROM finished_at)::float8 AS ended, drift
+        FROM public.fhir_verification ORDER BY scope, id DESC
+    `.execute(trx);
+    for (const { scope, ended, drift } of rows) {
+      metrics.verifiedAt.set({ scope }, ended);
+      for (const kind of driftKinds) metrics.drift.set({ scope, kind }, drift[kind] ?? 0);
+    }
+  }
+
   async function readSlot(trx: Transaction<DB>): Promise<void> {
     // pg_current_wal_lsn() is an error in recovery; pg_last_wal_receive_lsn() is NULL where WAL comes from an archive.
     // https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-RECOVERY-INFO
@@ -80,7 +91,7 @@ export function createSampler<DB>(
   /** Each in its own transaction: a backlog too long to count in time must not hide the slot. */
   async function readAll(): Promise<void> {
     const failures: unknown[] = [];
-    for (const read of [readSlot, readOutbox, readDeadLetters]) {
+    for (const read of [readSlot, readOutbox, readDeadLetters, readVerifications]) {
       try {
         await db
           .transaction()

@@ -20,7 +20,7 @@ export function isDataError(error: unknown): boolean {
 }
 
 /** pg gives a lost connection no code and no class of its own: it is a plain Error, which a bug of ours (TypeError …) is not. */
-function mayPass(error: unknown): boolean {
+export function mayPass(error: unknown): boolean {
   const state = sqlState(error);
   // Node gives its complaints about arguments a code as well.
   if (error instanceof TypeError) return false;

@@ -1,5 +1,6 @@
 // Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
 import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
+import { differences } from '../fhir/differences.ts';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
 import { requestId } from '../fhir/request-id.ts';
@@ -232,15 +233,5 @@ function requestIdOf({ delivery, mapped }: StateContext): string {
 function isOurs(current: Readonly<Record<string, unknown>>, sent: object, id: string): boolean {
   const meta = current.meta as { source?: unknown } | undefined;
   if (typeof meta?.source === 'string' && meta.source.endsWith(`#${id}`)) return true;
-  const { id: _id, meta: _meta, text: _text, ...body } = current;
-  const { id: _sentId, meta: _sentMeta, ...ours } = sent as Record<string, unknown>;
-  return canonical(body) === canonical(ours);
-}
-
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, part: unknown) =>
-    part !== null && typeof part === 'object' && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  );
+  return differences(sent, current).length === 0;
 }

@@ -230,3 +230,54 @@ describe('each request', () => {
     expect(asked()).toEqual([]);
   });
 });
+
+describe('the list of all resources', () => {
+  const page = (next: string | null, ...ids: string[]) => ({
+    ...bundle(...ids.map((id) => patient(id)), outcomeWith('a warning')),
+    link: [{ relation: 'self', url: 'http://elsewhere' }, ...(next === null ? [] : [{ relation: 'next', url: next }])],
+  });
+
+  it('is asked for page by page at our own address, whatever the server calls itself', async () => {
+    const pages = [
+      page('http://fhir.internal:8080/fhir?_getpages=a%7Cb', '1'),
+      page('https://fhir.internal/fhir/Patient?page=3', '2'),
+      page('Patient?page=4', '3'),
+      page(null, '4'),
+    ];
+    const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, pages.shift()));
+    const found: unknown[] = [];
+    for (let next: string | null = null, first = true; first || next !== null; first = false) {
+      const answer = await fhir.list('Patient', ['identifier', 'active'], next);
+      if (!answer.ok) throw new Error(answer.fault.code);
+      found.push(...answer.resources.map(({ id }) => id));
+      next = answer.next;
+    }
+    expect(found).toEqual(['1', '2', '3', '4']);
+    expect(asked()).toEqual([
+      'GET Patient?_elements=identifier,active&_count=500',
+      'GET ?_getpages=a%7Cb',
+      'GET Patient?page=3',
+      'GET Patient?page=4',
+    ]);
+  });
+
+  it.each([
+    ['a next page that is elsewhere', page('http://fhir.internal/other/Patient?page=2')],
+    ['a next page that is no address', page('http://')],
+    ['no bundle', patient('7')],
+  ])('does not end early with %s', async (_, body) => {
+    const { fhir } = await serveFhir((_request, response) => reply(response, 200, body));
+    await expect(fhir.list('Patient', ['identifier'], null)).resolves.toMatchObject({ ok: false });
+  });
+});
+
+describe('the count', () => {
+  it.each([
+    [{ resourceType: 'Bundle', total: 17 }, 17],
+    [{ resourceType: 'Bundle' }, null],
+  ])('is what the server says, if it does', async (body, total) => {
+    const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, body));
+    await expect(fhir.count('Patient')).resolves.toEqual({ ok: true, total });
+    expect(asked()).toEqual(['GET Patient?_summary=count']);
+  });
+});

@@ -33,8 +33,13 @@ const ownTypes = {
   fhir_catch_ups_total: 'counter',
   fhir_skipped_rows_total: 'counter',
   fhir_removed_rows_total: 'counter',
+<<<<<<< HEAD
   fhir_cleanup_removed_rows_total: 'counter',
   fhir_cleanup_failures_total: 'counter',
+=======
+  fhir_drift: 'gauge',
+  fhir_verification_timestamp_seconds: 'gauge',
+>>>>>>> 4b3854e (Send existing patients with backfill, and compare database and FHIR server with verify)
   fhir_connector_state: 'gauge',
   fhir_seconds_since_progress: 'gauge',
   fhir_connector_build_info: 'gauge',

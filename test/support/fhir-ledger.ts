@@ -66,6 +66,8 @@ export class FhirLedger {
   readonly writes: Written[] = [];
   /** Asked about each request, control reads too; the first that knows a fault decides. */
   readonly faults = new Set<(request: Request) => Fault | undefined>();
+  /** Resources that a page of a search without criteria has at most. */
+  pageSize = 100;
   readonly #stored = new Map<string, Stored>();
   /** `system|value` → ids of the resources that carry it now. */
   readonly #carriers = new Map<string, Set<string>>();
@@ -152,9 +154,12 @@ export class FhirLedger {
     const url = new URL(path, 'http://ledger/');
     const how = { requestId, query: url.searchParams.get('identifier'), ifMatch: ifMatch ?? null };
     const [type, id] = url.pathname.slice(1).split('/');
+    // As HAPI's pages: the base with a query.
+    if (type === '' && method === 'GET') return this.#page(url.searchParams);
     if (type === 'metadata') return { status: 200, headers: {}, body: CAPABILITIES };
     if (type !== 'Patient') return outcome(404);
     if (id === undefined) {
+      if (method === 'GET' && how.query === null) return this.#page(url.searchParams);
       const found = [...(this.#carriers.get(how.query ?? '') ?? [])];
       if (method === 'GET') return this.#bundle(found);
       if (method !== 'PUT' || !body) return outcome(405);
@@ -194,6 +199,18 @@ export class FhirLedger {
       search: { mode: 'match' },
     }));
     return { status: 200, headers: {}, body: { resourceType: 'Bundle', type: 'searchset', total: ids.length, entry } };
+  }
+
+  /** Of all resources; the link names the server as a proxy's client does not know it. */
+  #page(query: URLSearchParams): Answer {
+    const ids = [...this.resources.keys()];
+    const [from, size] = [Number(query.get('_offset') ?? 0), Number(query.get('_count') ?? this.pageSize)];
+    const shown = query.get('_summary') === 'count' ? [] : ids.slice(from, from + Math.min(size, this.pageSize));
+    const answer = this.#bundle(shown);
+    const next = from + shown.length;
+    const link = [{ relation: 'next', url: `http://fhir.internal:8080/fhir?_offset=${next}&_count=${size}` }];
+    const more = shown.length > 0 && next < ids.length;
+    return { ...answer, body: { ...answer.body, total: ids.length, ...(more && { link }) } };
   }
 
   #index(body: Body | null, change: (carriers: Set<string>) => void): void {

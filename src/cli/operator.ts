@@ -1,0 +1,59 @@
+// What the operator's longer commands share: connections, sentences for what PostgreSQL refuses, and a stop by signal.
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import { type DatabaseConfig, databaseClient } from '../config.ts';
+import type { Database } from '../outbox/database.ts';
+import { PostgresClient } from '../postgres-client.ts';
+import { withConnection } from './connection.ts';
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+/** Counting a large table takes its time. */
+const QUERY_TIMEOUT_MS = 600_000;
+
+/** A person or a supervisor ended the command. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+/**
+ * Runs `work` with connections of the role fhir_operator; SIGINT and SIGTERM abort its signal with an Interrupted.
+ *
+ * @throws FatalError on whatever PostgreSQL refuses; its message never holds the server's.
+ */
+export async function asOperator<T>(
+  config: DatabaseConfig,
+  command: string,
+  work: (db: Database, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController();
+  const onSignal = (signal: string) => stop.abort(new Interrupted(`The process got ${signal}.`));
+  for (const signal of SIGNALS) process.once(signal, onSignal);
+  try {
+    return await withConnection(config, command, 'fhir_operator', async (client) => {
+      // Whoever may not do it is told at once, before anything begins.
+      await client.query('SELECT FROM public.fhir_backfill LIMIT 0');
+      const db = openPool(config, command);
+      try {
+        return await work(db, stop.signal);
+      } finally {
+        await db.destroy();
+      }
+    });
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+  }
+}
+
+function openPool(config: DatabaseConfig, command: string): Database {
+  const pool = new pg.Pool({
+    ...databaseClient(config),
+    Client: PostgresClient,
+    application_name: `fhir-connector ${command}`,
+    max: 2,
+    query_timeout: QUERY_TIMEOUT_MS,
+    keepAlive: true,
+  });
+  // An idle connection that PostgreSQL ends is no failure: the next query opens another.
+  pool.on('error', () => undefined);
+  return new Kysely({ dialect: new PostgresDialect({ pool }) });
+}

@@ -1,0 +1,112 @@
+// `verify`: compares the database with the FHIR server. Status 0: no drift. 1: drift is left. 2: it could not be verified.
+import { randomInt } from 'node:crypto';
+import { type Command, InvalidArgumentError } from 'commander';
+import packageJson from '../../package.json' with { type: 'json' };
+import { environmentSchema, readConfig } from '../config.ts';
+import { FatalError } from '../fatal.ts';
+import { createFhirClient } from '../fhir/client.ts';
+import { errorCode } from '../replication/diagnosis.ts';
+import { type Verification, type VerifyWatcher, verify } from '../verify/verify.ts';
+import { asOperator, Interrupted } from './operator.ts';
+import { createProgress } from './progress.ts';
+import { report } from './verify-report.ts';
+import { sentenceOf } from './waits.ts';
+
+interface VerifyOptions {
+  readonly sample?: number;
+  readonly seed?: number;
+  readonly repair: boolean;
+  readonly json: boolean;
+}
+
+const STEPS: Readonly<Record<Parameters<VerifyWatcher['progress']>[0], string>> = {
+  comparing: 'Comparing patients',
+  listing: 'Listing resources',
+  repairing: 'Emitting again',
+  settling: 'Waiting for changes on their way',
+};
+const DRIFT = 1;
+const NOT_VERIFIED = 2;
+
+const schema = environmentSchema.pick({
+  DB_HOST: true,
+  DB_PORT: true,
+  DB_NAME: true,
+  DB_USER: true,
+  DB_PASSWORD: true,
+  DB_SSLMODE: true,
+  DB_SSLROOTCERT: true,
+  FHIR_SERVER: true,
+  FHIR_CONCURRENCY: true,
+  FHIR_TIMEOUT_MS: true,
+});
+
+export function addVerifyCommand(program: Command): void {
+  program
+    .command('verify')
+    .description('compare the database with the FHIR server: status 0 without drift, 1 with, 2 when it could not be told')
+    .option('--sample <number>', 'only so many patients, at random', wholeNumber)
+    .option('--seed <number>', 'the same patients as another sample with this seed', wholeNumber)
+    .option('--repair', 'send the current state of what differs again', false)
+    .option('--json', 'for programs', false)
+    // Commander's own status for a mistyped option is that of drift.
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : NOT_VERIFIED))
+    .action(verifyCommand);
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < 1 || number > 2 ** 31 - 1)
+    throw new InvalidArgumentError('It has to be a whole number from 1 on.');
+  return number;
+}
+
+/** Throws nothing: whatever keeps it from an answer is said, and ends with a status that is not that of drift. */
+async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Promise<void> {
+  const progress = createProgress();
+  try {
+    const config = readConfig(schema, process.env);
+    const fhir = createFhirClient(
+      {
+        baseUrl: config.FHIR_SERVER,
+        concurrency: config.FHIR_CONCURRENCY,
+        timeoutMs: config.FHIR_TIMEOUT_MS,
+        userAgent: `${packageJson.name}/${packageJson.version}`,
+      },
+      () => undefined,
+    );
+    const settings = {
+      sample: sample ?? null,
+      seed: seed ?? randomInt(2 ** 31),
+      repair,
+      concurrency: config.FHIR_CONCURRENCY,
+    };
+    const watcher: VerifyWatcher = {
+      progress: (step, done, total) => progress.update(STEPS[step], done, total),
+      waiting: (wait) => progress.waiting(sentenceOf(wait)),
+    };
+    const result = await asOperator(config, 'verify', (db, signal) =>
+      verify(db, fhir, settings, watcher, signal),
+    ).finally(() => fhir.close());
+    progress.end();
+    process.stdout.write(report(result, settings, json));
+    process.exitCode = statusOf(result);
+  } catch (error) {
+    progress.end();
+    process.stderr.write(`${sentenceFor(error)}\n`);
+    process.exitCode = NOT_VERIFIED;
+  }
+}
+
+function statusOf({ drift, undecided, unreadable }: Verification): number {
+  if (drift.length > 0) return DRIFT;
+  return undecided.length + unreadable.length > 0 ? NOT_VERIFIED : 0;
+}
+
+function sentenceFor(error: unknown): string {
+  if (error instanceof FatalError) return error.message;
+  if (error instanceof Interrupted) return 'Stopped before the end: nothing was verified.';
+  // A bug. Its place, not its message, which may quote a patient.
+  const place = (error as Error).stack?.match(/^ {4}at .*$/m)?.[0].trim() ?? '';
+  return `The verification failed (${errorCode(error) ?? (error as Error).name} ${place}). Please report this.`;
+}

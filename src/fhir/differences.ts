@@ -1,0 +1,32 @@
+// In what a resource on the server differs from the one that we would write: the names of the elements, never their values.
+import { isObject, type Json } from './answer.ts';
+
+/** The server gives these: its id and version, and the narrative that it may generate. */
+const SERVERS_OWN = new Set(['id', 'meta', 'text']);
+/** https://hl7.org/fhir/R4/json.html : names are those of elements. What is no name is not repeated. */
+const NAME = /^_?[A-Za-z][A-Za-z0-9]{0,63}$/;
+
+/** Paths without positions, as `name.family`, in alphabetical order; none when both say the same. The order of members does not count. */
+export function differences(ours: object, theirs: Json): string[] {
+  const found = new Set<string>();
+  compare(withoutServersOwn(ours), withoutServersOwn(theirs), '', found);
+  return [...found].toSorted();
+}
+
+function compare(ours: unknown, theirs: unknown, path: string, found: Set<string>): void {
+  if (isObject(ours) && isObject(theirs)) {
+    for (const name of new Set([...Object.keys(ours), ...Object.keys(theirs)]))
+      compare(ours[name], theirs[name], join(path, name), found);
+  } else if (Array.isArray(ours) && Array.isArray(theirs) && ours.length === theirs.length) {
+    for (const [index, part] of ours.entries()) compare(part, theirs[index], path, found);
+  } else if (ours !== theirs) found.add(path);
+}
+
+function withoutServersOwn(resource: object): Json {
+  return Object.fromEntries(Object.entries(resource).filter(([name]) => !SERVERS_OWN.has(name)));
+}
+
+function join(path: string, name: string): string {
+  const safe = NAME.test(name) ? name : '(unknown)';
+  return path === '' ? safe : `${path}.${safe}`;
+}
