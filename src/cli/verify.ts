@@ -44,7 +44,9 @@ const schema = environmentSchema.pick({
 export function addVerifyCommand(program: Command): void {
   program
     .command('verify')
-    .description('compare the database with the FHIR server: status 0 without drift, 1 with, 2 when it could not be told')
+    .description(
+      'compare the database with the FHIR server: status 0 without drift, 1 with, 2 when it could not be told',
+    )
     .option('--sample <number>', 'only so many patients, at random', wholeNumber)
     .option('--seed <number>', 'the same patients as another sample with this seed', wholeNumber)
     .option('--repair', 'send the current state of what differs again', false)

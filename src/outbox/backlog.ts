@@ -39,12 +39,18 @@ export async function roomInOutbox(
   if (told !== null) tell(null);
 }
 
+/** Whether somebody reads a slot of this database. */
+export async function connectorRuns(db: Database): Promise<boolean> {
+  const { rows } = await sql<{ runs: boolean }>`
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_replication_slots AS s JOIN public.fhir_slot AS known ON known.slot_name = s.slot_name
+                    WHERE s.active AND s.database = current_database()) AS runs`.execute(db);
+  return rows[0]?.runs === true;
+}
+
 async function obstacleIn(db: Database): Promise<Obstacle | null> {
-  const { rows } = await sql<{ unprocessed: number; connected: boolean }>`
-    SELECT (SELECT count(*)::int FROM (SELECT FROM public.fhir_outbox WHERE NOT processed LIMIT ${MOST_UNPROCESSED}) AS few) AS unprocessed,
-           EXISTS (SELECT FROM pg_catalog.pg_replication_slots AS s JOIN public.fhir_slot AS known ON known.slot_name = s.slot_name
-                    WHERE s.active AND s.database = current_database()) AS connected`.execute(db);
-  const { unprocessed = 0, connected = false } = rows[0] ?? {};
-  if (unprocessed < MOST_UNPROCESSED) return null;
-  return connected ? 'behind' : 'no-connector';
+  const { rows } = await sql<{ unprocessed: number }>`
+    SELECT count(*)::int AS unprocessed
+      FROM (SELECT FROM public.fhir_outbox WHERE NOT processed LIMIT ${MOST_UNPROCESSED}) AS few`.execute(db);
+  if ((rows[0]?.unprocessed ?? 0) < MOST_UNPROCESSED) return null;
+  return (await connectorRuns(db)) ? 'behind' : 'no-connector';
 }

@@ -1,5 +1,6 @@
 // Compares patients while others change them: only what is the same in the database before and after can be drift.
 import type { FhirClient } from '../fhir/client.ts';
+import { connectorRuns } from '../outbox/backlog.ts';
 import type { Database } from '../outbox/database.ts';
 import { pause } from '../pause.ts';
 import { judge, type Verdict } from './judge.ts';
@@ -13,6 +14,8 @@ const BATCH = 200;
 const ROUND_MS = 1000;
 /** So long without any patient being decided: whatever is still on its way is not going to arrive soon. */
 const PATIENCE_MS = 30_000;
+/** Likewise while nobody delivers. A second connector takes over within ten seconds. */
+const PATIENCE_ALONE_MS = 12_000;
 
 export class Check {
   readonly #db: Database;
@@ -56,7 +59,9 @@ export class Check {
   /** Compares what is not decided again, once a second, until all is or nothing moves any more. */
   async settle(): Promise<void> {
     let decidedAt = performance.now();
-    while (this.#open.size > 0 && performance.now() - decidedAt < PATIENCE_MS) {
+    while (this.#open.size > 0) {
+      const waited = performance.now() - decidedAt;
+      if (waited > PATIENCE_MS || (waited > PATIENCE_ALONE_MS && !(await connectorRuns(this.#db)))) return;
       await pause(ROUND_MS, this.#signal);
       const before = this.#open.size;
       await this.look(this.undecided);

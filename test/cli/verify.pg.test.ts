@@ -120,6 +120,7 @@ describe('verify', () => {
   });
 
   it('finds each kind of drift, mends what the database can mend, and lists the rest', async () => {
+    ledger.pageSize = 7;
     await delivered(20);
     ledger.fault = ({ method, body }) => (method === 'PUT' && body?.gender === 'other' ? { status: 422 } : undefined);
     await query("UPDATE patient SET gender = 'other' WHERE id = 12");
@@ -183,6 +184,42 @@ describe('verify', () => {
     await allProcessed(database);
     expect(await verify()).toMatchObject({ status: 0, drift: [] });
     expect(written).not.toMatch(/canary/i);
+  });
+
+  it('puts right what a restore to an earlier point lost, and lists what only the server has', async () => {
+    await delivered(12);
+    const tables = [
+      ...['patient', 'patient_other_identifiers', 'fhir_patient_revision', 'fhir_outbox', 'fhir_processed_event'],
+      ...['fhir_link', 'fhir_link_identifier', 'fhir_dlq'],
+    ];
+    await query(
+      `CREATE SCHEMA backup; ${tables.map((name) => `CREATE TABLE backup.${name} AS TABLE public.${name}`).join(';')}`,
+    );
+
+    await query("UPDATE patient SET phone_number = 'CANARY-later' WHERE id IN (1, 2)");
+    await query("UPDATE patient SET identifier_value = 'CANARY-moved' WHERE id = 3");
+    await query('DELETE FROM patient WHERE id = 4');
+    await query("INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:mrn', 'CANARY-13')");
+    await allProcessed(database);
+    const lost = await resourceOf(13);
+    await connector.stop();
+    await withoutTriggers(
+      database,
+      `TRUNCATE ${tables.join(', ')} CASCADE; ${tables.map((name) => `INSERT INTO public.${name} SELECT * FROM backup.${name}`).join(';')}`,
+    );
+    connector = startConnector(database, ledger.url);
+    await streaming(connector);
+
+    const found = await verify();
+    expect(kinds(found)).toEqual(['differs 1', 'differs 2', 'differs 3', 'differs 4', 'only-on-server null']);
+    const mended = await verify('--repair');
+    expect(mended).toMatchObject({ status: 1, repaired: [1, 2, 3, 4], undecided: [], deadLettered: [] });
+    expect(mended.drift).toMatchObject([{ kind: 'only-on-server', fhirId: lost }]);
+    for (const id of [1, 2])
+      expect(ledger.resources.get(await resourceOf(id))?.telecom).toMatchObject([{ value: '0' }]);
+    expect(ledger.resources.get(lost)).toMatchObject({ active: true });
+    ledger.write(lost, null);
+    expect(await verify()).toMatchObject({ status: 0, drift: [] });
   });
 
   it('takes no change on its way for drift, and waits for it', async () => {

@@ -33,13 +33,10 @@ const ownTypes = {
   fhir_catch_ups_total: 'counter',
   fhir_skipped_rows_total: 'counter',
   fhir_removed_rows_total: 'counter',
-<<<<<<< HEAD
   fhir_cleanup_removed_rows_total: 'counter',
   fhir_cleanup_failures_total: 'counter',
-=======
   fhir_drift: 'gauge',
   fhir_verification_timestamp_seconds: 'gauge',
->>>>>>> 4b3854e (Send existing patients with backfill, and compare database and FHIR server with verify)
   fhir_connector_state: 'gauge',
   fhir_seconds_since_progress: 'gauge',
   fhir_connector_build_info: 'gauge',
@@ -66,11 +63,11 @@ describe('the metrics', () => {
     expect(help.get('fhir_seconds_since_progress')).toContain('in seconds');
   });
 
-  test('carry no label but states, fault codes, tables, versions and bucket bounds', async () => {
+  test('carry no label but states, fault codes, tables, kinds of drift, versions and bucket bounds', async () => {
     const { samples } = await scrape(createMetrics());
     const own = samples.filter(({ name }) => name.startsWith('fhir_'));
     const labels = new Set(own.flatMap((sample) => Object.keys(sample.labels)));
-    expect([...labels].sort()).toEqual(['code', 'le', 'node', 'state', 'table', 'version']);
+    expect([...labels].sort()).toEqual(['code', 'kind', 'le', 'node', 'scope', 'state', 'table', 'version']);
   });
 
   test('count from the start only fault codes that the fault table has', async () => {
