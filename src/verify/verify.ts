@@ -93,6 +93,8 @@ export async function verify(
       fields: [],
       reason: null,
     });
+  const byPatient = (a: Finding, b: Finding) =>
+    (a.patient ?? Number.MAX_SAFE_INTEGER) - (b.patient ?? Number.MAX_SAFE_INTEGER);
   const verification: Verification = {
     scope: settings.sample === null ? 'all' : 'sample',
     patients: overview.patients,
@@ -103,7 +105,7 @@ export async function verify(
     deadLettered: check.decided('dead-lettered').map(([id]) => id),
     undecided: check.undecided,
     unreadable: check.decided('unreadable').map(([patient, { code }]) => ({ patient, code })),
-    drift,
+    drift: drift.toSorted(byPatient),
     repaired,
   };
   await remember(db, startedAt, verification);

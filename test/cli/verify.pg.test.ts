@@ -306,11 +306,15 @@ describe('verify', () => {
     await verify('--sample', '1', '--seed', '2');
     const metrics = createMetrics();
     const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: database.pool }) });
-    await createSampler(db, 'none', metrics, { info: () => {}, warn: () => {} }).sampleOnce();
+    const sampler = createSampler(db, 'none', metrics, { info: () => {}, warn: () => {} });
+    await sampler.sampleOnce();
     const exposed = await metrics.registry.metrics();
     expect(exposed).toContain('fhir_drift{scope="all",kind="missing"} 1\n');
     expect(exposed).toContain('fhir_drift{scope="all",kind="differs"} 0\n');
     expect(exposed).toContain('fhir_drift{scope="sample",kind="missing"} 0\n');
+    await verify('--repair');
+    await sampler.sampleOnce();
+    expect(await metrics.registry.metrics()).toContain('fhir_drift{scope="all",kind="missing"} 0\n');
     const { values } = await metrics.verifiedAt.get();
     for (const { value } of values) expect(Math.abs(Date.now() / 1000 - value)).toBeLessThan(300);
   });

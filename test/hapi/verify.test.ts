@@ -41,13 +41,13 @@ it('finds what differs among several pages of patients, and mends it', async () 
   await setting.database.pool.query(
     `INSERT INTO patient (name_family, name_given, name_text, birth_date, phone_number, address_line, gender, deceased, identifier_system, identifier_value)
      SELECT 'Ünal  O''Brien ' || n, ' Jane  Ann ', E'Jane\\tAnn', '1990-01-15', ' +1-555 ', E'1 Main St\\r\\nFlat 2', 'F', n % 2 = 0, $1, 'V-' || n
-       FROM generate_series(1, 600) AS n`,
+       FROM generate_series(1, 520) AS n`,
     [setting.system],
   );
   await allFinished(setting);
   const clean = await run();
-  expect(clean).toMatchObject({ checked: 600, same: 600, drift: [], undecided: [] });
-  expect(clean.onServer).toBeGreaterThanOrEqual(600);
+  expect(clean).toMatchObject({ checked: 520, same: 520, drift: [], undecided: [] });
+  expect(clean.onServer).toBeGreaterThanOrEqual(520);
 
   const edited = (await fhirIdOf(setting, 2)) ?? '';
   const removed = (await fhirIdOf(setting, 3)) ?? '';
@@ -64,5 +64,5 @@ it('finds what differs among several pages of patients, and mends it', async () 
   await expect(run(true)).resolves.toMatchObject({ repaired: [2, 3], drift: [{ kind: 'only-on-server' }] });
   expect(await readPatient(edited)).toMatchObject({ gender: 'female' });
   await deletePatient(lost.id ?? '');
-  await expect(run()).resolves.toMatchObject({ same: 600, drift: [] });
+  await expect(run()).resolves.toMatchObject({ same: 520, drift: [] });
 });
