@@ -103,7 +103,9 @@ $$;
 -- that wait for each other it is never the application that is given up. The caller repeats.
 CREATE OR REPLACE FUNCTION public.fhir_backfill_step(chunk integer) RETURNS public.fhir_backfill
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
-SET lock_timeout = '200ms' AS $$
+SET lock_timeout = '200ms'
+-- By index, though the plan is made while the links are few.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   run public.fhir_backfill;
   due integer[];
@@ -118,19 +120,21 @@ BEGIN
   WITH next AS MATERIALIZED (
     SELECT p.id FROM public.patient AS p WHERE p.id > run.position AND p.id <= run.upper_bound
     ORDER BY p.id LIMIT 10 * chunk
+  ), under_way AS MATERIALIZED (
+    SELECT DISTINCT o.patient_id AS id FROM public.fhir_outbox AS o WHERE NOT o.processed
+  ), tried AS MATERIALIZED (
+    -- A person's to decide, or decided and not changed since.
+    SELECT d.source_id AS id
+    FROM public.fhir_dlq AS d LEFT JOIN public.fhir_patient_revision AS r ON r.patient_id = d.source_id
+    WHERE d.resource_type = 'Patient'
+      AND (d.resolved_at IS NULL OR d.resolution = 'discarded' AND d.patient_revision = r.revision)
   ), wanted AS MATERIALIZED (
     SELECT n.id FROM next AS n
     WHERE run.everyone OR NOT (
       EXISTS (SELECT FROM public.fhir_link AS l WHERE l.resource_type = 'Patient' AND l.source_id = n.id
               AND l.fhir_id IS NOT NULL AND l.deleted_at IS NULL)
-      -- On its way.
-      OR EXISTS (SELECT FROM public.fhir_outbox AS o WHERE o.patient_id = n.id AND NOT o.processed)
-      -- Tried, and a person's to decide.
-      OR EXISTS (SELECT FROM public.fhir_dlq AS d WHERE d.resource_type = 'Patient' AND d.source_id = n.id
-                 AND d.resolved_at IS NULL)
-      OR EXISTS (SELECT FROM public.fhir_dlq AS d JOIN public.fhir_patient_revision AS r ON r.patient_id = d.source_id
-                 WHERE d.resource_type = 'Patient' AND d.source_id = n.id AND d.resolution = 'discarded'
-                 AND d.patient_revision = r.revision))
+      OR EXISTS (SELECT FROM under_way AS u WHERE u.id = n.id)
+      OR EXISTS (SELECT FROM tried AS t WHERE t.id = n.id))
     ORDER BY n.id LIMIT chunk
   )
   SELECT array_agg(w.id),
@@ -202,7 +206,17 @@ CREATE OR REPLACE FUNCTION public.fhir_verify_read(ids bigint[]) RETURNS TABLE (
   on_its_way boolean, dead_lettered boolean
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off
-AS $$
+SET enable_seqscan = off AS $$
+  -- Read once, not for each patient: beside the unprocessed rows their index may hold many that are not any more.
+  WITH under_way AS MATERIALIZED (
+    SELECT DISTINCT o.patient_id AS id FROM public.fhir_outbox AS o
+    WHERE NOT o.processed AND o.patient_id = ANY (fhir_verify_read.ids)
+  ), letters AS MATERIALIZED (
+    SELECT d.source_id AS id, d.resolved_at, d.patient_revision
+    FROM public.fhir_dlq AS d
+    WHERE d.resource_type = 'Patient' AND d.source_id = ANY (fhir_verify_read.ids)
+      AND (d.resolved_at IS NULL OR d.resolution = 'discarded')
+  )
   SELECT
     wanted.id,
     CASE WHEN p.id IS NOT NULL THEN to_jsonb(p.*) || jsonb_build_object('other_identifiers', (
@@ -213,13 +227,9 @@ AS $$
     l.fhir_id,
     l.version_id,
     l.deleted_at IS NOT NULL,
-    EXISTS (SELECT FROM public.fhir_outbox AS o WHERE o.patient_id = wanted.id AND NOT o.processed),
-    EXISTS (SELECT FROM public.fhir_dlq AS d
-            WHERE d.resource_type = 'Patient' AND d.source_id = wanted.id AND d.resolved_at IS NULL)
-    -- Decided by a person, and nothing has changed since.
-    OR EXISTS (SELECT FROM public.fhir_dlq AS d
-               WHERE d.resource_type = 'Patient' AND d.source_id = wanted.id AND d.resolution = 'discarded'
-               AND d.patient_revision = r.revision)
+    EXISTS (SELECT FROM under_way AS u WHERE u.id = wanted.id),
+    -- What was discarded is decided as long as nothing has changed since.
+    EXISTS (SELECT FROM letters AS d WHERE d.id = wanted.id AND (d.resolved_at IS NULL OR d.patient_revision = r.revision))
   FROM unnest(fhir_verify_read.ids) AS wanted (id)
   LEFT JOIN public.patient AS p ON p.id = wanted.id
   LEFT JOIN public.fhir_patient_revision AS r ON r.patient_id = wanted.id
