@@ -65,7 +65,7 @@ function summary({ everyone, emitted }: BackfillRun): string {
   if (emitted === 0)
     return everyone
       ? 'There is no patient.'
-      : 'There was nothing to emit: every patient has a resource, is on its way, or is a dead letter (see fhir_dlq).';
+      : 'There was nothing to emit: every patient has a resource, is on its way, or is a dead letter (see dlq list).';
   return `Emitted ${emitted} patients. The connector delivers the last of them; verify tells whether all have arrived.`;
 }
 

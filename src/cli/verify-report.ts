@@ -27,10 +27,10 @@ export function report(result: Verification, settings: { seed: number; repair: b
         ['in the database', result.patients],
         ['  with a resource', result.linked],
         ['on the FHIR server, ours and others', result.onServer ?? 'not counted'],
-        [seed === null ? 'compared' : `compared, at random (--seed ${seed})`, result.checked],
+        [seed === null ? 'looked at' : `looked at, at random (--seed ${seed})`, result.checked],
         ['  the same', result.same],
         ...(settings.repair ? [['  of these emitted again, and mended', result.repaired.length]] : []),
-        ['  dead letters, see fhir_dlq', result.deadLettered.length],
+        ['  dead letters, see dlq list', result.deadLettered.length],
         ['  on their way all the time', result.undecided.length],
         ['  unreadable', result.unreadable.length],
       ],
@@ -66,7 +66,7 @@ function ending({ drift, undecided, unreadable, scope }: Verification, repair: b
   const open = undecided.length + unreadable.length;
   const incomplete =
     open > 0
-      ? [`${open} patients could not be compared${undecided.length > 0 ? ': does the connector run?' : '.'}`]
+      ? [`Patients that could not be compared: ${open}.${undecided.length > 0 ? ' Does the connector run?' : ''}`]
       : [];
   if (drift.length === 0)
     return [...incomplete, ...(open === 0 ? [scope === 'all' ? 'No drift.' : 'No drift in the sample.'] : [])];
@@ -75,7 +75,7 @@ function ending({ drift, undecided, unreadable, scope }: Verification, repair: b
   const rest = (['reactivated', 'duplicate', 'only-on-server'] as const).some((kind) => kinds.has(kind));
   return [
     ...incomplete,
-    `${drift.length} of drift.`,
+    `Drift: ${drift.length}.`,
     ...(mendable && !repair ? ['--repair sends the state of the database again.'] : []),
     ...(rest ? ['What only the FHIR server has is touched by nothing here: decide there what becomes of it.'] : []),
   ];

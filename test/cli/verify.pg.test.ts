@@ -268,7 +268,9 @@ describe('verify', () => {
     const stopped = await verify();
     expect(stopped).toMatchObject({ status: 2, undecided: [2], drift: [] });
     expect(await waiting.exited).toBe(2);
-    expect(waiting.log.map(({ msg }) => msg)).toContain('1 patients could not be compared: does the connector run?');
+    expect(waiting.log.map(({ msg }) => msg)).toContain(
+      'Patients that could not be compared: 1. Does the connector run?',
+    );
 
     ledger.fault = () => ({ status: 503 });
     const refused = await runCommand(operator.environment, 'verify');
