@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
@@ -51,8 +52,13 @@ beforeAll(async () => {
     ]);
     await vi.waitUntil(async () => (await firstValue('fhir_connector_processed_total')) === scraped + 1, PATIENCE);
   }
+  for (const sample of [[], ['--sample', '1']])
+    expect(await runCommand(connectorEnvironment(database, sink.url), 'verify', ...sample)).toMatchObject({
+      status: 0,
+    });
   // The gauges are sampled on their own beat.
   await vi.waitUntil(async () => (await firstValue('fhir_outbox_unprocessed_count')) === 0, PATIENCE);
+  await vi.waitUntil(async () => (await firstValue('sum(fhir_drift)')) === 0, PATIENCE);
 });
 
 afterAll(async () => {
