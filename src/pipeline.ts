@@ -8,41 +8,19 @@
 import type { Logger } from 'pino';
 import { FatalError } from './fatal.ts';
 import type { FhirClient } from './fhir/client.ts';
-import type { Metrics } from './metrics/metrics.ts';
-import { CatchUp, sweepSkippedRows } from './outbox/catch-up.ts';
-import type { Database } from './outbox/database.ts';
+import { sweepSkippedRows } from './outbox/catch-up.ts';
 import type { CommittedTransaction } from './outbox/outbox.ts';
-import { Retention } from './outbox/retention.ts';
 import { Stopped } from './outbox/slot-guard.ts';
 import { TransactionRows } from './outbox/transaction-rows.ts';
-import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
 import { pause, untilAborted } from './pause.ts';
 import type { Ticket } from './replication/ack-tracker.ts';
 import { diagnose, errorCode } from './replication/diagnosis.ts';
-import { type Identity, sameServer } from './replication/identity.ts';
 import type { Lsn } from './replication/lsn.ts';
 import { type HooksOf, type SlotSettings, Tenure } from './replication/tenure.ts';
+import { type AtServer, Site, type SiteParts } from './site.ts';
 
-export interface PipelineParts {
+export interface PipelineParts extends SiteParts {
   readonly slot: SlotSettings;
-  readonly outbox: OutboxSettings;
-  readonly shutdownTimeoutMs: number;
-  /** 0: nothing is removed. */
-  readonly retentionDays: number;
-  /** Opens a database all of whose connections reach the server `identity`, whatever DB_HOST leads to meanwhile. */
-  openDatabase(identity: Identity): Database;
-  readonly fhir: FhirClient;
-  readonly metrics: Metrics;
-  readonly log: Logger;
-}
-
-/** What belongs to one server and timeline: made, and dropped, together. */
-interface Server {
-  readonly identity: Identity;
-  readonly db: Database;
-  readonly works: OutboxWorks;
-  readonly catchUp: CatchUp;
-  readonly retention: Retention;
 }
 
 const RETRY_MS = 1000;
@@ -56,26 +34,10 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
   const bug = new AbortController();
   const stop = AbortSignal.any([signal, bug.signal]);
-  const here: { server: Server | null } = { server: null };
-  /** What was begun on another server ends before anything is read on this one. */
-  const arrive = async (identity: Identity): Promise<Server> => {
-    if (here.server && !sameServer(here.server.identity, identity)) {
-      log.warn(
-        { identity },
-        'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.',
-      );
-      await here.server.works.abandon(parts.shutdownTimeoutMs);
-      // Its server may not answer any more: nobody waits for that.
-      here.server.db.destroy().catch(() => undefined);
-      here.server = null;
-    }
-    here.server ??= serverOf(parts, identity);
-    return here.server;
-  };
-  const hooksOf: HooksOf = async (identity) => (await arrive(identity)).catchUp;
+  const site = new Site(parts);
   let tenure: Tenure | null = null;
   try {
-    const taking = takeSlot(parts, hooksOf, true, stop);
+    const taking = takeSlot(parts, site, true, stop);
     await Promise.all([taking, waitForFhirServer(fhir, log, stop)]).catch((error: unknown) => {
       // One of the two failed: the other must not go on waiting. (A stop ends both and is no failure.)
       if (!stop.aborted) bug.abort(error);
@@ -87,7 +49,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     });
     tenure = await taking;
     for (;;) {
-      const server = await arrive(tenure.identity);
+      const server = await site.arrive(tenure.identity);
       try {
         await stream(parts, tenure, server, stop, (error) => bug.abort(error));
       } catch (error) {
@@ -100,7 +62,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
         await server.works.quiet(QUIET_MS);
       }
       await tenure.close();
-      tenure = await takeSlot(parts, hooksOf, false, stop);
+      tenure = await takeSlot(parts, site, false, stop);
     }
   } catch (error) {
     if (error !== stop.reason) throw error;
@@ -108,29 +70,17 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     metrics.connectorState.set('stopping');
     log.info('Stopping: finishing what is in flight.');
   } finally {
-    await here.server?.works.stop(parts.shutdownTimeoutMs);
+    await site.stopWorks();
     await tenure?.close();
-    await here.server?.db.destroy();
+    await site.leave();
   }
-}
-
-function serverOf(parts: PipelineParts, identity: Identity): Server {
-  const { slot, outbox, fhir, metrics, log } = parts;
-  const db = parts.openDatabase(identity);
-  return {
-    identity,
-    db,
-    works: new OutboxWorks(db, fhir, outbox, metrics, log),
-    catchUp: new CatchUp(db, identity, slot.slot, metrics, log),
-    retention: new Retention(db, parts.retentionDays, metrics, log),
-  };
 }
 
 /** Reads the slot from taking it to losing it. Returns only by throwing: the slot was lost, or `stop` was aborted. */
 async function stream(
   { metrics, log }: PipelineParts,
   tenure: Tenure,
-  { db, works, catchUp, retention }: Server,
+  { db, works, catchUp, retention }: AtServer,
   stop: AbortSignal,
   onBug: (error: unknown) => void,
 ): Promise<void> {
@@ -214,13 +164,19 @@ async function stream(
 /** Waits for PostgreSQL and for the slot, a line a second. At the first start what waiting cannot mend ends the process. */
 async function takeSlot(
   { slot, metrics, log }: PipelineParts,
-  hooksOf: HooksOf,
+  site: Site,
   first: boolean,
   stop: AbortSignal,
 ): Promise<Tenure> {
+  const hooksOf: HooksOf = async (identity) => (await site.arrive(identity)).catchUp;
+  const standBy = () => {
+    metrics.connectorState.set('standby');
+    // Another connector delivers now what is in memory here. What it leaves unfinished the slot will send again.
+    return site.leave();
+  };
   for (;;) {
     try {
-      return await Tenure.take(slot, hooksOf, log, () => metrics.connectorState.set('standby'), stop);
+      return await Tenure.take(slot, hooksOf, log, standBy, stop);
     } catch (error) {
       stop.throwIfAborted();
       const diagnosis = error instanceof FatalError ? { kind: 'fatal', sentence: error.message } : diagnose(error);

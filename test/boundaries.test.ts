@@ -104,11 +104,11 @@ describe('the folders of src', () => {
   });
 
   it('know nothing of the files that join them', () => {
-    const joining = ['cli', 'pipeline.ts', 'main.ts', 'config.ts'];
+    const joining = ['cli', 'pipeline.ts', 'site.ts', 'main.ts', 'config.ts'];
     expect(FOLDERS.flatMap((folder) => between(folder, joining))).toEqual([]);
   });
 
-  it('are joined only by pipeline, cli and main', () => {
+  it('are joined only by pipeline, site, cli and main', () => {
     const joining = files.filter((file) => {
       const known = imports.filter(({ from, typesOnly }) => from === file && !typesOnly).map(({ to }) => to);
       const folders = new Set(known.filter((to) => to.startsWith('src/')).map(folderOf));
@@ -117,7 +117,7 @@ describe('the folders of src', () => {
         FOLDERS.filter((folder) => folders.has(folder)).length > 1 && !['outbox', 'verify'].includes(folderOf(file))
       );
     });
-    expect(joining.filter((file) => !/^src\/(pipeline\.ts|main\.ts|cli\/.*)$/.test(file))).toEqual([]);
+    expect(joining.filter((file) => !/^src\/(pipeline\.ts|site\.ts|main\.ts|cli\/.*)$/.test(file))).toEqual([]);
     expect(joining).toContain('src/pipeline.ts');
   });
 });

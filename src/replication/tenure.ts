@@ -73,7 +73,7 @@ export class Tenure {
     settings: SlotSettings,
     hooksOf: HooksOf,
     log: Logger,
-    onStandby: () => void,
+    onStandby: () => Promise<void>,
     signal: AbortSignal,
   ): Promise<Tenure> {
     const control = new PostgresClient({

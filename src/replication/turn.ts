@@ -19,7 +19,7 @@ export async function waitForTurn(
   control: pg.Client,
   slot: string,
   log: Logger,
-  onStandby: () => void,
+  onStandby: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   for (let said = false; ; ) {
@@ -37,8 +37,8 @@ export async function waitForTurn(
         { slot },
         'Another connector holds the replication slot (or the server is a standby); standing by to take over.',
       );
-      onStandby();
       said = true;
+      await onStandby();
     }
     await pause(STANDBY_POLL_MS, signal);
   }

@@ -63,6 +63,34 @@ it('nobody takes the slot again while a request of the one that lost the slot is
   await Promise.all([first.stop(), second.stop()]);
 });
 
+it('who has to stand by keeps nothing of what it had read, and delivers it once when its turn comes again', async () => {
+  const connector = startConnector(database, fhir.url);
+  await expect.poll(() => connector.metrics.connectorState.get(), SOON).toBe('streaming');
+  fhir.fault = () => ({ status: 503 });
+  await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value)
+    SELECT 't', n FROM generate_series(1, 500) AS n`);
+  const queued = async () => (await connector.metrics.deliveriesQueued.get()).values[0]?.value;
+  await expect.poll(queued, SOON).toBeGreaterThan(200);
+  // Another connector gets the turn as soon as this one gives it up.
+  const other = new pg.Client(database.config);
+  await other.connect();
+  const turn = other.query('SELECT pg_advisory_lock($1, hashtext($2))', [0x46484952, connector.slot]);
+  await database.pool.query(
+    'SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE slot_name = $1',
+    [connector.slot],
+  );
+  await turn;
+  await expect.poll(() => connector.metrics.connectorState.get(), SOON).toBe('standby');
+  await expect.poll(queued, SOON).toBe(0);
+  fhir.fault = undefined;
+  await other.end();
+  await expect
+    .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON)
+    .toBe(0);
+  expect(fhir.writes).toHaveLength(500);
+  await connector.stop();
+});
+
 it('a session that holds the turn and has been silent for longer than its lease is ended', {
   timeout: 60_000,
 }, async () => {

@@ -1,0 +1,80 @@
+// Where we are: what is kept in memory for one server and timeline, made and dropped together.
+import type { Logger } from 'pino';
+import type { FhirClient } from './fhir/client.ts';
+import type { Metrics } from './metrics/metrics.ts';
+import { CatchUp } from './outbox/catch-up.ts';
+import type { Database } from './outbox/database.ts';
+import { Retention } from './outbox/retention.ts';
+import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
+import { type Identity, sameServer } from './replication/identity.ts';
+
+export interface SiteParts {
+  readonly slot: { readonly slot: string };
+  readonly outbox: OutboxSettings;
+  readonly shutdownTimeoutMs: number;
+  /** 0: nothing is removed. */
+  readonly retentionDays: number;
+  /** Opens a database all of whose connections reach the server `identity`, whatever DB_HOST leads to meanwhile. */
+  openDatabase(identity: Identity): Database;
+  readonly fhir: FhirClient;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+export interface AtServer {
+  readonly identity: Identity;
+  readonly db: Database;
+  readonly works: OutboxWorks;
+  readonly catchUp: CatchUp;
+  readonly retention: Retention;
+}
+
+export class Site {
+  readonly #parts: SiteParts;
+  #at: AtServer | null = null;
+
+  constructor(parts: SiteParts) {
+    this.#parts = parts;
+  }
+
+  /** What was begun on another server ends before anything is read on this one. */
+  async arrive(identity: Identity): Promise<AtServer> {
+    if (this.#at && !sameServer(this.#at.identity, identity)) {
+      this.#parts.log.warn(
+        { identity },
+        'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.',
+      );
+      await this.#at.works.abandon(this.#parts.shutdownTimeoutMs);
+      // Its server may not answer any more: nobody waits for that.
+      this.#at.db.destroy().catch(() => undefined);
+      this.#at = null;
+    }
+    this.#at ??= this.#settle(identity);
+    return this.#at;
+  }
+
+  /** Starts nothing more; resolves when what is in flight is finished and recorded, or SHUTDOWN_TIMEOUT_MS is over. */
+  async stopWorks(): Promise<void> {
+    await this.#at?.works.stop(this.#parts.shutdownTimeoutMs);
+  }
+
+  /** As `stopWorks`, and then drops all that is in memory. */
+  async leave(): Promise<void> {
+    const left = this.#at;
+    await this.stopWorks();
+    this.#at = null;
+    await left?.db.destroy();
+  }
+
+  #settle(identity: Identity): AtServer {
+    const { slot, outbox, fhir, metrics, log, openDatabase, retentionDays } = this.#parts;
+    const db = openDatabase(identity);
+    return {
+      identity,
+      db,
+      works: new OutboxWorks(db, fhir, outbox, metrics, log),
+      catchUp: new CatchUp(db, identity, slot.slot, metrics, log),
+      retention: new Retention(db, retentionDays, metrics, log),
+    };
+  }
+}
