@@ -64,7 +64,7 @@ describe('a failure of a write', () => {
     { what: 'a broken connection', fault: { cut: 'before' }, dead: [null] },
     { what: 'a time-out', fault: { cut: 'silent-before' }, dead: [null] },
   ] as const)('by $what counts when the server works', async ({ fault, dead }) => {
-    scenario = await startLedgerScenario({ maxRetries: 0, timeoutMs: 400 });
+    scenario = await startLedgerScenario({ maxRetries: 0, timeoutMs: 'cut' in fault ? 2000 : 10_000 });
     strike(2, fault, isWrite);
     const id = await addPatient(scenario.database, 'P');
     await allProcessed(scenario.database);
@@ -78,7 +78,7 @@ describe('a failure of a write', () => {
     { what: 'a broken connection', fault: { cut: 'before' } },
     { what: 'a time-out', fault: { cut: 'silent-before' } },
   ] as const)('by $what does not count when the server fails at everything', async ({ fault }) => {
-    scenario = await startLedgerScenario({ maxRetries: 0, timeoutMs: 400 });
+    scenario = await startLedgerScenario({ maxRetries: 0, timeoutMs: 'cut' in fault ? 2000 : 10_000 });
     // Another patient was served just before; that says nothing of what comes after it.
     await addPatient(scenario.database, 'BEFORE');
     await allProcessed(scenario.database);

@@ -28,7 +28,7 @@ it.each([
   'a server that answers $what, holds all deliveries, and they go on when it is mended',
   { timeout: 120_000 },
   async ({ fault, meets, dead }) => {
-    scenario = await startLedgerScenario({ maxRetries: 1, timeoutMs: 500 });
+    scenario = await startLedgerScenario({ maxRetries: 1, timeoutMs: 'cut' in fault ? 1000 : 10_000 });
     const { database, fhir, connector } = scenario;
     await database.pool.query(INSERT, [1, PATIENTS / 2]);
     await allProcessed(database);
