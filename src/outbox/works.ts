@@ -31,6 +31,7 @@ export class OutboxWorks {
   readonly #gate: SendGate;
   readonly #guard = new SlotGuard();
   readonly #links: Links;
+  readonly #metrics: Metrics;
   /** Ends waits (for a retry, the gate, the slot), not what is being sent or recorded. */
   readonly #waits = new AbortController();
   /** Ends recording too. */
@@ -42,6 +43,7 @@ export class OutboxWorks {
       kind.map(payload, operation === 'delete' && settings.deletes === 'deactivate');
     const lookUp = <T>(work: () => Promise<T>) => persistently(work, log, waits);
     this.#links = new Links(db);
+    this.#metrics = metrics;
     this.#gate = new SendGate({
       concurrency: settings.concurrency,
       probe: () => fhir.probe(),
@@ -103,6 +105,7 @@ export class OutboxWorks {
     this.#waits.abort(new Stopped());
     this.#guard.stop();
     this.#gate.close(new Stopped());
+    this.#metrics.breakerState.set('flowing');
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const deadline = setTimeout(resolve, timeoutMs);
     await Promise.race([this.outbox.empty(), late]);

@@ -100,6 +100,9 @@ it('overwrites nothing that its successor wrote, sends nothing of what it had wa
     const woken = writes.filter(({ via, at }) => via === zombie && at > wokenAt);
     expect(woken.length).toBeLessThanOrEqual(CONCURRENCY);
     expect(streams(zombie)).toBe(false);
+    // It has let go of what it had waiting: that is its successor's now.
+    await expect.poll(() => metric(zombie, 'fhir_deliveries_queued'), PATIENCE).toBe(0);
+    await expect.poll(() => metric(zombie, 'fhir_deliveries_in_flight'), PATIENCE).toBe(0);
   }
 
   const all = Array.from({ length: versions }, (_, version) => String(version));
