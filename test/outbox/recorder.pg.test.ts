@@ -9,6 +9,7 @@ import { deliveriesOf } from '../../src/outbox/delivery.ts';
 import { parseEvent } from '../../src/outbox/event.ts';
 import type { Outcome } from '../../src/outbox/record.ts';
 import { Recorder } from '../../src/outbox/recorder.ts';
+import { parseLsn } from '../../src/replication/lsn.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 
 const DELIVERED: Outcome = {
@@ -49,7 +50,8 @@ it('waits for a transaction that the slot told of before others can see it, and 
   await writer.query('BEGIN');
   await writer.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'X')`);
   const { rows } = await writer.query('SELECT * FROM fhir_outbox');
-  const [delivery] = deliveriesOf(rows.map(parseEvent), { committedAt: null, endLsn: null }, () => null);
+  const fromSlot = { committedAt: new Date(), endLsn: parseLsn('1/0') };
+  const [delivery] = deliveriesOf(rows.map(parseEvent), fromSlot, () => null);
   if (!delivery) throw new Error('One patient makes one delivery.');
 
   let recorded = false;
