@@ -1,6 +1,9 @@
 // The smoke test of docker-compose.yml: what a user starts, changes, breaks and removes, against the running containers.
 
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Composition, type Patient } from './composition.ts';
 
@@ -12,7 +15,7 @@ const HOSPITAL = 'https://hospital.example.com/mrn';
 let composition: Composition;
 
 beforeAll(async () => {
-  composition = await Composition.create();
+  composition = await Composition.create({ project: 'fhir-connector-smoke-test' });
   // An earlier run may have been killed.
   await composition.compose('down', '--volumes', '--remove-orphans');
   await composition.compose('up', '--build', '--wait');
@@ -53,6 +56,11 @@ function thousandChanges(system: string): Promise<string> {
       COMMIT;
     END LOOP; END LOOP;
   END $$`);
+}
+
+/** `verify` compares every patient and lists every resource. It fails when anything differs. */
+async function expectNoDrift(): Promise<void> {
+  expect(await composition.operator('verify')).toMatch(/no drift/i);
 }
 
 async function unprocessed(): Promise<number> {
@@ -118,6 +126,28 @@ describe('a change made with psql', () => {
   });
 });
 
+describe('the operator', () => {
+  it('sees the dead letter that test_events.sql makes, and nothing of the patient', async () => {
+    expect(JSON.parse(await composition.operator('dlq', 'list', '--json'))).toMatchObject({ total: 1 });
+    const said = await composition.operator('dlq', 'list');
+    expect(said).toContain('The patient has no identifier');
+    expect(said).not.toContain('MRN-TEST');
+  });
+
+  it('reads logs that are JSON, a line an event, with what belongs to each delivery', async () => {
+    const lines = (await composition.compose('logs', '--no-log-prefix', 'connector')).trim().split('\n');
+    const events = lines.map((line) => JSON.parse(line));
+    expect(events.find(({ msg }) => msg === 'delivered')).toMatchObject({
+      service: 'fhir-connector',
+      worker_id: 'compose',
+      txid: expect.any(Number),
+      outboxIds: [expect.any(Number)],
+      fhirId: expect.any(String),
+      version: expect.any(String),
+    });
+  });
+});
+
 describe('1,000 changes', () => {
   it('all arrive, once each, when PostgreSQL is restarted in the middle', async () => {
     await thousandChanges('urn:restart');
@@ -126,6 +156,7 @@ describe('1,000 changes', () => {
     await expectHapiToEqualSql('urn:restart');
     const versions = (await composition.patients('urn:restart'))?.map(({ meta }) => meta.versionId);
     expect(new Set(versions)).toEqual(new Set(['25']));
+    await expectNoDrift();
   });
 
   it('all arrive, once each, when the connector is killed in the middle and started again', async () => {
@@ -136,6 +167,7 @@ describe('1,000 changes', () => {
     await expectHapiToEqualSql('urn:kill');
     const versions = (await composition.patients('urn:kill'))?.map(({ meta }) => meta.versionId);
     expect(new Set(versions)).toEqual(new Set(['25']));
+    await expectNoDrift();
   });
 });
 
@@ -152,6 +184,43 @@ describe('an outage of HAPI', () => {
     await expectHapiToEqualSql('urn:outage');
     await expect.poll(() => composition.prometheus('fhir_outbox_unprocessed_count'), PATIENCE).toBe(0);
     expect(await deadLetters()).toBe(before);
+  });
+});
+
+describe('compose/own-servers.yml', () => {
+  it('runs the connector on the servers that connector.env names: here it stands by, and takes over', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'fhir-connector-own-'));
+    const file = join(folder, 'connector.env');
+    await writeFile(
+      file,
+      `DB_HOST=postgres
+DB_NAME=health
+DB_USER=connector
+DB_PASSWORD=connector
+DB_SSLMODE=disable
+FHIR_SERVER=http://hapi:8080/fhir
+`,
+    );
+    const own = await Composition.create({
+      project: 'fhir-connector-smoke-test-own',
+      overrides: ['compose/own-servers.yml'],
+      environment: { CONNECTOR_ENV: file },
+    });
+    try {
+      await own.compose('up', '--no-start', 'connector');
+      await own.joinNetworkOf(composition);
+      await own.compose('start', 'connector');
+      await expect.poll(() => own.connectorState(), PATIENCE).toBe('standby');
+      await composition.compose('stop', 'connector');
+      await expect.poll(() => own.connectorState(), PATIENCE).toBe('streaming');
+      await composition.psql(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:own', '1')`);
+      await expect.poll(() => patient('urn:own', '1'), PATIENCE).toMatchObject({ active: true });
+    } finally {
+      await own.compose('down', '--volumes');
+      await rm(folder, { recursive: true });
+      await composition.compose('start', 'connector');
+    }
+    await expect.poll(() => composition.connectorState(), PATIENCE).toBe('streaming');
   });
 });
 

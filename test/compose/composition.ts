@@ -6,7 +6,6 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-const PROJECT = 'fhir-connector-smoke-test';
 const PORTS = ['POSTGRES_PORT', 'HAPI_PORT', 'METRICS_PORT', 'PROMETHEUS_PORT', 'GRAFANA_PORT'] as const;
 
 export interface Patient {
@@ -20,24 +19,35 @@ export interface Patient {
 
 type Ports = Readonly<Record<(typeof PORTS)[number], number>>;
 
+export interface CompositionOptions {
+  readonly project: string;
+  /** Beside docker-compose.yml. */
+  readonly overrides?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 export class Composition {
+  readonly #project: string;
+  readonly #files: readonly string[];
   readonly #environment: NodeJS.ProcessEnv;
   readonly #ports: Ports;
 
-  static async create(): Promise<Composition> {
+  static async create(options: CompositionOptions): Promise<Composition> {
     const free = await freePorts(PORTS.length);
-    return new Composition(Object.fromEntries(PORTS.map((name, at) => [name, free[at]])) as Ports);
+    return new Composition(options, Object.fromEntries(PORTS.map((name, at) => [name, free[at]])) as Ports);
   }
 
-  private constructor(ports: Ports) {
+  private constructor({ project, overrides = [], environment = {} }: CompositionOptions, ports: Ports) {
+    this.#project = project;
+    this.#files = ['docker-compose.yml', ...overrides].flatMap((file) => ['-f', file]);
     this.#ports = ports;
-    this.#environment = { ...process.env, COMPOSE_PROJECT_NAME: PROJECT };
+    this.#environment = { ...process.env, ...environment, COMPOSE_PROJECT_NAME: project };
     for (const name of PORTS) this.#environment[name] = String(ports[name]);
   }
 
   /** `docker compose …` with the defaults of .env.example, whatever .env holds. */
   async compose(...args: string[]): Promise<string> {
-    return this.#docker('compose', '--env-file', '.env.example', ...args);
+    return this.#docker('compose', '--env-file', '.env.example', ...this.#files, ...args);
   }
 
   /** A line of shell as the README has it, from the project's folder, for this composition. */
@@ -48,7 +58,7 @@ export class Composition {
 
   /** Containers, volumes and networks of this composition that exist, whatever their state. */
   async leftovers(): Promise<string[]> {
-    const label = ['--filter', `label=com.docker.compose.project=${PROJECT}`, '-q'];
+    const label = ['--filter', `label=com.docker.compose.project=${this.#project}`, '-q'];
     const found = await Promise.all([
       this.#docker('ps', '-a', ...label),
       this.#docker('volume', 'ls', ...label),
@@ -57,10 +67,27 @@ export class Composition {
     return found.join('\n').split('\n').filter(Boolean);
   }
 
+  /** Runs one of the operator's commands, as the README has it; what it prints to stdout. */
+  async operator(...args: string[]): Promise<string> {
+    return this.compose('run', '--rm', 'operator', ...args);
+  }
+
   /** Runs SQL in the postgres container; the rows come back as psql prints them, without alignment. */
   async psql(sql: string): Promise<string> {
     const psql = ['psql', '--no-psqlrc', '--set=ON_ERROR_STOP=1', '-U', 'postgres', '-d', 'health', '-qAt', '-c', sql];
     return (await this.compose('exec', '-T', 'postgres', ...psql)).trim();
+  }
+
+  /** Lets this composition's connector, while it is not started, reach the servers of another one by their names. */
+  async joinNetworkOf(other: Composition): Promise<void> {
+    const connector = (await this.compose('ps', '--all', '-q', 'connector')).trim();
+    await this.#docker('network', 'connect', `${other.#project}_default`, connector);
+  }
+
+  /** What the connector's /readyz tells of itself; null while it does not answer. */
+  async connectorState(): Promise<string | null> {
+    const url = `http://127.0.0.1:${this.#ports.METRICS_PORT}/readyz`;
+    return (await this.#get<{ state: string }>(url))?.state ?? null;
   }
 
   /** GET on HAPI; null while it gives no answer, or one that is no success. */
