@@ -8,7 +8,7 @@ import { ask, type World } from './world.ts';
 /** Resolves to how often something was really hit: a fault that met nothing has proved nothing. */
 type Strike = (world: World, dice: Dice) => Promise<number>;
 
-/** HAPI's answers to the loser of a race. */
+/** HAPI's answers to the loser of a race: for an identifier, or for a version. */
 const RACE: readonly Fault[] = [
   { status: 409 },
   { status: 500, diagnostics: 'HAPI-0550: HAPI-0823: The operation has failed with a version constraint failure.' },
@@ -50,7 +50,7 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
     onAll(world, 3000, () => ({ status: 503, headers: { 'retry-after': '2' } })),
   'storm of 503': (world) => onAll(world, 3000, () => ({ status: 503 })),
   'race answers': (world, dice) =>
-    onWrites(world, 3000, ({ path }) => (path.includes('?') && dice.chance(30) ? dice.pick(RACE) : undefined)),
+    onWrites(world, 3000, ({ path }) => (dice.chance(path.includes('?') ? 30 : 10) ? dice.pick(RACE) : undefined)),
   'FHIR server refuses everything': (world) => onAll(world, 3000, () => ({ status: 403 })),
   'some patients refused': (world) =>
     onWrites(world, 3000, ({ body }) => (isRefused(body) ? { status: 422 } : undefined)),
