@@ -32,6 +32,8 @@ export interface AtServer {
 export class Site {
   readonly #parts: SiteParts;
   #at: AtServer | null = null;
+  /** Where we were last, also when nothing of it is in memory any more. */
+  #last: Identity | null = null;
 
   constructor(parts: SiteParts) {
     this.#parts = parts;
@@ -39,16 +41,17 @@ export class Site {
 
   /** What was begun on another server ends before anything is read on this one. */
   async arrive(identity: Identity): Promise<AtServer> {
-    if (this.#at && !sameServer(this.#at.identity, identity)) {
+    if (this.#last && !sameServer(this.#last, identity)) {
       this.#parts.log.warn(
         { identity },
         'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.',
       );
-      await this.#at.works.abandon(this.#parts.shutdownTimeoutMs);
+      await this.#at?.works.abandon(this.#parts.shutdownTimeoutMs);
       // Its server may not answer any more: nobody waits for that.
-      this.#at.db.destroy().catch(() => undefined);
+      this.#at?.db.destroy().catch(() => undefined);
       this.#at = null;
     }
+    this.#last = identity;
     this.#at ??= this.#settle(identity);
     return this.#at;
   }
