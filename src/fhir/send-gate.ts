@@ -41,6 +41,8 @@ export class SendGate {
   #refused = new Set<string>();
   /** When the outage or the row of refusals began. */
   #troubleSince = Number.NEGATIVE_INFINITY;
+  /** When the last hold ended for which the server refused everyone. */
+  #heldUntil = Number.NEGATIVE_INFINITY;
 
   constructor(options: GateOptions) {
     this.#options = options;
@@ -93,9 +95,11 @@ export class SendGate {
 
   /**
    * The server refused `who` for good. Is it that patient's fault (false), or does it refuse everything (true: hold)?
-   * `refusedAt` is when this delivery was refused before (performance.now()), null the first time.
+   * `refusedAt` is when this delivery was refused before (performance.now()), null the first time; `failedAt` is when it
+   * was now, for it may have taken until after a hold to know that it counts.
    */
-  isServersFault(who: string, fault: Fault, refusedAt: number | null): boolean {
+  isServersFault(who: string, fault: Fault, refusedAt: number | null, failedAt: number): boolean {
+    if (failedAt < this.#heldUntil) return true;
     if (fault.code !== 'unauthorized' && refusedAt !== null && this.#succeededSince(refusedAt, who)) return false;
     if (this.#refused.size === 0 && this.#state === 'flowing') this.#troubleSince = performance.now();
     this.#refused.add(who);
@@ -139,6 +143,7 @@ export class SendGate {
 
   #change(state: GateState): void {
     if (state === this.#state || this.#closed) return;
+    if (this.#state === 'refusing') this.#heldUntil = performance.now();
     this.#state = state;
     if (this.#timer) clearInterval(this.#timer);
     this.#timer = null;

@@ -191,7 +191,7 @@ export class Courier {
     const failedAt = performance.now();
     if (fault.stopsSends) gate.unreachable();
     if (fault.disposition === 'hold' || fault.disposition === 'dead-letter') {
-      const held = this.#isHeld(delivery, progress, fault);
+      const held = this.#isHeld(delivery, progress, fault, failedAt);
       place.release();
       if (!held) return { done: dead(fault.reason, fault, delivery, progress) };
       return this.#retry(delivery, fault, 0);
@@ -207,7 +207,8 @@ export class Courier {
       delivery.attempts += 1;
       if (isExhausted(delivery.attempts, maxRetries, progress.triedMs)) {
         // A server that answers reads and takes no writes (its disk is full, say) passes every probe and fails everybody.
-        if (!this.#isHeld(delivery, progress, fault)) return { done: dead(fault.reason, fault, delivery, progress) };
+        if (!this.#isHeld(delivery, progress, fault, failedAt))
+          return { done: dead(fault.reason, fault, delivery, progress) };
         return this.#retry(delivery, fault, 0);
       }
       progress.triedMs += wait;
@@ -218,8 +219,8 @@ export class Courier {
   }
 
   /** Is it the server that fails or refuses, and not this patient? The gate then makes it wait, and tries one a second. */
-  #isHeld(delivery: Delivery, progress: Progress, fault: Fault): boolean {
-    const held = this.#parts.gate.isServersFault(whoIs(delivery), fault, progress.refusedAt);
+  #isHeld(delivery: Delivery, progress: Progress, fault: Fault, failedAt: number): boolean {
+    const held = this.#parts.gate.isServersFault(whoIs(delivery), fault, progress.refusedAt, failedAt);
     progress.refusedAt ??= performance.now();
     return held;
   }

@@ -83,3 +83,33 @@ async function deadLetters(which = 'true'): Promise<number> {
   const { rows } = await scenario.database.pool.query(`SELECT count(*)::int AS n FROM fhir_dlq d WHERE ${which}`);
   return rows[0]?.n;
 }
+
+it('failures from before the end of a hold blame nobody, though it takes until after it to know that they count', async () => {
+  scenario = await startLedgerScenario({ maxRetries: 0, concurrency: 40 });
+  const { database, fhir, connector } = scenario;
+  await database.pool.query(INSERT, [1, 40]);
+  await allProcessed(database);
+
+  let broken = true;
+  let probes = 0;
+  const secondProbe = Promise.withResolvers<void>();
+  const holdIsOver = Promise.withResolvers<void>();
+  fhir.fault = (request): Fault | undefined => {
+    if (request.path.includes('_summary=count')) {
+      probes += 1;
+      if (probes === 2) secondProbe.resolve();
+      // It is the one that those wait for who failed after the second was asked.
+      return probes === 3 ? { delay: holdIsOver.promise } : undefined;
+    }
+    if (!broken || !isWrite(request)) return undefined;
+    // Twelve make the hold; the others' answers come when the probe that starts it is already asked.
+    return Number(mrnOf(request.body).slice(2)) <= 12 ? { status: 500 } : { status: 500, delay: secondProbe.promise };
+  };
+  await database.pool.query('UPDATE patient SET name_family = $1', ['Changed']);
+  await expect.poll(() => connector.metrics.breakerState.get(), PATIENCE).toBe('refusing');
+  broken = false;
+  await expect.poll(() => connector.metrics.breakerState.get(), PATIENCE).toBe('flowing');
+  holdIsOver.resolve();
+  await allProcessed(database);
+  expect(await deadLetters()).toBe(AT_MOST);
+});

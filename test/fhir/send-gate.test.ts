@@ -46,6 +46,11 @@ function queueUp(names: readonly string[], admitted: string[]): void {
   }
 }
 
+/** Of a refusal that was met this moment. */
+function isServersFault(who: string, fault: Fault, refusedAt: number | null): boolean {
+  return gate.isServersFault(who, fault, refusedAt, performance.now());
+}
+
 async function answerProbe(fault: Fault | null): Promise<void> {
   const probe = probes.at(-1);
   if (!probe) throw new Error('No probe was sent.');
@@ -133,7 +138,7 @@ describe('an outage', () => {
   });
 
   it('that only the reads come out of goes on as a hold, when ten in a row were refused', async () => {
-    for (let patient = 1; patient <= 10; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
+    for (let patient = 1; patient <= 10; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
     gate.unreachable();
     await answerProbe(null);
     expect(gate.state).toBe('refusing');
@@ -269,30 +274,43 @@ describe('the question whether the server works, after a failure', () => {
 describe('refusals', () => {
   it('are the fault of the patients while fewer than ten of them are refused in a row', () => {
     for (let patient = 1; patient <= 9; patient += 1)
-      expect(gate.isServersFault(`Patient/${patient}`, validation, null)).toBe(false);
-    expect(gate.isServersFault('Patient/9', validation, null)).toBe(false);
+      expect(isServersFault(`Patient/${patient}`, validation, null)).toBe(false);
+    expect(isServersFault('Patient/9', validation, null)).toBe(false);
     expect(states).toEqual([]);
   });
 
   it('are the fault of the server from the tenth different patient on', () => {
-    for (let patient = 1; patient <= 9; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
-    expect(gate.isServersFault('Patient/10', validation, null)).toBe(true);
-    expect(gate.isServersFault('Patient/11', validation, null)).toBe(true);
+    for (let patient = 1; patient <= 9; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
+    expect(isServersFault('Patient/10', validation, null)).toBe(true);
+    expect(isServersFault('Patient/11', validation, null)).toBe(true);
     expect(states).toEqual(['refusing']);
   });
 
   it('are counted anew after a success', () => {
-    for (let patient = 1; patient <= 9; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
+    for (let patient = 1; patient <= 9; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
     gate.succeeded('Patient/100', performance.now());
-    expect(gate.isServersFault('Patient/10', validation, null)).toBe(false);
+    expect(isServersFault('Patient/10', validation, null)).toBe(false);
+  });
+
+  it('of the time of a hold are the fault of the server, though they are judged after it', async () => {
+    const failedAt = performance.now();
+    await vi.advanceTimersByTimeAsync(10);
+    isServersFault('Patient/1', forbidden, null);
+    await vi.advanceTimersByTimeAsync(10);
+    gate.succeeded('Patient/2', performance.now());
+    expect(gate.state).toBe('flowing');
+    expect(gate.isServersFault('Patient/3', validation, null, failedAt)).toBe(true);
+    expect(gate.isServersFault('Patient/1', validation, 0, failedAt)).toBe(true);
+    expect(gate.state).toBe('flowing');
+    expect(isServersFault('Patient/3', validation, null)).toBe(false);
   });
 
   it('are not counted anew after a success that was begun before the first of them', async () => {
     const begun = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    for (let patient = 1; patient <= 9; patient += 1) gate.isServersFault(`Patient/${patient}`, validation, null);
+    for (let patient = 1; patient <= 9; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
     gate.succeeded('Patient/100', begun);
-    expect(gate.isServersFault('Patient/10', validation, null)).toBe(true);
+    expect(isServersFault('Patient/10', validation, null)).toBe(true);
     expect(gate.state).toBe('refusing');
   });
 
@@ -300,12 +318,12 @@ describe('refusals', () => {
     ['403', forbidden],
     ['401', unauthorized],
   ])('are the fault of the server at once with %s on a conditional PUT', (_, fault) => {
-    expect(gate.isServersFault('Patient/1', fault, null)).toBe(true);
+    expect(isServersFault('Patient/1', fault, null)).toBe(true);
     expect(gate.state).toBe('refusing');
   });
 
   it('are tried with one delivery a second, going round', async () => {
-    gate.isServersFault('Patient/0', forbidden, null);
+    isServersFault('Patient/0', forbidden, null);
     const admitted: string[] = [];
     queueUp(['a', 'b', 'c'], admitted);
     await vi.advanceTimersByTimeAsync(999);
@@ -315,14 +333,14 @@ describe('refusals', () => {
       expect(admitted.at(-1)).toBe(name);
       expect(admitted).toHaveLength(second + 1);
       gate.release();
-      expect(gate.isServersFault(name, forbidden, performance.now())).toBe(true);
+      expect(isServersFault(name, forbidden, performance.now())).toBe(true);
       queueUp([name], admitted);
     }
     expect(states).toEqual(['refusing']);
   });
 
   it('end with the first success, and all are admitted in order', async () => {
-    gate.isServersFault('Patient/0', forbidden, null);
+    isServersFault('Patient/0', forbidden, null);
     const admitted: string[] = [];
     queueUp(['a', 'b', 'c', 'd'], admitted);
     await vi.advanceTimersByTimeAsync(1000);
@@ -334,11 +352,11 @@ describe('refusals', () => {
   });
 
   it("are the patient's own fault when it is refused again after another's success", async () => {
-    gate.isServersFault('Patient/1', forbidden, null);
+    isServersFault('Patient/1', forbidden, null);
     const refusedAt = performance.now();
     await vi.advanceTimersByTimeAsync(1000);
     gate.succeeded('Patient/2', performance.now());
-    expect(gate.isServersFault('Patient/1', forbidden, refusedAt)).toBe(false);
+    expect(isServersFault('Patient/1', forbidden, refusedAt)).toBe(false);
     expect(gate.state).toBe('flowing');
   });
 
@@ -346,26 +364,26 @@ describe('refusals', () => {
     gate.succeeded('Patient/2', performance.now());
     await vi.advanceTimersByTimeAsync(1000);
     const refusedAt = performance.now();
-    gate.isServersFault('Patient/1', forbidden, null);
+    isServersFault('Patient/1', forbidden, null);
     await vi.advanceTimersByTimeAsync(1000);
     gate.succeeded('Patient/1', performance.now());
-    expect(gate.isServersFault('Patient/1', forbidden, refusedAt)).toBe(true);
+    expect(isServersFault('Patient/1', forbidden, refusedAt)).toBe(true);
   });
 
   it("are never the patient's fault with 401", async () => {
     const refusedAt = performance.now();
-    gate.isServersFault('Patient/1', unauthorized, null);
+    isServersFault('Patient/1', unauthorized, null);
     await vi.advanceTimersByTimeAsync(1000);
     gate.succeeded('Patient/2', performance.now());
-    expect(gate.isServersFault('Patient/1', unauthorized, refusedAt)).toBe(true);
+    expect(isServersFault('Patient/1', unauthorized, refusedAt)).toBe(true);
   });
 
   it('are no outage: but an outage during the hold is probed', async () => {
-    gate.isServersFault('Patient/1', forbidden, null);
+    isServersFault('Patient/1', forbidden, null);
     gate.unreachable();
     expect(states).toEqual(['refusing', 'outage']);
     expect(probes).toHaveLength(1);
-    expect(gate.isServersFault('Patient/2', forbidden, null)).toBe(true);
+    expect(isServersFault('Patient/2', forbidden, null)).toBe(true);
     expect(states).toEqual(['refusing', 'outage']);
   });
 });
@@ -386,7 +404,7 @@ describe('a closed gate', () => {
     gate.close(new Error('stopped'));
     gate.unreachable();
     gate.succeeded('Patient/1', performance.now());
-    gate.isServersFault('Patient/1', forbidden, null);
+    isServersFault('Patient/1', forbidden, null);
     expect(states).toEqual([]);
     expect(vi.getTimerCount()).toBe(0);
   });
