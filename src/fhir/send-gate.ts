@@ -6,6 +6,8 @@ export type GateState = 'flowing' | 'outage' | 'refusing';
 
 const PROBE_INTERVAL_MS = 1000;
 const PROBES_APART_MS = PROBE_INTERVAL_MS / 2;
+/** A probe that a silent server has swallowed keeps the next one waiting no longer: the server may work again. */
+const PROBE_PATIENCE_MS = 2000;
 /** So many patients refused in a row, by the server's own answers and without a success between: it is the server. */
 const REFUSALS_IN_A_ROW = 10;
 
@@ -28,7 +30,8 @@ export class SendGate {
   #queue: Waiting[] = [];
   #timer: NodeJS.Timeout | null = null;
   #closed: Error | null = null;
-  #probing: Promise<void> | null = null;
+  #probesUnderWay = 0;
+  #nextAnswer = Promise.withResolvers<void>();
   #untilMayAsk: { timer: NodeJS.Timeout; resume(): void } | null = null;
   #askedAt = Number.NEGATIVE_INFINITY;
   /** When the last probe that was answered, and the last that succeeded, was asked. */
@@ -125,6 +128,7 @@ export class SendGate {
     if (this.#timer) clearInterval(this.#timer);
     clearTimeout(this.#untilMayAsk?.timer);
     this.#untilMayAsk?.resume();
+    this.#nextAnswer.resolve();
     for (const waiting of this.#queue.splice(0)) waiting.reject(reason);
   }
 
@@ -162,16 +166,25 @@ export class SendGate {
     else this.#pump(1);
   }
 
-  /** At most one probe at a time and two a second, whoever asks; who asks meanwhile waits for the same answer. */
+  /**
+   * Resolves with the next answer to a probe. At most two are asked a second, whoever wants to know, and one at a time
+   * unless it is swallowed.
+   */
   #probe(): Promise<void> {
-    this.#probing ??= this.#askServer().finally(() => {
-      this.#probing = null;
-    });
-    return this.#probing;
+    if (this.#probesUnderWay === 0 || performance.now() - this.#askedAt >= PROBE_PATIENCE_MS) {
+      this.#probesUnderWay += 1;
+      void this.#askServer().finally(() => {
+        this.#probesUnderWay -= 1;
+        this.#nextAnswer.resolve();
+        this.#nextAnswer = Promise.withResolvers();
+      });
+    }
+    return this.#nextAnswer.promise;
   }
 
   async #askServer(): Promise<void> {
     const wait = Math.ceil(this.#askedAt + PROBES_APART_MS - performance.now());
+    this.#askedAt = performance.now() + Math.max(0, wait);
     if (wait > 0)
       await new Promise<void>((resume) => {
         this.#untilMayAsk = { timer: setTimeout(resume, wait), resume };
@@ -180,9 +193,12 @@ export class SendGate {
     const asked = performance.now();
     this.#askedAt = asked;
     const fault = await this.#options.probe();
-    this.#answered = asked;
+    this.#answered = Math.max(this.#answered, asked);
+    // What was asked before the trouble began, or before the server was last seen working, says nothing about now.
+    const outdated = asked < Math.max(this.#troubleSince, this.#succeeded, this.#lastSuccess.begun);
+    if (!fault) this.#succeeded = Math.max(this.#succeeded, asked);
+    if (outdated) return;
     if (!fault) {
-      this.#succeeded = asked;
       // Reads alone do not end a hold: only a delivery can tell whether the server takes any again.
       if (this.#state === 'outage') this.#change(this.#refused.size >= REFUSALS_IN_A_ROW ? 'refusing' : 'flowing');
     } else if (fault.stopsSends) this.unreachable();

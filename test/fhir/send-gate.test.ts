@@ -107,13 +107,27 @@ describe('an outage', () => {
     expect(states).toEqual(['outage']);
   });
 
-  it('has no second probe under way while one waits for its answer', async () => {
+  it('has no second probe under way while one waits for its answer, but for one that a silent server swallows', async () => {
     gate.unreachable();
-    await vi.advanceTimersByTimeAsync(30_000);
+    await vi.advanceTimersByTimeAsync(1999);
     expect(probes).toHaveLength(1);
-    await answerProbe(timeout);
-    await vi.advanceTimersByTimeAsync(1000);
+    await vi.advanceTimersByTimeAsync(1);
     expect(probes).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(18_000);
+    expect(probes).toHaveLength(11);
+  });
+
+  it('ends with the first probe that succeeds, whatever becomes of those that were swallowed before', async () => {
+    gate.unreachable();
+    const since = performance.now();
+    const judgement = gate.worksAfter(since, 'Patient/1');
+    await vi.advanceTimersByTimeAsync(2000);
+    await answerProbe(null);
+    expect(gate.state).toBe('flowing');
+    expect(await judgement).toBe(true);
+    probes[0]?.answer(timeout);
+    await vi.advanceTimersByTimeAsync(0);
+    expect(gate.state).toBe('flowing');
   });
 
   it('ends with a probe that succeeds, and all are admitted in the order in which they came', async () => {
