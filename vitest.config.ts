@@ -15,6 +15,7 @@ export default defineConfig({
             'test/faults/kill.test.ts',
             'test/hapi/**',
             'test/compose/**',
+            'test/grafana/**',
             'test/prometheus/**',
           ],
         },
@@ -74,6 +75,15 @@ export default defineConfig({
           include: ['test/compose/*.test.ts'],
           // Images are built and HAPI starts, on two cores, more than once.
           testTimeout: 300_000,
+          hookTimeout: 900_000,
+        },
+      },
+      // Alone in needing the real Grafana: only the workflow runs it.
+      {
+        test: {
+          name: 'grafana',
+          include: ['test/grafana/*.test.ts'],
+          testTimeout: 600_000,
           hookTimeout: 900_000,
         },
       },

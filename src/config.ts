@@ -72,6 +72,9 @@ export const environmentSchema = z.object({
     .describe(
       'Days that finished outbox rows are kept; processed events and resolved dead letters: three times that. 0 keeps all. What is unprocessed or unresolved stays anyway.',
     ),
+  OUTBOX_LAG_ALERT_SECONDS: count(1, 86_400)
+    .default(30)
+    .describe('Age of the oldest unprocessed outbox row, in seconds, beyond which the alert OutboxAge fires.'),
   SHUTDOWN_TIMEOUT_MS: count(0, 600_000)
     .default(10_000)
     .describe('Time for requests in flight to end after SIGTERM, in milliseconds.'),

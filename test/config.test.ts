@@ -57,6 +57,7 @@ describe('readConfig', () => {
       SHUTDOWN_TIMEOUT_MS: 10_000,
       METRICS_HOST: '0.0.0.0',
       METRICS_PORT: 9464,
+      OUTBOX_LAG_ALERT_SECONDS: 30,
       LOG_LEVEL: 'info',
     });
   });

@@ -43,6 +43,12 @@ describe('the deployment files', () => {
     expect(prometheus).toMatch(/job_name: fhir_connector\n\s+static_configs:\n\s+- targets: \['connector:9464'\]/);
   });
 
+  test('give Prometheus its rules, under the name that its configuration has', () => {
+    expect(read('prometheus.yml')).toContain("rule_files: ['prometheus_rules.yml']");
+    expect(compose).toContain('./prometheus_rules.yml:/etc/prometheus/prometheus_rules.yml:ro');
+    expect(compose).toContain('./prometheus.yml:/etc/prometheus/prometheus.yml:ro');
+  });
+
   test('put only production files into the image, and run it as no root', () => {
     const dockerfile = read('Dockerfile');
     expect(dockerfile).toMatch(/npm ci --omit=dev/);

@@ -23,6 +23,7 @@ export async function runCommand(): Promise<void> {
 
   const client = databaseClient(config);
   const metrics = createMetrics();
+  metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const db = openDatabase(client, log);
   const fhir = createFhirClient(
     {

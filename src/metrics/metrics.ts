@@ -85,6 +85,11 @@ export function createMetrics(registry: Registry = new Registry()) {
 
     outboxUnprocessed: unknownGauge('fhir_outbox_unprocessed_count', 'Rows of fhir_outbox not processed yet'),
     outboxLag: unknownGauge('fhir_outbox_lag_seconds', 'Age of the oldest unprocessed row of fhir_outbox, in seconds'),
+    // Neither Prometheus' rules nor the queries in Grafana's take a threshold from the environment: so it is a series.
+    outboxLagLimit: unknownGauge(
+      'fhir_outbox_lag_limit_seconds',
+      'Age of the oldest unprocessed row beyond which the alert OutboxAge fires (OUTBOX_LAG_ALERT_SECONDS), in seconds',
+    ),
     deadLetters: unknownGauge('fhir_dlq_total', 'Entries of fhir_dlq that nobody has resolved yet'),
     deadLetterOldest: unknownGauge(
       'fhir_dlq_oldest_seconds',

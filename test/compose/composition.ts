@@ -113,6 +113,12 @@ export class Composition {
     return value === undefined ? null : Number(value);
   }
 
+  /** GET on Grafana's API, as the administrator of .env.example; null while it gives no answer, or one that is no success. */
+  async grafana<T>(path: string): Promise<T | null> {
+    const authorization = `Basic ${Buffer.from('admin:admin').toString('base64')}`;
+    return this.#get<T>(`http://127.0.0.1:${this.#ports.GRAFANA_PORT}/${path}`, { authorization });
+  }
+
   async #docker(...args: string[]): Promise<string> {
     const { stdout } = await run('docker', args, { env: this.#environment, maxBuffer: 64 * 1024 * 1024 });
     return stdout;

@@ -1,8 +1,8 @@
-// The schema that docs/design.md shows is the database's, and the SQL that the README tells an operator to run does run.
+// The schema that docs/design.md shows is the database's, and the SQL that the README and the runbook tell an operator to run does run.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { blocksOf, headingsOf, rowsOf, sectionOf } from './document.ts';
+import { blocksOf, headingsOf, read, rowsOf, sectionOf } from './document.ts';
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -47,15 +47,17 @@ describe('the schema in docs/design.md', () => {
   });
 });
 
-describe('the SQL in the README', () => {
+describe('the SQL in the README and the runbook', () => {
   const blocks = [
     { heading: 'Run it on your own database and FHIR server', role: 'NONE' },
     { heading: 'Dead letters', role: 'NONE' },
     { heading: 'Clean-up', role: 'fhir_operator' },
-  ].flatMap(({ heading, role }) => blocksOf(sectionOf('README.md', heading), 'sql').map((block) => ({ block, role })));
+  ]
+    .flatMap(({ heading, role }) => blocksOf(sectionOf('README.md', heading), 'sql').map((block) => ({ block, role })))
+    .concat(blocksOf(read('docs/runbook.md'), 'sql').map((block) => ({ block, role: 'fhir_operator' })));
 
   test('is there', () => {
-    expect(blocks.length).toBeGreaterThan(3);
+    expect(blocks.length).toBeGreaterThan(8);
   });
 
   test.each(blocks)('runs as $role: $block', async ({ block, role }) => {

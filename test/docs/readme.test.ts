@@ -56,7 +56,7 @@ describe('what the pages name', () => {
     const prose = read(page).replace(/^```mermaid\n[\s\S]*?^```/gm, '');
     const named = [
       ...prose.matchAll(
-        /`((?:DB|FHIR|SLOT|PUBLICATION|WORKER|MAX|RETENTION|SHUTDOWN|METRICS|LOG|NODE|TEST|PG|PROMETHEUS)_[A-Z_]+)\b/g,
+        /`((?:DB|FHIR|SLOT|PUBLICATION|WORKER|MAX|RETENTION|SHUTDOWN|METRICS|LOG|OUTBOX|NODE|TEST|PG|PROMETHEUS)_[A-Z_]+)\b/g,
       ),
     ];
     for (const [, name] of named) expect(variables).toContain(name);

@@ -10,6 +10,7 @@ const scrape = async (metrics: ReturnType<typeof createMetrics>) => parseExposit
 const ownTypes = {
   fhir_outbox_unprocessed_count: 'gauge',
   fhir_outbox_lag_seconds: 'gauge',
+  fhir_outbox_lag_limit_seconds: 'gauge',
   fhir_dlq_total: 'gauge',
   fhir_dlq_oldest_seconds: 'gauge',
   fhir_connector_processed_total: 'counter',

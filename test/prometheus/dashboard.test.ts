@@ -43,7 +43,7 @@ beforeAll(async () => {
   );
   // A rate over a gauge that was not known at one of its scrapes is not known either.
   await vi.waitUntil(async () => /^fhir_slot_safe_wal_bytes \d/m.test(await metricsOf(metricsPort)), PATIENCE);
-  prometheus = await startPrometheus(`127.0.0.1:${metricsPort}`);
+  prometheus = await startPrometheus([`127.0.0.1:${metricsPort}`]);
   // A rate needs two scrapes, and something between them: the second patient is committed after the first was scraped.
   for (const [scraped, patient] of ['first', 'second'].entries()) {
     await database.pool.query('INSERT INTO patient (identifier_system, identifier_value) VALUES ($1, $2)', [
@@ -81,6 +81,7 @@ describe('prometheus.yml', () => {
   test('is what promtool accepts', async () => {
     const { stdout } = await promisify(execFile)(promtool, ['check', 'config', 'prometheus.yml']);
     expect(stdout).toContain('SUCCESS: prometheus.yml is valid');
+    expect(stdout).toMatch(/SUCCESS: \d+ rules found/);
   });
 
   test('makes Prometheus scrape the connector under the job name that the dashboard asks for', async () => {

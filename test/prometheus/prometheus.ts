@@ -1,4 +1,4 @@
-// A real Prometheus for a test, with the project's own prometheus.yml, scraping a connector on this machine.
+// A real Prometheus for a test, with the project's own prometheus.yml, scraping connectors on this machine.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -6,6 +6,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { prometheusRules } from '../../grafana/alerts/prometheus.ts';
+import { groups } from '../../grafana/alerts/rules.ts';
 
 interface Series {
   readonly labels: Record<string, string>;
@@ -15,6 +17,8 @@ interface Series {
 export interface Prometheus {
   /** What an expression is now, one entry a series. */
   query(expression: string): Promise<Series[]>;
+  /** The names of the alerts that fire now, in alphabetical order. */
+  firing(): Promise<string[]>;
   stop(): Promise<void>;
 }
 
@@ -22,14 +26,24 @@ const binary = process.env.PROMETHEUS_BIN || 'prometheus';
 /** It comes with Prometheus, in the same folder. */
 export const promtool = binary.includes('/') ? join(dirname(binary), 'promtool') : 'promtool';
 
-const COMPOSE_TARGET = 'connector:9464';
+const COMPOSE_TARGET = "'connector:9464'";
 
-/** Starts it on a free port; `target` is the host and port to scrape instead of compose's connector. */
-export async function startPrometheus(target: string): Promise<Prometheus> {
+/**
+ * Starts it on a free port; `targets` are the hosts and ports to scrape instead of compose's connector, `rules` the text of
+ * its rule file.
+ */
+export async function startPrometheus(
+  targets: readonly string[],
+  rules = prometheusRules(groups),
+): Promise<Prometheus> {
   const home = await mkdtemp(join(tmpdir(), 'fhir-connector-prometheus-'));
   const configuration = await readFile('prometheus.yml', 'utf8');
   if (!configuration.includes(COMPOSE_TARGET)) throw new Error(`prometheus.yml does not scrape ${COMPOSE_TARGET}.`);
-  await writeFile(join(home, 'prometheus.yml'), configuration.replace(COMPOSE_TARGET, target));
+  await writeFile(
+    join(home, 'prometheus.yml'),
+    configuration.replace(COMPOSE_TARGET, targets.map((target) => `'${target}'`).join(', ')),
+  );
+  await writeFile(join(home, 'prometheus_rules.yml'), rules);
 
   const child = spawn(
     binary,
@@ -49,16 +63,17 @@ export async function startPrometheus(target: string): Promise<Prometheus> {
   };
   try {
     const api = `http://${await addressOf(child)}/api/v1`;
-    return { query: (expression) => query(api, expression), stop };
+    return { query: (expression) => query(api, expression), firing: () => firing(api), stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-/** Resolves with the address that the log tells, since the port is any free one. */
+/** Resolves, once it answers queries, with the address that the log tells, since the port is any free one. */
 function addressOf(child: ReturnType<typeof spawn>): Promise<string> {
   const log: string[] = [];
+  let address: string | undefined;
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   child.once('error', (error: NodeJS.ErrnoException) =>
     reject(
@@ -73,8 +88,9 @@ function addressOf(child: ReturnType<typeof spawn>): Promise<string> {
   if (child.stderr)
     createInterface({ input: child.stderr }).on('line', (line) => {
       log.push(line);
-      const [, address] = /Listening on.*address=(\S+)/.exec(line) ?? [];
-      if (address !== undefined) resolve(address);
+      address = /Listening on.*address=(\S+)/.exec(line)?.[1] ?? address;
+      // It listens before it has opened its database; until then it answers 503.
+      if (line.includes('ready to receive web requests') && address !== undefined) resolve(address);
     });
   return promise;
 }
@@ -91,4 +107,14 @@ async function query(api: string, expression: string): Promise<Series[]> {
   const { data, error } = (await response.json()) as Answer;
   if (data === undefined) throw new Error(`Prometheus refuses ${expression}: ${error}`);
   return data.result.map(({ metric, value: [, value] }) => ({ labels: metric, value: Number(value) }));
+}
+
+// https://prometheus.io/docs/prometheus/latest/querying/api/#alerts
+async function firing(api: string): Promise<string[]> {
+  const response = await fetch(`${api}/alerts`);
+  const { data } = (await response.json()) as { data: { alerts: { state: string; labels: { alertname: string } }[] } };
+  return data.alerts
+    .filter(({ state }) => state === 'firing')
+    .map(({ labels }) => labels.alertname)
+    .toSorted();
 }

@@ -1,0 +1,41 @@
+// What an alert rule says, whoever evaluates it.
+
+/** For {value}: functions that the templates of Prometheus and of Grafana both have. */
+type Format = 'humanize' | 'humanize1024' | 'humanizeDuration' | 'humanizePercentage';
+
+export interface AlertRule {
+  /** The alert's name in Prometheus, its title in Grafana, its heading in docs/runbook.md. */
+  readonly name: string;
+  /**
+   * PromQL for one number without labels, over all connectors that Prometheus scrapes: those of one slot, of which one
+   * works and the others stand by. It is there whether or not anything is wrong; NaN means that it is not known.
+   */
+  readonly value: string;
+  readonly fires: { readonly above: number } | { readonly below: number };
+  /** So long without a break before it fires, in seconds. */
+  readonly forSeconds: number;
+  /** critical: nothing is delivered, or soon WAL will be given up: now. warning: today. */
+  readonly severity: 'critical' | 'warning';
+  /** One line; `{value}` is the number that fires, as `format` writes it. */
+  readonly summary: string;
+  readonly format?: Format;
+  readonly meaning: string;
+  readonly action: string;
+  /**
+   * What Grafana does when `value` has no number. Alerting: that is what is feared. KeepLast: what was wrong is not mended
+   * by nobody seeing it, and ConnectorDown tells that. OK: it is so in normal running.
+   */
+  readonly noData: { readonly state: 'Alerting' | 'KeepLast' | 'OK'; readonly because: string };
+  /** What Grafana does when it cannot ask Prometheus. Only ConnectorDown tells of it: one cause is to ring once. */
+  readonly queryFails?: 'Alerting' | 'KeepLast';
+}
+
+export interface AlertGroup {
+  readonly name: string;
+  readonly rules: readonly AlertRule[];
+}
+
+export const UNSEEN = {
+  state: 'KeepLast',
+  because: 'no connector is seen, as ConnectorDown tells',
+} as const;

@@ -1,0 +1,10 @@
+// All alert rules: the one source of Grafana's provisioning, of Prometheus' rules and of the runbook's table.
+
+import { connector } from './connector.ts';
+import { fhir } from './fhir.ts';
+import { outbox } from './outbox.ts';
+import type { AlertGroup, AlertRule } from './rule.ts';
+import { slot } from './slot.ts';
+
+export const groups: readonly AlertGroup[] = [connector, slot, outbox, fhir];
+export const rules: readonly AlertRule[] = groups.flatMap((group) => group.rules);

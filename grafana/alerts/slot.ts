@@ -1,0 +1,110 @@
+// The replication slot: is it read, how far behind is it, how long will PostgreSQL keep its WAL?
+
+import { type AlertGroup, UNSEEN } from './rule.ts';
+
+const MIB = 1024 ** 2;
+
+export const slot: AlertGroup = {
+  name: 'Replication slot',
+  rules: [
+    {
+      name: 'SlotInactive',
+      // The connector itself tells whether the slot is held: when it ends, so does the series. (A standby sees the holder.)
+      value: 'max(fhir_slot_active) or vector(0)',
+      fires: { below: 1 },
+      forSeconds: 60,
+      severity: 'critical',
+      summary: 'No connector is seen to hold the replication slot.',
+      meaning:
+        'Nothing is delivered, and PostgreSQL keeps more and more WAL for the slot until max_slot_wal_keep_size is reached.',
+      action: 'Start the connector, or see in its log what keeps it from the slot. Do not drop the slot.',
+      noData: { state: 'Alerting', because: 'nobody is seen to hold the slot' },
+    },
+    {
+      name: 'SlotUnknown',
+      value: 'min(fhir_slot_state{state="unknown"})',
+      fires: { above: 0 },
+      forSeconds: 60,
+      severity: 'critical',
+      summary: 'No connector can ask PostgreSQL for the replication slot.',
+      meaning:
+        'PostgreSQL does not answer the connector. The figures of slot, outbox and dead letters are the last known ones: the alerts on them can be trusted no more.',
+      action: 'Look whether PostgreSQL runs and whether the connector reaches it at DB_HOST.',
+      noData: UNSEEN,
+    },
+    {
+      name: 'SlotUnreserved',
+      value: 'max(fhir_slot_state{state="unreserved"})',
+      fires: { above: 0 },
+      forSeconds: 0,
+      severity: 'critical',
+      summary: 'The replication slot is behind max_slot_wal_keep_size: the next checkpoint gives it up.',
+      meaning:
+        'PostgreSQL no longer reserves WAL that the slot needs. When it is gone the slot is lost, and the connector catches up from fhir_outbox: that costs time, not data.',
+      action: 'Mend what keeps the connector from delivering. Raise max_slot_wal_keep_size if the disk has room.',
+      noData: UNSEEN,
+    },
+    {
+      name: 'SlotLost',
+      value: 'max(fhir_slot_state{state=~"lost|missing"})',
+      fires: { above: 0 },
+      forSeconds: 60,
+      severity: 'critical',
+      summary: 'The replication slot is lost or missing, and no connector has made it anew.',
+      meaning:
+        'Nothing is delivered. Nothing is lost either: fhir_outbox holds what is undelivered. A connector that works makes the slot anew within seconds.',
+      action:
+        'See in the connector’s log what keeps it from making the slot; most often a transaction that is open for long.',
+      noData: UNSEEN,
+    },
+    {
+      name: 'SlotLag',
+      value: 'max(fhir_slot_confirmed_lag_bytes)',
+      fires: { above: 256 * MIB },
+      forSeconds: 300,
+      severity: 'warning',
+      summary: 'The connector is {value}B of WAL behind.',
+      format: 'humanize1024',
+      meaning: 'PostgreSQL writes WAL faster than the connector confirms it, or a delivery holds the position back.',
+      action: 'Look what the deliveries wait for: the FHIR server, a retry, or too much work at once.',
+      noData: UNSEEN,
+    },
+    {
+      name: 'RetainedWal',
+      value: 'max(fhir_slot_retained_bytes)',
+      fires: { above: 1024 * MIB },
+      forSeconds: 300,
+      severity: 'warning',
+      summary: 'PostgreSQL keeps {value}B of WAL for the replication slot.',
+      format: 'humanize1024',
+      meaning:
+        'The disk fills. Without SlotLag beside it the connector is not behind: a transaction is open for long, and the slot must be able to read it from its start.',
+      action: 'Find and end the old transaction; with SlotLag, mend that.',
+      noData: UNSEEN,
+    },
+    {
+      name: 'WalHeadroom',
+      value: 'min(fhir_slot_safe_wal_bytes / (fhir_slot_safe_wal_bytes + fhir_slot_retained_bytes))',
+      fires: { below: 0.25 },
+      forSeconds: 60,
+      severity: 'critical',
+      summary: 'Only {value} of the WAL that the replication slot may keep is left.',
+      format: 'humanizePercentage',
+      meaning: 'At the end of it PostgreSQL gives the slot up, and the connector has to catch up from fhir_outbox.',
+      action: 'Mend what keeps the connector from confirming. Raise max_slot_wal_keep_size if the disk has room.',
+      noData: { state: 'OK', because: 'max_slot_wal_keep_size is not set: there is no limit to reach' },
+    },
+    {
+      name: 'WalRunway',
+      value: 'min(fhir_slot_safe_wal_bytes / clamp_min(deriv(fhir_slot_retained_bytes[10m]), 1))',
+      fires: { below: 3600 },
+      forSeconds: 300,
+      severity: 'critical',
+      summary: 'At the rate of the last ten minutes the replication slot is given up in {value}.',
+      format: 'humanizeDuration',
+      meaning: 'WAL is written much faster than it is confirmed.',
+      action: 'Mend what keeps the connector from confirming, or slow down what writes: a bulk load, an index build.',
+      noData: { state: 'OK', because: 'max_slot_wal_keep_size is not set: there is no limit to reach' },
+    },
+  ],
+};

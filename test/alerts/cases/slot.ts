@@ -1,0 +1,113 @@
+// When the alerts on the replication slot fire, and when not.
+
+import { A, B, type Cases, unknown } from './case.ts';
+
+const [heldA, heldB] = [`fhir_slot_active{${A}}`, `fhir_slot_active{${B}}`];
+const state = (name: string, labels = A) => `fhir_slot_state{state="${name}", ${labels}}`;
+const lag = `fhir_slot_confirmed_lag_bytes{${A}}`;
+const retained = `fhir_slot_retained_bytes{${A}}`;
+const safe = `fhir_slot_safe_wal_bytes{${A}}`;
+const inactive = 'No connector is seen to hold the replication slot.';
+const unreserved = 'The replication slot is behind max_slot_wal_keep_size: the next checkpoint gives it up.';
+const lost = 'The replication slot is lost or missing, and no connector has made it anew.';
+const MIB = 1024 ** 2;
+
+export const slot: Cases = {
+  SlotInactive: [
+    { when: 'nobody holds it', series: { [heldA]: '1x12 0x24' }, at: '2m30s', says: inactive },
+    {
+      when: 'the connector ends, and with it the series',
+      series: { [heldA]: '1x12 stale' },
+      at: '2m30s',
+      says: inactive,
+    },
+    { when: 'there never was a connector', series: {}, at: '1m', says: inactive },
+    { when: 'it is held', series: { [heldA]: '1x60' }, at: '2m30s' },
+    { when: 'the connector is started anew within a minute', series: { [heldA]: '1x12 0x8 1x24' }, at: '2m30s' },
+    {
+      when: 'the holder ends and a standby sees that it has taken over',
+      series: { [heldA]: '1x12 stale', [heldB]: '1x60' },
+      at: '2m30s',
+    },
+  ],
+  SlotUnknown: [
+    {
+      when: 'PostgreSQL cannot be asked',
+      series: { [state('unknown')]: '0x12 1x24' },
+      at: '2m30s',
+      says: 'No connector can ask PostgreSQL for the replication slot.',
+    },
+    {
+      when: 'another connector can',
+      series: { [state('unknown')]: '1x36', [state('unknown', B)]: '0x36' },
+      at: '2m30s',
+    },
+    { when: 'PostgreSQL is restarted', series: { [state('unknown')]: '0x12 1x8 0x24' }, at: '2m30s' },
+  ],
+  SlotUnreserved: [
+    { when: 'it is', series: { [state('unreserved')]: '0x12 1x12' }, at: '1m5s', says: unreserved },
+    { when: 'it is only extended', series: { [state('unreserved')]: '0x24', [state('extended')]: '1x24' }, at: '1m5s' },
+  ],
+  SlotLost: [
+    {
+      when: 'it is lost',
+      series: { [state('lost')]: '0x12 1x24', [state('missing')]: '0x36' },
+      at: '2m30s',
+      says: lost,
+    },
+    { when: 'it is missing', series: { [state('lost')]: '0x36', [state('missing')]: '1x36' }, at: '2m30s', says: lost },
+    {
+      when: 'the connector makes it anew within a minute',
+      series: { [state('lost')]: '0x12 1x3 0x24', [state('missing')]: '0x15 1x3 0x20' },
+      at: '2m30s',
+    },
+    {
+      when: 'it is not known',
+      series: { [state('lost')]: '0x36', [state('missing')]: '0x36', [state('unknown')]: '1x36' },
+      at: '2m30s',
+    },
+  ],
+  SlotLag: [
+    {
+      when: 'it is half a gigabyte',
+      series: { [lag]: `${512 * MIB}x96` },
+      at: '6m',
+      says: 'The connector is 512MiB of WAL behind.',
+    },
+    { when: 'it is so for four minutes', series: { [lag]: `0x24 ${512 * MIB}x72` }, at: '6m' },
+    { when: 'it is small', series: { [lag]: `${100 * MIB}x96` }, at: '6m' },
+    { when: 'it is not known', series: { [lag]: unknown(96) }, at: '6m' },
+  ],
+  RetainedWal: [
+    {
+      when: 'it is two gigabytes',
+      series: { [retained]: `${2048 * MIB}x96` },
+      at: '6m',
+      says: 'PostgreSQL keeps 2GiB of WAL for the replication slot.',
+    },
+    { when: 'a bulk load passes', series: { [retained]: `0x24 ${2048 * MIB}x48 0x24` }, at: '6m' },
+    { when: 'it is not known', series: { [retained]: unknown(96) }, at: '6m' },
+  ],
+  WalHeadroom: [
+    {
+      when: 'one of eight gigabytes is left',
+      series: { [safe]: `${1024 * MIB}x36`, [retained]: `${7168 * MIB}x36` },
+      at: '2m',
+      says: 'Only 12.5% of the WAL that the replication slot may keep is left.',
+    },
+    { when: 'half is left', series: { [safe]: `${4096 * MIB}x36`, [retained]: `${4096 * MIB}x36` }, at: '2m' },
+    { when: 'there is no limit', series: { [safe]: unknown(36), [retained]: `${7168 * MIB}x36` }, at: '2m' },
+    { when: 'the slot is lost already', series: { [safe]: '0x36', [retained]: '0x36' }, at: '2m' },
+  ],
+  WalRunway: [
+    {
+      when: 'two megabytes a second fill the last three gigabytes',
+      series: { [safe]: '3000000000x240', [retained]: '0+10000000x240' },
+      at: '18m',
+      says: 'At the rate of the last ten minutes the replication slot is given up in 25m 0s.',
+    },
+    { when: 'nothing more is kept', series: { [safe]: '3000000000x240', [retained]: '9000000000x240' }, at: '18m' },
+    { when: 'it gets less', series: { [safe]: '3000000000x240', [retained]: '9000000000-10000000x240' }, at: '18m' },
+    { when: 'there is no limit', series: { [safe]: unknown(240), [retained]: '0+10000000x240' }, at: '18m' },
+  ],
+};
