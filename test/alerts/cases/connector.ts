@@ -20,7 +20,8 @@ export const connector: Cases = {
       says: 'No connector answers Prometheus.',
     },
     { when: 'Prometheus has none to scrape', series: {}, at: '1m', says: 'No connector answers Prometheus.' },
-    { when: 'one is started anew within half a minute', series: { [upA]: '1x12 0x4 1x24' }, at: '1m45s' },
+    { when: 'it is gone for twenty seconds', series: { [upA]: '1x12 0x24' }, at: '1m25s' },
+    { when: 'it is back', series: { [upA]: '1x12 0x12 1x12' }, at: '2m30s' },
     { when: 'one of two is gone', series: { [upA]: '1x24', [upB]: '0x24' }, at: '1m45s' },
   ],
   StandbyDown: [

@@ -23,9 +23,9 @@ export const fhir: Cases = {
       says: held,
     },
     {
-      when: 'it is started anew',
-      series: { [breaker('outage')]: '0x12 1x8 0x24', [breaker('refusing')]: '0x36' },
-      at: '2m30s',
+      when: 'it is away for 55 seconds',
+      series: { [breaker('outage')]: '0x12 1x24', [breaker('refusing')]: '0x36' },
+      at: '1m55s',
     },
     { when: 'it works', series: { [breaker('flowing')]: '1x36', [breaker('outage')]: '0x36' }, at: '2m30s' },
   ],
@@ -37,7 +37,8 @@ export const fhir: Cases = {
       says: '1 deliveries a second have to be tried again.',
     },
     { when: 'one patient uses up its tries', series: { [retries('timeout')]: '0x24 1 2 3 4 5x240' }, at: '8m' },
-    { when: 'it was so for two minutes', series: { [retries('timeout')]: '0+5x24 120x240' }, at: '10m' },
+    { when: 'it is so for four minutes', series: { [retries('timeout')]: '0+5x240' }, at: '4m' },
+    { when: 'it is one in ten seconds', series: { [retries('timeout')]: '0+0.5x240' }, at: '15m' },
   ],
   FhirLatency: [
     {
@@ -50,6 +51,11 @@ export const fhir: Cases = {
       when: 'one in a hundred does',
       series: { [calls('1')]: '0+99x240', [calls('2.5')]: '0+100x240', [calls('+Inf')]: '0+100x240' },
       at: '12m',
+    },
+    {
+      when: 'it is so for four minutes',
+      series: { [calls('1')]: '0x240', [calls('2.5')]: '0+10x240', [calls('+Inf')]: '0+10x240' },
+      at: '4m',
     },
     {
       when: 'there are no calls',
@@ -70,6 +76,7 @@ export const fhir: Cases = {
       at: '2m',
       says: '2 patients or resources differed when the last verification ended.',
     },
+    { when: 'it is so for 45 seconds', series: { [drift('all', 'differs')]: '1x36' }, at: '45s' },
     {
       when: 'none does',
       series: { [drift('all', 'differs')]: '0x36', [drift('sample', 'differs')]: '0x36' },

@@ -27,7 +27,7 @@ export const outbox: Cases = {
         [unprocessed()]: '3x60',
         [since(B)]: '0x60',
         [standby(B)]: '1x60',
-        [unprocessed(B)]: '3x60',
+        [unprocessed(B)]: '0x60',
       },
       at: '2m',
       says: 'Changes wait, and nothing was delivered for 2m 0s.',
@@ -41,6 +41,17 @@ export const outbox: Cases = {
         [since(B)]: '3600+5x60',
         [standby(B)]: '1x60',
         [unprocessed(B)]: '3x60',
+      },
+      at: '2m',
+    },
+    {
+      when: 'one starts and the holder works',
+      series: {
+        [since(A)]: '1x60',
+        [standby(A)]: '0x60',
+        [unprocessed()]: '3x60',
+        [since(B)]: '0+5x60',
+        [standby(B)]: '0x60',
       },
       at: '2m',
     },
@@ -62,8 +73,13 @@ export const outbox: Cases = {
   ],
   OutboxAge: [
     {
-      when: 'ten seconds beyond the limit',
-      series: { [lag]: '40x12', [limit]: '30x12' },
+      when: 'ten seconds beyond the limit, as one of two has read already',
+      series: {
+        [lag]: '40x12',
+        [limit]: '30x12',
+        [`fhir_outbox_lag_seconds{${B}}`]: '0x12',
+        [`fhir_outbox_lag_limit_seconds{${B}}`]: '30x12',
+      },
       at: '30s',
       says: late('10s'),
     },
@@ -75,7 +91,7 @@ export const outbox: Cases = {
   OutboxBacklog: [
     {
       when: '1,500 rows wait',
-      series: { [unprocessed()]: '1500x96' },
+      series: { [unprocessed()]: '1500x96', [unprocessed(B)]: '0x96' },
       at: '6m',
       says: '1.5k outbox rows are unprocessed.',
     },
@@ -84,7 +100,12 @@ export const outbox: Cases = {
     { when: 'it is not known', series: { [unprocessed()]: unknown(96) }, at: '6m' },
   ],
   DeadLettersGrow: [
-    { when: 'three come', series: { [dead]: '2x24 5x240' }, at: '3m', says: '3 new dead letters within 15 minutes.' },
+    {
+      when: 'three come, as one of two has read already',
+      series: { [dead]: '2x24 5x240', [`fhir_dlq_total{${B}}`]: '2x264' },
+      at: '3m',
+      says: '3 new dead letters within 15 minutes.',
+    },
     {
       when: 'the first comes',
       series: { [dead]: '0x24 1x240' },
@@ -98,11 +119,12 @@ export const outbox: Cases = {
   DeadLetterWaits: [
     {
       when: 'one is older than a day',
-      series: { [oldest]: '90000x36' },
+      series: { [oldest]: '90000x36', [`fhir_dlq_oldest_seconds{${B}}`]: '0x36' },
       at: '2m',
       says: 'A dead letter has waited 1d 1h 0m 0s for somebody to decide.',
     },
-    { when: 'one is an hour old', series: { [oldest]: '3600x36' }, at: '2m' },
+    { when: 'one is six hours old', series: { [oldest]: '21600x36' }, at: '2m' },
+    { when: 'it is so for 45 seconds', series: { [oldest]: '90000x36' }, at: '45s' },
     { when: 'there is none', series: { [oldest]: '0x36' }, at: '2m' },
     { when: 'it is not known', series: { [oldest]: unknown(36) }, at: '2m' },
   ],

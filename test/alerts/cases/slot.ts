@@ -23,7 +23,13 @@ export const slot: Cases = {
     },
     { when: 'there never was a connector', series: {}, at: '1m', says: inactive },
     { when: 'it is held', series: { [heldA]: '1x60' }, at: '2m30s' },
-    { when: 'the connector is started anew within a minute', series: { [heldA]: '1x12 0x8 1x24' }, at: '2m30s' },
+    { when: 'it is not held for fifty seconds', series: { [heldA]: '1x12 0x24' }, at: '1m55s' },
+    { when: 'it is held again', series: { [heldA]: '1x12 0x24 1x12' }, at: '3m30s' },
+    {
+      when: 'a connector that has just started has not asked yet',
+      series: { [heldA]: '1x60', [heldB]: '0x60' },
+      at: '2m30s',
+    },
     {
       when: 'the holder ends and a standby sees that it has taken over',
       series: { [heldA]: '1x12 stale', [heldB]: '1x60' },
@@ -42,10 +48,15 @@ export const slot: Cases = {
       series: { [state('unknown')]: '1x36', [state('unknown', B)]: '0x36' },
       at: '2m30s',
     },
-    { when: 'PostgreSQL is restarted', series: { [state('unknown')]: '0x12 1x8 0x24' }, at: '2m30s' },
+    { when: 'PostgreSQL is restarted', series: { [state('unknown')]: '0x12 1x24' }, at: '1m55s' },
   ],
   SlotUnreserved: [
-    { when: 'it is', series: { [state('unreserved')]: '0x12 1x12' }, at: '1m5s', says: unreserved },
+    {
+      when: 'one of two connectors has seen it already',
+      series: { [state('unreserved')]: '0x12 1x12', [state('unreserved', B)]: '0x24' },
+      at: '1m5s',
+      says: unreserved,
+    },
     { when: 'it is only extended', series: { [state('unreserved')]: '0x24', [state('extended')]: '1x24' }, at: '1m5s' },
   ],
   SlotLost: [
@@ -57,9 +68,9 @@ export const slot: Cases = {
     },
     { when: 'it is missing', series: { [state('lost')]: '0x36', [state('missing')]: '1x36' }, at: '2m30s', says: lost },
     {
-      when: 'the connector makes it anew within a minute',
-      series: { [state('lost')]: '0x12 1x3 0x24', [state('missing')]: '0x15 1x3 0x20' },
-      at: '2m30s',
+      when: 'the connector takes less than a minute to make it anew',
+      series: { [state('lost')]: '0x12 1x3 0x24', [state('missing')]: '0x15 1x20' },
+      at: '1m55s',
     },
     {
       when: 'it is not known',
@@ -70,7 +81,7 @@ export const slot: Cases = {
   SlotLag: [
     {
       when: 'it is half a gigabyte',
-      series: { [lag]: `${512 * MIB}x96` },
+      series: { [lag]: `${512 * MIB}x96`, [`fhir_slot_confirmed_lag_bytes{${B}}`]: '0x96' },
       at: '6m',
       says: 'The connector is 512MiB of WAL behind.',
     },
@@ -81,10 +92,11 @@ export const slot: Cases = {
   RetainedWal: [
     {
       when: 'it is two gigabytes',
-      series: { [retained]: `${2048 * MIB}x96` },
+      series: { [retained]: `${2048 * MIB}x96`, [`fhir_slot_retained_bytes{${B}}`]: '0x96' },
       at: '6m',
       says: 'PostgreSQL keeps 2GiB of WAL for the replication slot.',
     },
+    { when: 'it is half a gigabyte', series: { [retained]: `${512 * MIB}x96` }, at: '6m' },
     { when: 'a bulk load passes', series: { [retained]: `0x24 ${2048 * MIB}x48 0x24` }, at: '6m' },
     { when: 'it is not known', series: { [retained]: unknown(96) }, at: '6m' },
   ],
@@ -94,6 +106,11 @@ export const slot: Cases = {
       series: { [safe]: `${1024 * MIB}x36`, [retained]: `${7168 * MIB}x36` },
       at: '2m',
       says: 'Only 12.5% of the WAL that the replication slot may keep is left.',
+    },
+    {
+      when: 'it is so for 45 seconds',
+      series: { [safe]: `${1024 * MIB}x36`, [retained]: `${7168 * MIB}x36` },
+      at: '45s',
     },
     { when: 'half is left', series: { [safe]: `${4096 * MIB}x36`, [retained]: `${4096 * MIB}x36` }, at: '2m' },
     { when: 'there is no limit', series: { [safe]: unknown(36), [retained]: `${7168 * MIB}x36` }, at: '2m' },
@@ -106,6 +123,8 @@ export const slot: Cases = {
       at: '18m',
       says: 'At the rate of the last ten minutes the replication slot is given up in 25m 0s.',
     },
+    { when: 'it is so for four minutes', series: { [safe]: '3000000000x240', [retained]: '0+10000000x240' }, at: '4m' },
+    { when: 'it takes eight hours', series: { [safe]: '3000000000x240', [retained]: '0+500000x240' }, at: '18m' },
     { when: 'nothing more is kept', series: { [safe]: '3000000000x240', [retained]: '9000000000x240' }, at: '18m' },
     { when: 'it gets less', series: { [safe]: '3000000000x240', [retained]: '9000000000-10000000x240' }, at: '18m' },
     { when: 'there is no limit', series: { [safe]: unknown(240), [retained]: '0+10000000x240' }, at: '18m' },
