@@ -72,6 +72,11 @@ export class Composition {
     return this.compose('run', '--rm', 'operator', ...args);
   }
 
+  /** Runs a program in the connector's container; what it prints. */
+  async inConnector(...command: string[]): Promise<string> {
+    return this.compose('exec', '-T', 'connector', ...command);
+  }
+
   /** Runs SQL in the postgres container; the rows come back as psql prints them, without alignment. */
   async psql(sql: string): Promise<string> {
     const psql = ['psql', '--no-psqlrc', '--set=ON_ERROR_STOP=1', '-U', 'postgres', '-d', 'health', '-qAt', '-c', sql];
