@@ -1,10 +1,8 @@
 // The cache of links: true while the slot is held, and never filled with what was read before that.
-import { Kysely, PostgresDialect } from 'kysely';
-import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Database, Schema } from '../../src/outbox/database.ts';
+import type { Database } from '../../src/outbox/database.ts';
 import { Links } from '../../src/outbox/links.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 
 let database: TestDatabase;
 let db: Database;
@@ -16,14 +14,11 @@ beforeEach(async () => {
   database = await createDatabase();
   statements = 0;
   afterStatement = async () => undefined;
-  db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }),
-    log: async () => {
-      statements += 1;
-      const hook = afterStatement;
-      afterStatement = async () => undefined;
-      await hook();
-    },
+  db = kyselyOf(database, async () => {
+    statements += 1;
+    const hook = afterStatement;
+    afterStatement = async () => undefined;
+    await hook();
   });
 });
 

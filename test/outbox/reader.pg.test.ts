@@ -1,14 +1,13 @@
 // Rows that the slot hands out a moment before other connections see them must be waited for, never taken for removed.
-import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Database, Schema } from '../../src/outbox/database.ts';
+import type { Database } from '../../src/outbox/database.ts';
 import { deliveriesOf, type MapState } from '../../src/outbox/delivery.ts';
 import { parseEvent } from '../../src/outbox/event.ts';
 import { OutboxReader } from '../../src/outbox/reader.ts';
 import { parseLsn } from '../../src/replication/lsn.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 
 /** As heard of through the slot. */
 const ORIGIN = { committedAt: new Date(), endLsn: parseLsn('0/1') };
@@ -25,13 +24,10 @@ beforeEach(async () => {
   writer = new pg.Client(database.config);
   await writer.connect();
   afterFirstStatement = async () => undefined;
-  db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }),
-    log: async () => {
-      const hook = afterFirstStatement;
-      afterFirstStatement = async () => undefined;
-      await hook();
-    },
+  db = kyselyOf(database, async () => {
+    const hook = afterFirstStatement;
+    afterFirstStatement = async () => undefined;
+    await hook();
   });
 });
 

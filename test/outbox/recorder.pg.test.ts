@@ -1,16 +1,14 @@
 // The record of a delivery: committed with its outbox rows, or not at all.
-import { Kysely, PostgresDialect } from 'kysely';
-import pg from 'pg';
 import pino from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createMetrics } from '../../src/metrics/metrics.ts';
-import type { Database, Schema } from '../../src/outbox/database.ts';
+import type { Database } from '../../src/outbox/database.ts';
 import { deliveriesOf } from '../../src/outbox/delivery.ts';
 import { parseEvent } from '../../src/outbox/event.ts';
 import type { Outcome } from '../../src/outbox/record.ts';
 import { Recorder } from '../../src/outbox/recorder.ts';
 import { parseLsn } from '../../src/replication/lsn.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 
 const DELIVERED: Outcome = {
   kind: 'delivered',
@@ -29,11 +27,8 @@ let tries: number;
 beforeEach(async () => {
   database = await createDatabase();
   tries = 0;
-  db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }),
-    log: ({ query }) => {
-      if (query.sql.includes('UPDATE fhir_outbox')) tries += 1;
-    },
+  db = kyselyOf(database, (sql) => {
+    if (sql.includes('UPDATE fhir_outbox')) tries += 1;
   });
 });
 

@@ -1,18 +1,16 @@
 // Deliveries while the slot changes hands and while places at the gate are scarce, on a real database and over real HTTP.
-import { Kysely, PostgresDialect } from 'kysely';
-import pg from 'pg';
 import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
-import type { Database, Schema } from '../../src/outbox/database.ts';
+import type { Database } from '../../src/outbox/database.ts';
 import { type Delivery, deliveriesOf } from '../../src/outbox/delivery.ts';
 import { parseEvent } from '../../src/outbox/event.ts';
 import { kindOfType } from '../../src/outbox/resources.ts';
 import type { Holding } from '../../src/outbox/slot-guard.ts';
 import { OutboxWorks } from '../../src/outbox/works.ts';
 import { parseLsn } from '../../src/replication/lsn.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 
 const FOR_EVER = new AbortController().signal;
@@ -30,10 +28,7 @@ beforeEach(async () => {
   sink = await FhirSink.start();
   fhir = createFhirClient({ baseUrl: sink.url, concurrency: 4, timeoutMs: 5000, userAgent: 'test' }, () => undefined);
   onStatement = async () => undefined;
-  db = new Kysely<Schema>({
-    dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }),
-    log: ({ query }) => onStatement(query.sql),
-  });
+  db = kyselyOf(database, (sql) => onStatement(sql));
 });
 
 afterEach(async () => {

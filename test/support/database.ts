@@ -1,9 +1,11 @@
 // A database of its own for a test or a test file, on the server that postgres-server.ts started.
 
 import { randomBytes } from 'node:crypto';
+import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { inject } from 'vitest';
 import { migrate } from '../../src/migrate.ts';
+import type { Database, Schema } from '../../src/outbox/database.ts';
 
 export interface TestDatabase {
   readonly name: string;
@@ -22,9 +24,7 @@ export async function createDatabase(content: 'migrated' | 'sample' | 'empty' = 
   const config = { ...server, database: name };
   if (content !== 'empty') await withClient(config, (client) => migrate(client, { sample: content === 'sample' }));
 
-  const pool = new pg.Pool({ ...config, max: 10 });
-  // A test that stops the server also breaks the idle connections; without a listener that would end the process.
-  pool.on('error', () => {});
+  const pool = poolOf({ ...config, max: 10 });
   return {
     name,
     config,
@@ -37,6 +37,26 @@ export async function createDatabase(content: 'migrated' | 'sample' | 'empty' = 
       });
     },
   };
+}
+
+/** The database as the connector's parts see it; `onStatement` is told of each statement when it has been answered. */
+export function kyselyOf(
+  { config }: Pick<TestDatabase, 'config'>,
+  onStatement: (sql: string) => unknown = () => undefined,
+): Database {
+  return new Kysely<Schema>({
+    dialect: new PostgresDialect({ pool: poolOf(config) }),
+    log: async ({ query }) => {
+      await onStatement(query.sql);
+    },
+  });
+}
+
+function poolOf(config: pg.PoolConfig): pg.Pool {
+  const pool = new pg.Pool(config);
+  // Who stops the server or drops the database also breaks idle connections; without a listener that would end the process.
+  pool.on('error', () => {});
+  return pool;
 }
 
 /** A slot keeps its database from being dropped, and its reader keeps the slot. */
