@@ -44,9 +44,12 @@ async function expectHapiToEqualSql(system: string): Promise<void> {
     .toEqual(expected);
 }
 
-/** 1,000 transactions: 40 patients, which one page of HAPI holds, each inserted and then changed 24 times. */
-function thousandChanges(system: string): Promise<string> {
-  return composition.psql(`DO $$ BEGIN
+/**
+ * 1,000 transactions: 40 patients, which one page of HAPI holds, each inserted and then changed 24 times; slowly, so that
+ * HAPI stops answering when some have been delivered and some are not yet made.
+ */
+async function interruptedChanges(system: string): Promise<void> {
+  const writing = composition.psql(`DO $$ BEGIN
     FOR n IN 1..40 LOOP
       INSERT INTO patient (identifier_system, identifier_value, phone_number) VALUES ('${system}', n, '0');
       COMMIT;
@@ -54,8 +57,13 @@ function thousandChanges(system: string): Promise<string> {
     FOR round IN 1..24 LOOP FOR n IN 1..40 LOOP
       UPDATE patient SET phone_number = round WHERE identifier_system = '${system}' AND identifier_value = n::text;
       COMMIT;
+      PERFORM pg_sleep(0.01);
     END LOOP; END LOOP;
   END $$`);
+  const delivered = `SELECT count(*) FROM fhir_outbox WHERE processed AND identifier_system = '${system}'`;
+  await expect.poll(async () => Number(await composition.psql(delivered)), PATIENCE).toBeGreaterThan(100);
+  await composition.compose('pause', 'hapi');
+  await writing;
 }
 
 /** `verify` compares every patient and lists every resource. It fails when anything differs. */
@@ -158,9 +166,10 @@ describe('the operator', () => {
 
 describe('1,000 changes', () => {
   it('all arrive, once each, when PostgreSQL is restarted in the middle', async () => {
-    await thousandChanges('urn:restart');
+    await interruptedChanges('urn:restart');
     await composition.compose('restart', 'postgres');
     expect(await unprocessed()).toBeGreaterThan(0);
+    await composition.compose('unpause', 'hapi');
     await expectHapiToEqualSql('urn:restart');
     const versions = (await composition.patients('urn:restart'))?.map(({ meta }) => meta.versionId);
     expect(new Set(versions)).toEqual(new Set(['25']));
@@ -168,9 +177,10 @@ describe('1,000 changes', () => {
   });
 
   it('all arrive, once each, when the connector is killed in the middle and started again', async () => {
-    await thousandChanges('urn:kill');
+    await interruptedChanges('urn:kill');
     await composition.compose('kill', '--signal=SIGKILL', 'connector');
     expect(await unprocessed()).toBeGreaterThan(0);
+    await composition.compose('unpause', 'hapi');
     await composition.compose('up', '--detach');
     await expectHapiToEqualSql('urn:kill');
     const versions = (await composition.patients('urn:kill'))?.map(({ meta }) => meta.versionId);
