@@ -99,6 +99,11 @@ export const databaseSchema = environmentSchema.pick({
 
 export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;
 
+/** What commands need, beside that, that speak to the FHIR server. */
+export const fhirSchema = environmentSchema.pick({ FHIR_SERVER: true, FHIR_CONCURRENCY: true, FHIR_TIMEOUT_MS: true });
+
+export type FhirConfig = Readonly<z.infer<typeof fhirSchema>>;
+
 /** Each of these may be given as NAME_FILE, the path of a file that holds the value. */
 const SECRETS = ['DB_PASSWORD'] as const;
 

@@ -1,7 +1,6 @@
 // `run`: builds the parts, runs the pipeline until a signal, and takes the parts down in order.
 import packageJson from '../../package.json' with { type: 'json' };
 import { databaseClient, environmentSchema, readConfig } from '../config.ts';
-import { createFhirClient } from '../fhir/client.ts';
 import { createLog } from '../log.ts';
 import { createHttpServer } from '../metrics/http-server.ts';
 import { createMetrics } from '../metrics/metrics.ts';
@@ -9,6 +8,7 @@ import { createSampler } from '../metrics/sampler.ts';
 import { openDatabase } from '../outbox/database.ts';
 import { runPipeline } from '../pipeline.ts';
 import { mustBe } from '../replication/identity.ts';
+import { openFhirClient } from './fhir.ts';
 
 const READY_STATES = new Set(['streaming', 'standby', 'catching-up']);
 
@@ -25,18 +25,10 @@ export async function runCommand(): Promise<void> {
   const metrics = createMetrics();
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const db = openDatabase(client, log);
-  const fhir = createFhirClient(
-    {
-      baseUrl: config.FHIR_SERVER,
-      concurrency: config.FHIR_CONCURRENCY,
-      timeoutMs: config.FHIR_TIMEOUT_MS,
-      userAgent: `${packageJson.name}/${packageJson.version}`,
-    },
-    ({ outcome, seconds }) => {
-      metrics.callLatency.observe(seconds);
-      if (outcome !== 'ok') metrics.callErrors.inc({ code: outcome });
-    },
-  );
+  const fhir = openFhirClient(config, ({ outcome, seconds }) => {
+    metrics.callLatency.observe(seconds);
+    if (outcome !== 'ok') metrics.callErrors.inc({ code: outcome });
+  });
   const http = await createHttpServer({
     host: config.METRICS_HOST,
     port: config.METRICS_PORT,

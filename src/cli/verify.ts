@@ -1,12 +1,11 @@
 // `verify`: compares the database with the FHIR server. Status 0: no drift. 1: drift is left. 2: it could not be verified.
 import { randomInt } from 'node:crypto';
 import { type Command, InvalidArgumentError } from 'commander';
-import packageJson from '../../package.json' with { type: 'json' };
-import { environmentSchema, readConfig } from '../config.ts';
+import { databaseSchema, fhirSchema, readConfig } from '../config.ts';
 import { FatalError } from '../fatal.ts';
-import { createFhirClient } from '../fhir/client.ts';
 import { errorCode } from '../replication/diagnosis.ts';
 import { type Verification, type VerifyWatcher, verify } from '../verify/verify.ts';
+import { openFhirClient } from './fhir.ts';
 import { asOperator, Interrupted } from './operator.ts';
 import { createProgress } from './progress.ts';
 import { report } from './verify-report.ts';
@@ -28,18 +27,7 @@ const STEPS: Readonly<Record<Parameters<VerifyWatcher['progress']>[0], string>> 
 const DRIFT = 1;
 const NOT_VERIFIED = 2;
 
-const schema = environmentSchema.pick({
-  DB_HOST: true,
-  DB_PORT: true,
-  DB_NAME: true,
-  DB_USER: true,
-  DB_PASSWORD: true,
-  DB_SSLMODE: true,
-  DB_SSLROOTCERT: true,
-  FHIR_SERVER: true,
-  FHIR_CONCURRENCY: true,
-  FHIR_TIMEOUT_MS: true,
-});
+const schema = databaseSchema.extend(fhirSchema.shape);
 
 export function addVerifyCommand(program: Command): void {
   program
@@ -68,15 +56,7 @@ async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Pro
   const progress = createProgress();
   try {
     const config = readConfig(schema, process.env);
-    const fhir = createFhirClient(
-      {
-        baseUrl: config.FHIR_SERVER,
-        concurrency: config.FHIR_CONCURRENCY,
-        timeoutMs: config.FHIR_TIMEOUT_MS,
-        userAgent: `${packageJson.name}/${packageJson.version}`,
-      },
-      () => undefined,
-    );
+    const fhir = openFhirClient(config);
     const settings = {
       sample: sample ?? null,
       seed: seed ?? randomInt(2 ** 31),
