@@ -8,51 +8,46 @@ import { FhirSink, type Put, primaryValue } from '../support/fhir-sink.ts';
 /** Generous: the machine is shared, and a scenario that works takes milliseconds. */
 export const PATIENCE = { timeout: 30_000 };
 
-export interface Scenario {
+interface Started {
   readonly database: TestDatabase;
-  readonly sink: FhirSink;
   readonly connector: RunningConnector;
   end(): Promise<void>;
+}
+
+export interface Scenario extends Started {
+  readonly sink: FhirSink;
 }
 
 export async function startScenario(options: ConnectorOptions = {}): Promise<Scenario> {
-  const database = await createDatabase();
   const sink = await FhirSink.start();
-  const connector = startConnector(database, sink.url, options);
-  await streaming(connector);
-  return {
-    database,
-    sink,
-    connector,
-    async end() {
-      await connector.stop();
-      await database.drop();
-      await sink.stop();
-    },
-  };
+  return { sink, ...(await startBefore(sink, options)) };
 }
 
 /** The same with a FHIR server that keeps a ledger and has faults. */
-export interface LedgerScenario {
-  readonly database: TestDatabase;
+export interface LedgerScenario extends Started {
   readonly fhir: FhirLedger;
-  readonly connector: RunningConnector;
-  end(): Promise<void>;
 }
 
 export async function startLedgerScenario(options: ConnectorOptions = {}): Promise<LedgerScenario> {
-  const database = await createDatabase();
   const fhir = await FhirLedger.start();
-  const connector = startConnector(database, fhir.url, options);
+  return { fhir, ...(await startBefore(fhir, options)) };
+}
+
+/** A database and a connector that streams to this server. */
+async function startBefore(
+  server: { readonly url: string; stop(): Promise<void> },
+  options: ConnectorOptions,
+): Promise<Started> {
+  const database = await createDatabase();
+  const connector = startConnector(database, server.url, options);
   await streaming(connector);
   return {
     database,
-    fhir,
     connector,
     async end() {
       await connector.stop();
       await database.drop();
-      await fhir.stop();
+      await server.stop();
     },
   };
 }
