@@ -1,5 +1,4 @@
 // The slot is gone, or its connection, in the middle of thousands of unfinished deliveries.
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -13,12 +12,17 @@ let database: TestDatabase;
 let fhir: FhirLedger;
 let hospital: Hospital;
 let puts: Map<string, number>;
+let sent: number;
+let allowed: number;
+let more: PromiseWithResolvers<void>;
 
 beforeEach(async () => {
   database = await createDatabase();
   fhir = await FhirLedger.start();
   hospital = new Hospital(500);
   puts = new Map();
+  sent = 0;
+  more = Promise.withResolvers();
 });
 
 afterEach(async () => {
@@ -33,14 +37,24 @@ async function write5000Rows(): Promise<void> {
   expect((await database.pool.query('SELECT FROM fhir_outbox')).rowCount).toBe(5000);
 }
 
-/** Counts how often each state is sent, and answers each after so many milliseconds. */
-function slow(ms: number): void {
+/** Counts how often each state is sent, and holds every PUT beyond the first `count` until more are allowed. */
+function allowPuts(count: number): void {
+  allowed = count;
   fhir.fault = ({ method, body }) => {
     if (method !== 'PUT') return undefined;
     const state = JSON.stringify(body);
     puts.set(state, (puts.get(state) ?? 0) + 1);
-    return { delay: delay(ms) };
+    sent += 1;
+    const turn = sent;
+    return { delay: untilAllowed(turn) };
   };
+  const waiting = more;
+  more = Promise.withResolvers();
+  waiting.resolve();
+}
+
+async function untilAllowed(turn: number): Promise<void> {
+  while (turn > allowed) await more.promise;
 }
 
 async function endWalsender(): Promise<void> {
@@ -100,12 +114,13 @@ describe('a slot that was dropped, with 5,000 rows undelivered', () => {
   it('while the connector runs, is made anew, and all is delivered in order, nothing twice', async () => {
     const connector = startConnector(database, fhir.url, { concurrency: CONCURRENCY });
     await streams(connector);
-    slow(20);
+    allowPuts(300);
     await write5000Rows();
     await hospital.passIdentifiersOn(database);
     await deliveredAtLeast(300);
     await dropSlot();
     expect(await unprocessed(database)).toBeGreaterThan(3000);
+    allowPuts(Number.POSITIVE_INFINITY);
     await expect.poll(() => catchUps(connector), PATIENCE).toBe(2);
     // Written while it catches up.
     await hospital.change(database);
@@ -121,9 +136,10 @@ describe('a connection that is lost, with 5,000 rows unfinished', () => {
   it('again and again, and the slot with it, sends nothing old after what is newer, and nothing twice', async () => {
     const connector = startConnector(database, fhir.url, { concurrency: CONCURRENCY });
     await streams(connector);
-    slow(20);
+    allowPuts(0);
     await write5000Rows();
     for (let losses = 1; losses <= 3; losses += 1) {
+      allowPuts(losses * 300);
       await deliveredAtLeast(losses * 300);
       await endWalsender();
       await expect.poll(() => reconnects(connector), PATIENCE).toBe(losses);
@@ -131,6 +147,7 @@ describe('a connection that is lost, with 5,000 rows unfinished', () => {
     }
     expect(await unprocessed(database)).toBeGreaterThan(1000);
     await dropSlot();
+    allowPuts(Number.POSITIVE_INFINITY);
     await hospital.expectDelivered(database, fhir);
     expect(await catchUps(connector)).toBe(2);
     expectRepeatsAtMost(0);

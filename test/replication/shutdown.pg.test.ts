@@ -46,7 +46,7 @@ async function addPatients(prefix: string, count: number): Promise<void> {
       BEGIN
         FOR n IN 1..${count} LOOP
           INSERT INTO patient (identifier_system, identifier_value, address_line)
-          VALUES ('urn:t', '${prefix}' || n, repeat('x', 20000));
+          VALUES ('urn:t', '${prefix}' || n, repeat('x', 60000));
           COMMIT;
         END LOOP;
       END $$`),
@@ -70,8 +70,8 @@ async function unprocessed(): Promise<number | undefined> {
 
 describe.each([
   { stop: 'fast', work: 'one held PUT', count: 1 },
-  // More than the connector takes in at once: it has stopped reading, so it hears nothing of the shutdown on the stream.
-  { stop: 'fast', work: 'a backlog that keeps the socket paused', count: 1500 },
+  // More than the connector and the kernel's socket buffers take in: it has stopped reading, so it hears nothing of the shutdown on the stream.
+  { stop: 'fast', work: 'a backlog that keeps the socket paused', count: 1000 },
   { stop: 'immediate', work: 'one held PUT, by a crash', count: 1 },
 ] as const)('a stop of PostgreSQL ($stop), with $work unfinished', ({ stop, work, count }) => {
   it(`is over within ${SHUTDOWN_MS / 1000} s, and everything is delivered after its start`, {
