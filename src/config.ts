@@ -49,6 +49,12 @@ export const environmentSchema = z.object({
     .default(32)
     .describe('Requests to the FHIR server at once (each of another patient).'),
   FHIR_TIMEOUT_MS: count(100, 600_000).default(30_000).describe('Time-out of one FHIR request, in milliseconds.'),
+  FHIR_PROFILE: z
+    .enum(['us-core', 'r4'], 'must be us-core or r4')
+    .default('us-core')
+    .describe(
+      'Whose rules a Patient keeps: us-core (claims the US Core Patient profile, and has what that demands) or r4 (plain FHIR R4). The same for run and verify.',
+    ),
   FHIR_UPDATE: z
     .enum(['by-id', 'conditional'], 'must be by-id or conditional')
     .default('by-id')
@@ -99,8 +105,13 @@ export const databaseSchema = environmentSchema.pick({
 
 export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;
 
-/** What commands need, beside that, that speak to the FHIR server. */
-export const fhirSchema = environmentSchema.pick({ FHIR_SERVER: true, FHIR_CONCURRENCY: true, FHIR_TIMEOUT_MS: true });
+/** What commands need, beside that, that speak to the FHIR server. What `run` writes `verify` expects: one profile for both. */
+export const fhirSchema = environmentSchema.pick({
+  FHIR_SERVER: true,
+  FHIR_CONCURRENCY: true,
+  FHIR_TIMEOUT_MS: true,
+  FHIR_PROFILE: true,
+});
 
 export type FhirConfig = Readonly<z.infer<typeof fhirSchema>>;
 

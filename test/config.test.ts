@@ -47,6 +47,7 @@ describe('readConfig', () => {
       DB_PORT: 5432,
       FHIR_CONCURRENCY: 32,
       FHIR_TIMEOUT_MS: 30_000,
+      FHIR_PROFILE: 'us-core',
       FHIR_UPDATE: 'by-id',
       FHIR_DELETE: 'deactivate',
       SLOT_NAME: 'fhir_outbox_slot',

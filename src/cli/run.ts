@@ -49,6 +49,7 @@ export async function runCommand(): Promise<void> {
         outbox: {
           concurrency: config.FHIR_CONCURRENCY,
           maxRetries: config.MAX_RETRIES,
+          profile: config.FHIR_PROFILE,
           update: config.FHIR_UPDATE,
           deletes: config.FHIR_DELETE,
         },

@@ -61,6 +61,7 @@ async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Pro
       sample: sample ?? null,
       seed: seed ?? randomInt(2 ** 31),
       repair,
+      profile: config.FHIR_PROFILE,
       concurrency: config.FHIR_CONCURRENCY,
     };
     const watcher: VerifyWatcher = {

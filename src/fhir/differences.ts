@@ -1,7 +1,10 @@
 // In what a resource on the server differs from the one that we would write: the names of the elements, never their values.
 import { isObject, type Json } from './answer.ts';
 
-/** The server gives these: its id and version, and the narrative that it may generate. */
+/**
+ * The server gives these: its id and version, and the narrative that it may generate. meta.profile is among them, for servers
+ * may change claims (https://hl7.org/fhir/R4/resource.html#Meta), and no write of ours would end such a difference.
+ */
 const SERVERS_OWN = new Set(['id', 'meta', 'text']);
 /** https://hl7.org/fhir/R4/json.html : names are those of elements. What is no name is not repeated. */
 const NAME = /^_?[A-Za-z][A-Za-z0-9]{0,63}$/;

@@ -1,49 +1,20 @@
-// A patient row with its other identifiers → a FHIR R4 Patient: pure, and the same bytes for the same row.
-//
-// Rules, https://hl7.org/fhir/R4/patient.html :
+// A patient row with its other identifiers → a FHIR R4 Patient: pure, and the same bytes for the same row. The rule of each
+// column stands in patient-payload.ts. For all of them:
 // - Empty or blank text is absent; an element or a list that would be empty is left out.
 // - Texts stay as they are, white space around them included. A character that no FHIR string may hold (control
 //   characters other than tab and line breaks, halves of surrogate pairs) becomes U+FFFD, so that its place is seen.
-// - name_given is split at white space ("Mary Ann" → "Mary", "Ann"): nothing is lost, and each name can be searched.
-//   name_text wins over the text made of given and family.
-// - address_line is split at line breaks, one address.line each.
-// - birth_date never passes through a Date, which would move it by the time zone. A date that FHIR cannot hold
-//   (infinity, BC, 30 February) is refused with a reason.
-// - gender: male, female, other and their first letters in any case; all else is unknown.
-// - deceasedBoolean is sent when true. False is the column's default, not somebody's statement that the patient lives.
-// - identifiers: see token.ts. One that is invalid refuses the patient; an identifier row without value is none.
+// - A text that is longer than a FHIR string may be refuses the patient.
 
-import { z } from 'zod';
-import { toFhirString } from './fhir-string.ts';
+import { isFhirDate } from './fhir-date.ts';
+import { MAX_FHIR_STRING, toFhirString } from './fhir-string.ts';
+import type { PatientPayload } from './patient-payload.ts';
 import type { Address, ContactPoint, HumanName, Identifier, Patient } from './resources.ts';
 import type { Token } from './token.ts';
 import { readIdentifier, sameToken } from './token.ts';
+import { asUsCorePatient } from './us-core.ts';
 
-// Only strings: a number would already have lost digits in JSON.parse, and a wrong identifier is worse than none.
-const text = z.string().nullish();
-
-/** payload_json of the patient tables: unknown fields are ignored, for the application may add columns. */
-export const patientPayload = z.object({
-  active: z.boolean().nullish(),
-  deceased: z.boolean().nullish(),
-  birth_date: text,
-  gender: text,
-  name_family: text,
-  name_given: text,
-  name_text: text,
-  identifier_system: text,
-  identifier_value: text,
-  phone_number: text,
-  email: text,
-  address_line: text,
-  address_city: text,
-  address_state: text,
-  address_postal_code: text,
-  address_country: text,
-  other_identifiers: z.array(z.object({ identifier_system: text, identifier_value: text })).nullish(),
-});
-
-export type PatientPayload = z.infer<typeof patientPayload>;
+/** Whose rules a resource keeps beside those of FHIR R4, which is the base of all. */
+export type Profile = 'us-core' | 'r4';
 
 /** The resource with the identifier that addresses it and all that it has, primary first; or why there is none. */
 export type MappedResource =
@@ -54,7 +25,15 @@ export type MappedResource =
  * Maps one patient. `active` overrides the row's (a deleted row becomes active=false). A reason names the column at
  * fault and never its content.
  */
-export function mapPatient(payload: PatientPayload, options: { active?: boolean } = {}): MappedResource {
+export function mapPatient(
+  payload: PatientPayload,
+  profile: Profile,
+  options: { active?: boolean } = {},
+): MappedResource {
+  const tooLong = columnTooLong(payload);
+  if (tooLong !== undefined) {
+    return { ok: false, reason: `${tooLong} is longer than the 1,048,576 characters that a FHIR string may have.` };
+  }
   const found = identifiersOf(payload);
   if (!found.ok) return found;
   const [identifier] = found.identifiers;
@@ -68,7 +47,7 @@ export function mapPatient(payload: PatientPayload, options: { active?: boolean 
   const name = nameOf(payload);
   const telecom = telecomOf(payload);
   const address = addressOf(payload);
-  const resource: Patient = {
+  const patient: Patient = {
     resourceType: 'Patient',
     identifier: found.identifiers.map(identifierElement),
     active: options.active ?? payload.active ?? true,
@@ -79,7 +58,13 @@ export function mapPatient(payload: PatientPayload, options: { active?: boolean 
     ...(payload.deceased === true && { deceasedBoolean: true }),
     ...(address && { address: [address] }),
   };
+  const resource = profile === 'us-core' ? asUsCorePatient(patient) : patient;
   return { ok: true, resource, identifier, identifiers: found.identifiers };
+}
+
+function columnTooLong(payload: PatientPayload): string | undefined {
+  const isTooLong = (value: unknown) => typeof value === 'string' && value.length > MAX_FHIR_STRING;
+  return Object.entries(payload).find(([, value]) => isTooLong(value))?.[0];
 }
 
 /** The primary identifier first, then the others in their order, each once. */
@@ -115,7 +100,11 @@ function nameOf(payload: PatientPayload): HumanName | undefined {
   const made = [...given, ...(family === undefined ? [] : [family])].join(' ');
   const whole = textOf(payload.name_text) ?? made;
   if (whole === '') return undefined;
-  return { text: whole, ...(family !== undefined && { family }), ...(given.length > 0 && { given }) };
+  return {
+    ...(whole.length <= MAX_FHIR_STRING && { text: whole }),
+    ...(family !== undefined && { family }),
+    ...(given.length > 0 && { given }),
+  };
 }
 
 function telecomOf(payload: PatientPayload): ContactPoint[] {
@@ -166,16 +155,4 @@ function genderOf(gender: string | null | undefined): 'male' | 'female' | 'other
 /** A text that FHIR can hold, or undefined when there is nothing to say. */
 function textOf(value: string | null | undefined): string | undefined {
   return value === null || value === undefined || value.trim() === '' ? undefined : toFhirString(value);
-}
-
-/** https://hl7.org/fhir/R4/datatypes.html#date , with the days that the month has. */
-function isFhirDate(date: string): boolean {
-  const parts = /^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$/.exec(date);
-  if (!parts || parts[1] === '0000') return false;
-  const year = Number(parts[1]);
-  const month = Number(parts[2] ?? '1');
-  const day = Number(parts[3] ?? '1');
-  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
-  const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1];
-  return days !== undefined && day >= 1 && day <= days;
 }

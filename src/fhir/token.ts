@@ -1,6 +1,6 @@
 // Identifiers as FHIR search tokens: how a (system, value) pair of the database is read, compared and written into a URL.
 
-import { isFhirString } from './fhir-string.ts';
+import { isFhirString, MAX_FHIR_STRING } from './fhir-string.ts';
 
 /** A token, https://hl7.org/fhir/R4/search.html#token ; the system is '' for an identifier without one. */
 export interface Token {
@@ -18,7 +18,8 @@ export type IdentifierReading =
  * Reads identifier_system and identifier_value. White space around either is removed, because servers remove it when
  * they search: on HAPI ' 7 ' and '7' are one patient, so two rows that differ in nothing else must be one token here
  * too, or one patient's data would land on the other's resource. An empty value is no identifier. What cannot be an
- * Identifier at all (white space inside a URI, control characters) is invalid: changing it could make two equal.
+ * Identifier at all (white space inside a URI, control characters, more than 1 MB) is invalid: changing it could make
+ * two equal.
  */
 export function readIdentifier(system: string | null | undefined, value: string | null | undefined): IdentifierReading {
   const token: Token = { system: (system ?? '').trim(), value: (value ?? '').trim() };
@@ -29,6 +30,9 @@ export function readIdentifier(system: string | null | undefined, value: string 
   }
   if (!isFhirString(token.system) || !isFhirString(token.value)) {
     return { kind: 'invalid', reason: 'it holds control characters, which FHIR does not allow' };
+  }
+  if (token.system.length > MAX_FHIR_STRING || token.value.length > MAX_FHIR_STRING) {
+    return { kind: 'invalid', reason: 'it is longer than a FHIR string may be' };
   }
   return { kind: 'token', token };
 }

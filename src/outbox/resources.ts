@@ -1,5 +1,6 @@
 // Which tables feed which FHIR resource, and how its payload is mapped.
-import { type MappedResource, mapPatient, patientPayload } from '../fhir/patient-mapper.ts';
+import { type MappedResource, mapPatient, type Profile } from '../fhir/patient-mapper.ts';
+import { patientPayload } from '../fhir/patient-payload.ts';
 import type { OutboxEvent } from './event.ts';
 
 export interface ResourceKind {
@@ -11,7 +12,7 @@ export interface ResourceKind {
   /** The id, in `table`, of the row that the event belongs to; null when the event names none. */
   sourceId(event: OutboxEvent): number | null;
   /** Pure and deterministic. `deactivate` maps the resource as it is to be after a delete that keeps it. */
-  map(payload: unknown, deactivate: boolean): MappedResource;
+  map(payload: unknown, profile: Profile, deactivate: boolean): MappedResource;
 }
 
 const patient: ResourceKind = {
@@ -19,13 +20,13 @@ const patient: ResourceKind = {
   table: 'patient',
   children: ['patient_other_identifiers'],
   sourceId: (event) => event.patientId,
-  map(payload, deactivate) {
+  map(payload, profile, deactivate) {
     const parsed = patientPayload.safeParse(payload);
     if (!parsed.success) {
       const columns = [...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))].join(', ');
       return { ok: false, reason: `The payload is no patient: unexpected content in ${columns}.` };
     }
-    return mapPatient(parsed.data, deactivate ? { active: false } : {});
+    return mapPatient(parsed.data, profile, deactivate ? { active: false } : {});
   },
 };
 

@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { FhirClient } from '../fhir/client.ts';
+import type { Profile } from '../fhir/patient-mapper.ts';
 import { SendGate } from '../fhir/send-gate.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { Courier } from './courier.ts';
@@ -21,6 +22,7 @@ import { type DeletePolicy, type UpdateMode, Writer } from './write.ts';
 export interface OutboxSettings {
   readonly concurrency: number;
   readonly maxRetries: number;
+  readonly profile: Profile;
   readonly update: UpdateMode;
   readonly deletes: DeletePolicy;
 }
@@ -40,7 +42,7 @@ export class OutboxWorks {
   constructor(db: Database, fhir: FhirClient, settings: OutboxSettings, metrics: Metrics, log: Logger) {
     const waits = this.#waits.signal;
     const mapState: MapState = (kind, operation, payload) =>
-      kind.map(payload, operation === 'delete' && settings.deletes === 'deactivate');
+      kind.map(payload, settings.profile, operation === 'delete' && settings.deletes === 'deactivate');
     const lookUp = <T>(work: () => Promise<T>) => persistently(work, log, waits);
     this.#links = new Links(db);
     this.#metrics = metrics;

@@ -1,4 +1,5 @@
 // Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
+import { isObject, type Json } from '../fhir/answer.ts';
 import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
 import { differences } from '../fhir/differences.ts';
 import type { Fault } from '../fhir/fault.ts';
@@ -187,9 +188,8 @@ export class Writer {
     const current = await this.#fhir.read(context.delivery.resourceType, known.id);
     if (!current.ok)
       return current.fault.disposition === 'gone' ? gone(known) : { kind: 'failed', fault: current.fault };
-    const { meta: _, ...body } = current.resource;
     const identifier = { system: '', value: '' };
-    const resource = { ...body, active: false } as unknown as Resource;
+    const resource = { ...withoutServersMeta(current.resource), active: false } as unknown as Resource;
     return { ...context, mapped: { ok: true, resource, identifier, identifiers: [] } };
   }
 
@@ -227,6 +227,12 @@ function written(answer: Extract<WriteAnswer, { ok: true }>, firstContact: boole
 
 function requestIdOf({ delivery, mapped }: StateContext): string {
   return requestId(delivery.eventKey, JSON.stringify(mapped.resource));
+}
+
+/** Profiles, security labels and tags say something of the resource, and a PUT without them may end them (on HAPI: profiles). */
+function withoutServersMeta({ meta, ...body }: Json): Json {
+  const { versionId: _version, lastUpdated: _time, source: _source, ...own } = isObject(meta) ? meta : {};
+  return Object.keys(own).length === 0 ? body : { ...body, meta: own };
 }
 
 /** Is the current version what this delivery sent: by the request id that the server kept, or by its body apart from id and meta? */

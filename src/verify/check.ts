@@ -1,5 +1,6 @@
 // Compares patients while others change them: only what is the same in the database before and after can be drift.
 import type { FhirClient } from '../fhir/client.ts';
+import type { Profile } from '../fhir/patient-mapper.ts';
 import { connectorRuns } from '../outbox/backlog.ts';
 import type { Database } from '../outbox/database.ts';
 import { pause } from '../pause.ts';
@@ -20,6 +21,7 @@ const PATIENCE_ALONE_MS = 12_000;
 export class Check {
   readonly #db: Database;
   readonly #fhir: FhirClient;
+  readonly #profile: Profile;
   readonly #concurrency: number;
   readonly #signal: AbortSignal;
   /** Not decided yet, with the state of the database in which drift was last seen; null when none was. */
@@ -27,9 +29,15 @@ export class Check {
   readonly #decided = new Map<number, Decided>();
   #same = 0;
 
-  constructor(db: Database, fhir: FhirClient, concurrency: number, signal: AbortSignal) {
+  constructor(
+    db: Database,
+    fhir: FhirClient,
+    { profile, concurrency }: { profile: Profile; concurrency: number },
+    signal: AbortSignal,
+  ) {
     this.#db = db;
     this.#fhir = fhir;
+    this.#profile = profile;
     this.#concurrency = concurrency;
     this.#signal = signal;
   }
@@ -82,7 +90,7 @@ export class Check {
     const work = async () => {
       for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
         this.#signal.throwIfAborted();
-        this.#note(source, await judge(source, (id) => this.#read(id)));
+        this.#note(source, await judge(source, this.#profile, (id) => this.#read(id)));
       }
     };
     await Promise.all(Array.from({ length: this.#concurrency }, work));

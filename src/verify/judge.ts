@@ -1,5 +1,6 @@
 // One patient's verdict: the resource that its row makes now, against the one that the server has under the linked id.
 import { differences } from '../fhir/differences.ts';
+import type { Profile } from '../fhir/patient-mapper.ts';
 import type { DriftKind } from '../metrics/metrics.ts';
 import { kindOfType } from '../outbox/resources.ts';
 import type { Reading } from './resource-reader.ts';
@@ -27,7 +28,11 @@ export interface Drift {
 const patient = kindOfType('Patient');
 
 /** `read` is asked only where the server has to be. */
-export async function judge(source: Source, read: (fhirId: string) => Promise<Reading>): Promise<Verdict> {
+export async function judge(
+  source: Source,
+  profile: Profile,
+  read: (fhirId: string) => Promise<Reading>,
+): Promise<Verdict> {
   const { fhirId, deleted } = source;
   if (source.onItsWay) return { kind: 'on-its-way' };
   if (source.deadLettered) return { kind: 'dead-lettered' };
@@ -46,7 +51,7 @@ export async function judge(source: Source, read: (fhirId: string) => Promise<Re
     // The connector's own delete leaves it inactive, or gone.
     return found.kind === 'found' && found.resource.active !== false ? drift('reactivated') : { kind: 'same' };
   }
-  const mapped = patient?.map(source.payload, false);
+  const mapped = patient?.map(source.payload, profile, false);
   const reason = mapped?.ok === false ? mapped.reason : null;
   if (fhirId === null) return drift('never-sent', [], reason);
   if (!mapped?.ok) return drift('differs', [], reason);

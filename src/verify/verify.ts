@@ -1,6 +1,7 @@
 // verify: compares what the database has with what the FHIR server has, both ways, and emits again what differs.
 import { sql } from 'kysely';
 import type { FhirClient } from '../fhir/client.ts';
+import type { Profile } from '../fhir/patient-mapper.ts';
 import type { DriftKind, VerificationScope } from '../metrics/metrics.ts';
 import type { Database } from '../outbox/database.ts';
 import { emitPatients, type Wait } from '../outbox/emission.ts';
@@ -15,6 +16,8 @@ export interface VerifySettings {
   readonly sample: number | null;
   readonly seed: number;
   readonly repair: boolean;
+  /** The connector's own: what it would write is what is compared. */
+  readonly profile: Profile;
   /** Reads at once. */
   readonly concurrency: number;
 }
@@ -72,7 +75,7 @@ export async function verify(
   const overview = await overviewOf(db);
   const counted = await patiently(() => fhir.count('Patient'), signal);
   if (!counted.ok) throw doesNotWork(counted.fault);
-  const check = new Check(db, fhir, settings.concurrency, signal);
+  const check = new Check(db, fhir, settings, signal);
   const checked =
     settings.sample === null
       ? await compareAll(db, check, overview.highestId, watcher)

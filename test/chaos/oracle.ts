@@ -1,7 +1,8 @@
 // What was committed, read from the WAL through a slot of the test's own: neither the triggers nor the connector is asked.
 import type pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
-import { mapPatient, patientPayload } from '../../src/fhir/patient-mapper.ts';
+import { mapPatient } from '../../src/fhir/patient-mapper.ts';
+import { patientPayload } from '../../src/fhir/patient-payload.ts';
 import { formatLsn, type Lsn, parseLsn } from '../../src/replication/lsn.ts';
 import type { Body } from '../support/fhir-ledger.ts';
 
@@ -139,7 +140,7 @@ export class WalOracle {
       .filter((row) => Number(row.patient_id) === patientId)
       .sort((a, b) => Number(a.id) - Number(b.id));
     const payload = patientPayload.parse({ ...this.patients.get(patientId), other_identifiers: others });
-    const mapped = mapPatient(payload, deleting ? { active: false } : {});
+    const mapped = mapPatient(payload, 'us-core', deleting ? { active: false } : {});
     if (!mapped.ok) throw new Error(`The workload made a patient that cannot be mapped: ${mapped.reason}`);
     return mapped.resource as unknown as Body;
   }

@@ -222,6 +222,34 @@ describe('verify', () => {
     expect(await verify()).toMatchObject({ status: 0, drift: [] });
   });
 
+  it('finds every resource of before FHIR_PROFILE was changed, and mends them', async () => {
+    await delivered(3);
+    await query("INSERT INTO patient (identifier_value) VALUES ('CANARY-9')");
+    await allProcessed(database);
+    const metas = () => [...ledger.resources.values()].map(({ meta }) => meta);
+    const usCore = metas();
+    expect(usCore).toMatchObject(Array(4).fill({ profile: [expect.stringMatching(/us-core-patient$/)] }));
+    expect(await verify()).toMatchObject({ status: 0 });
+
+    for (const [profile, expected] of [
+      ['r4', Array(4).fill(undefined)],
+      ['us-core', usCore],
+    ] as const) {
+      await connector.stop();
+      connector = startConnector(database, ledger.url, { profile });
+      await streaming(connector);
+      operator = { ...operator, environment: { ...operator.environment, FHIR_PROFILE: profile } };
+      const found = await verify();
+      expect(kinds(found)).toEqual(['differs 1', 'differs 2', 'differs 3', 'differs 4']);
+      expect(found.drift.map(({ fields }) => fields)).toEqual([
+        ...Array(3).fill(['identifier.type']),
+        ['identifier._system', 'identifier.type', 'name'],
+      ]);
+      expect(await verify('--repair')).toMatchObject({ status: 0, repaired: [1, 2, 3, 4] });
+      expect(metas()).toEqual(expected);
+    }
+  });
+
   it('takes no change on its way for drift, and waits for it', async () => {
     await delivered(30);
     let release = () => {};

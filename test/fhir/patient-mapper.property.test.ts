@@ -2,10 +2,12 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { isFhirString } from '../../src/fhir/fhir-string.ts';
-import { mapPatient, patientPayload } from '../../src/fhir/patient-mapper.ts';
+import { mapPatient, type Profile } from '../../src/fhir/patient-mapper.ts';
+import { patientPayload } from '../../src/fhir/patient-payload.ts';
+import { PROFILES } from './golden.ts';
 import { payloadOf } from './payloads.ts';
-import { loadPatientDefinition, problemsOf } from './r4-validation.ts';
 import { anyCharacters, anyUnits } from './texts.ts';
+import { loadPatientDefinitions, problemsOf } from './validation.ts';
 
 /** What tends to break things, alone and between other characters. */
 const NASTY = [
@@ -77,7 +79,8 @@ const columns = fc.record(
   { requiredKeys: [] },
 );
 
-const map = (row: Record<string, unknown>) => mapPatient(patientPayload.parse(payloadOf(row)));
+const map = (row: Record<string, unknown>, profile: Profile) =>
+  mapPatient(patientPayload.parse(payloadOf(row)), profile);
 
 /** The paths of what is empty in a value, and of texts that no FHIR string may be. */
 function flawsOf(value: unknown, path = ''): string[] {
@@ -88,14 +91,14 @@ function flawsOf(value: unknown, path = ''): string[] {
   return parts.length === 0 ? [path] : parts.flatMap(([key, part]) => flawsOf(part, `${path}/${key}`));
 }
 
-beforeAll(() => loadPatientDefinition());
+beforeAll(() => loadPatientDefinitions());
 
-describe('mapPatient', () => {
+describe.each(PROFILES)('mapPatient for %s', (profile) => {
   it('gives the same bytes for the same row, in whatever order its columns come', () => {
     fc.assert(
       fc.property(columns, (row) => {
         const reversed = Object.fromEntries(Object.entries(structuredClone(row)).toReversed());
-        expect(JSON.stringify(map(reversed))).toBe(JSON.stringify(map(row)));
+        expect(JSON.stringify(map(reversed, profile))).toBe(JSON.stringify(map(row, profile)));
       }),
       { numRuns: 500 },
     );
@@ -105,11 +108,11 @@ describe('mapPatient', () => {
     let patients = 0;
     fc.assert(
       fc.property(columns, (row) => {
-        const mapped = map(row);
+        const mapped = map(row, profile);
         if (!mapped.ok) return;
         patients += 1;
         expect(flawsOf(mapped.resource)).toEqual([]);
-        expect(problemsOf(mapped.resource)).toEqual([]);
+        expect(problemsOf(mapped.resource, profile)).toEqual([]);
         expect(mapped.identifiers[0]).toEqual(mapped.identifier);
         expect(mapped.resource.identifier).toHaveLength(mapped.identifiers.length);
         const distinct = new Set(mapped.identifiers.map((each) => JSON.stringify([each.system, each.value])));
@@ -125,7 +128,7 @@ describe('mapPatient', () => {
     const reasons = new Set<string>();
     fc.assert(
       fc.property(columns, (row) => {
-        const mapped = map(row);
+        const mapped = map(row, profile);
         if (!mapped.ok) reasons.add(mapped.reason);
       }),
       { numRuns: 2000 },
@@ -147,7 +150,7 @@ describe('mapPatient', () => {
     const held = text.filter((each) => each.trim() !== '' && isFhirString(each));
     fc.assert(
       fc.property(held, (each) => {
-        expect(map({ name_family: each, phone_number: each, address_city: each })).toMatchObject({
+        expect(map({ name_family: each, phone_number: each, address_city: each }, profile)).toMatchObject({
           resource: { name: [{ family: each }], telecom: [{ value: each }], address: [{ city: each }] },
         });
       }),
@@ -166,6 +169,6 @@ describe('the two checks', () => {
     { active: 'true' },
     { birth_date: '1990-01-15' },
   ])('would see %j', (wrong) => {
-    expect([...flawsOf(wrong), ...problemsOf({ resourceType: 'Patient', ...wrong } as never)]).not.toEqual([]);
+    expect([...flawsOf(wrong), ...problemsOf({ resourceType: 'Patient', ...wrong } as never, 'r4')]).not.toEqual([]);
   });
 });

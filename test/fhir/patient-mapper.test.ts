@@ -1,74 +1,79 @@
 // A patient row becomes the Patient that its golden file says, byte for byte; what FHIR cannot hold is refused with a reason.
-import { globSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { type MappedResource, mapPatient, patientPayload } from '../../src/fhir/patient-mapper.ts';
-import type { Patient } from '../../src/fhir/resources.ts';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { type MappedResource, mapPatient } from '../../src/fhir/patient-mapper.ts';
+import { patientPayload } from '../../src/fhir/patient-payload.ts';
+import { goldens, PROFILES } from './golden.ts';
 import { payloadOf } from './payloads.ts';
-import { loadPatientDefinition, problemsOf } from './r4-validation.ts';
+import { PLANTED_FAULTS, SOUND } from './planted-faults.ts';
+import { loadPatientDefinitions, problemsOf } from './validation.ts';
 
-interface Golden {
-  readonly case: string;
-  /** What the row has beside its identifier. */
-  readonly columns: Record<string, unknown>;
-  readonly resource?: Patient;
-  readonly reason?: string;
-}
-
-function golden(file: string): unknown {
-  return JSON.parse(readFileSync(join(import.meta.dirname, 'golden', file), 'utf8'));
-}
-
-const map = (payload: unknown) => mapPatient(patientPayload.parse(payload));
+const map = (payload: unknown, profile = PROFILES[0] ?? 'us-core', options = {}) =>
+  mapPatient(patientPayload.parse(payload), profile, options);
 const mapColumns = (columns: Record<string, unknown>) => map(payloadOf(columns));
 
 /** The bytes that are sent. */
 const body = (mapped: MappedResource) => (mapped.ok ? JSON.stringify(mapped.resource) : mapped.reason);
 
-beforeAll(() => loadPatientDefinition());
+beforeAll(() => loadPatientDefinitions());
 
-describe("the patient of the design document's example", () => {
-  const { payload, resource } = golden('john-smith.json') as { payload: unknown; resource: Patient };
-
-  it('becomes its Patient', () => {
-    const mapped = map(payload);
-    expect(mapped).toEqual({
-      ok: true,
-      resource,
-      identifier: { system: 'https://hospital.example.com/mrn', value: 'MRN-001234' },
-      identifiers: [{ system: 'https://hospital.example.com/mrn', value: 'MRN-001234' }],
+describe.each(PROFILES)('FHIR_PROFILE=%s', (profile) => {
+  describe.each([...goldens])('golden/%s', (_, cases) => {
+    it.each(cases)('$case', ({ payload, expected }) => {
+      const mapped = map(payload, profile);
+      // As text, for the order of the elements is part of what is repeated.
+      expect(body(mapped)).toBe('reason' in expected ? expected.reason : JSON.stringify(expected[profile]));
+      expect(mapped.ok).toBe(!('reason' in expected));
+      if (mapped.ok) expect(problemsOf(mapped.resource, profile)).toEqual([]);
     });
-    expect(body(mapped)).toBe(JSON.stringify(resource));
-    expect(problemsOf(resource)).toEqual([]);
   });
 
-  it('is deactivated after a delete, and nothing else changes', () => {
-    const mapped = mapPatient(patientPayload.parse(payload), { active: false });
-    expect(body(mapped)).toBe(JSON.stringify({ ...resource, active: false }));
-  });
-});
-
-const files = globSync('*.json', { cwd: join(import.meta.dirname, 'golden') }).toSorted();
-
-describe.each(files.filter((file) => file !== 'john-smith.json'))('golden/%s', (file) => {
-  it.each(golden(file) as Golden[])('$case', ({ columns, resource, reason }) => {
-    const mapped = mapColumns(columns);
-    // As text, for the order of the elements is part of what is repeated.
-    expect(body(mapped)).toBe(resource ? JSON.stringify(resource) : reason);
-    expect(mapped.ok).toBe(reason === undefined);
-    if (resource) expect(problemsOf(resource)).toEqual([]);
+  it('deactivates after a delete, and nothing else changes', () => {
+    for (const { payload, expected } of [...goldens.values()].flat()) {
+      const mapped = map(payload, profile, { active: false });
+      if ('reason' in expected) expect(body(mapped)).toBe(expected.reason);
+      else expect(body(mapped)).toBe(JSON.stringify({ ...expected[profile], active: false }));
+    }
   });
 });
 
 describe('golden', () => {
   it('has the cases that this test has read', () => {
-    expect(files.map((file) => basename(file, '.json'))).toEqual([
-      'characters',
-      'identifiers',
-      'john-smith',
-      'names',
-      'particulars',
+    expect([...goldens.keys()]).toEqual([
+      'characters.json',
+      'identifiers.json',
+      'john-smith.json',
+      'lengths.json',
+      'names.json',
+      'particulars.json',
+      'unnamed.json',
     ]);
+    expect([...goldens.values()].flat().length).toBeGreaterThan(45);
+  });
+
+  it('is addressed by the primary identifier, and has the others behind it', () => {
+    const [unnamed] = goldens.get('unnamed.json') ?? [];
+    expect(map(unnamed?.payload)).toMatchObject({
+      identifier: { system: '', value: '0815' },
+      identifiers: [
+        { system: '', value: '0815' },
+        { system: 'https://insurance.example.com/members', value: 'INS-9' },
+      ],
+    });
+  });
+});
+
+describe('the validator', () => {
+  it('finds nothing wrong with a sound Patient', () => {
+    expect(problemsOf(SOUND, 'us-core')).toEqual([]);
+  });
+
+  it.each(PLANTED_FAULTS.filter(({ seenBy }) => seenBy.includes('medplum')))('would see $fault', ({ patient }) => {
+    expect(problemsOf(patient, 'us-core')).not.toEqual([]);
+  });
+
+  // test/hapi/validate.test.ts shows that HAPI sees them.
+  it.each(PLANTED_FAULTS.filter(({ seenBy }) => !seenBy.includes('medplum')))('misses $fault', ({ patient }) => {
+    expect(problemsOf(patient, 'us-core')).toEqual([]);
   });
 });
 
@@ -106,9 +111,19 @@ describe('a date of birth', () => {
     (birth_date) => {
       const mapped = mapColumns({ birth_date });
       expect(mapped).toMatchObject({ ok: true, resource: { birthDate: birth_date.trim() } });
-      if (mapped.ok) expect(problemsOf(mapped.resource)).toEqual([]);
+      if (mapped.ok) expect(problemsOf(mapped.resource, 'us-core')).toEqual([]);
     },
   );
+
+  it.each(['Pacific/Kiritimati', 'America/Los_Angeles'])('is the same day in %s', (zone) => {
+    const offset = new Date(0).getTimezoneOffset();
+    vi.stubEnv('TZ', zone);
+    const moved = new Date(0).getTimezoneOffset() !== offset;
+    const mapped = mapColumns({ birth_date: '1990-01-15' });
+    vi.unstubAllEnvs();
+    expect(moved).toBe(true);
+    expect(mapped).toMatchObject({ resource: { birthDate: '1990-01-15' } });
+  });
 
   it.each([null, '', ' '])('%j is none', (birth_date) => {
     expect(body(mapColumns({ birth_date }))).not.toContain('birthDate');
@@ -128,7 +143,7 @@ describe('gender', () => {
 
 describe('a payload', () => {
   it('of an older version, without the columns that came later, is read', () => {
-    const mapped = map({ identifier_value: 'MRN-1', active: null, deceased: null, other_identifiers: null });
+    const mapped = map({ identifier_value: 'MRN-1', active: null, deceased: null, other_identifiers: null }, 'r4');
     expect(body(mapped)).toBe(
       '{"resourceType":"Patient","identifier":[{"value":"MRN-1"}],"active":true,"gender":"unknown"}',
     );

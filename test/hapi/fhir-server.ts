@@ -5,9 +5,9 @@ import { inject } from 'vitest';
 export interface Patient {
   resourceType: 'Patient';
   id?: string;
-  meta?: { versionId: string; source?: string };
+  meta?: { versionId: string; source?: string; profile?: string[] };
   active?: boolean;
-  identifier?: { system: string; value: string }[];
+  identifier?: { type?: { coding: { code: string }[] }; system?: string; value: string }[];
   name?: { family?: string; given?: string[]; text?: string }[];
   telecom?: { system: string; value: string }[];
   [element: string]: unknown;

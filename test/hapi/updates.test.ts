@@ -32,9 +32,20 @@ describe('an INSERT', () => {
     const fhirId = await fhirIdOf(setting, rows[0].id);
     const { meta, id, text: _narrative, ...content } = await readPatient(fhirId ?? '');
     expect({ id, version: meta?.versionId }).toEqual({ id: fhirId, version: '1' });
+    expect(meta?.profile).toEqual(['http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient']);
     expect(content).toEqual({
       resourceType: 'Patient',
-      identifier: [{ system: setting.system, value: 'MRN|1,2 %\\' }],
+      identifier: [
+        {
+          type: {
+            coding: [
+              { system: 'http://terminology.hl7.org/CodeSystem/v2-0203', code: 'MR', display: 'Medical record number' },
+            ],
+          },
+          system: setting.system,
+          value: 'MRN|1,2 %\\',
+        },
+      ],
       active: true,
       name: [{ text: 'John Smith', family: 'Smith', given: ['John'] }],
       telecom: [
@@ -94,7 +105,7 @@ describe('an UPDATE', () => {
     expect(more).toEqual([]);
     expect(grouped).toMatchObject({
       identifier: [
-        { system: setting.system, value: 'GROUP' },
+        { type: { coding: [{ code: 'MR' }] }, system: setting.system, value: 'GROUP' },
         { system: 'urn:insurance', value: 'INS-1' },
       ],
       telecom: [{ system: 'phone', value: '+1-555-2' }],

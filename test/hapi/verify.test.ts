@@ -31,7 +31,7 @@ const run = (repair = false) =>
   verify(
     db,
     fhir,
-    { sample: null, seed: 1, repair, concurrency: 8 },
+    { sample: null, seed: 1, repair, profile: 'us-core', concurrency: 8 },
     { progress: () => undefined, waiting: () => undefined },
     new AbortController().signal,
   );

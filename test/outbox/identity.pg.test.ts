@@ -1,5 +1,6 @@
 // Identity: whatever happens to identifiers, no patient's data lands on another patient's resource.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { US_CORE_PATIENT } from '../../src/fhir/us-core.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
@@ -288,9 +289,12 @@ describe('a deleted patient', () => {
 });
 
 describe('a delete whose last state was not kept', () => {
-  it('makes what the server has inactive', async () => {
+  it('makes what the server has inactive, and keeps the profile and the labels that it has', async () => {
     await insert(1, 'X', 'Ada');
     await settled();
+    const before = fhir.resources.get('r1');
+    const meta = { ...(before?.meta as object), security: [{ code: 'R' }], tag: [{ code: 'vip' }] };
+    fhir.write('r1', { ...before, meta: { ...meta, source: '#x', lastUpdated: '2026-01-01T00:00:00Z' } });
     fhir.fault = ({ method }) => (method === 'PUT' ? { status: 422 } : undefined);
     await sql('DELETE FROM patient WHERE id = 1');
     await settled();
@@ -298,7 +302,8 @@ describe('a delete whose last state was not kept', () => {
     expect(await deadLetters()).toHaveLength(1);
     await sql('SELECT fhir_emit_patient(1)');
     await settled();
-    expect(fhir.resources.get('r1')).toMatchObject({ active: false, name: [{ family: 'Ada' }] });
+    expect(meta).toMatchObject({ profile: [US_CORE_PATIENT] });
+    expect(fhir.resources.get('r1')).toEqual({ ...before, meta, active: false });
     expect((await database.pool.query('SELECT resolution FROM fhir_dlq')).rows).toEqual([{ resolution: 'superseded' }]);
   });
 

@@ -11,7 +11,7 @@ import { createDatabase, kyselyOf, type TestDatabase } from '../support/database
 
 /** As heard of through the slot. */
 const ORIGIN = { committedAt: new Date(), endLsn: parseLsn('0/1') };
-const mapState: MapState = (kind, operation, payload) => kind.map(payload, operation === 'delete');
+const mapState: MapState = (kind, operation, payload) => kind.map(payload, 'us-core', operation === 'delete');
 
 let database: TestDatabase;
 let writer: pg.Client;

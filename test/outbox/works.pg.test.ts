@@ -101,6 +101,7 @@ describe('a delivery that needs one more lane while it is sent', () => {
           identifier_value: 'other',
           other_identifiers: [{ id: 1, identifier_system: 'urn:t', identifier_value: 'moved' }],
         },
+        'us-core',
         false,
       ) ?? null;
     await works.outbox.load([first, second]);
@@ -118,7 +119,7 @@ function start(concurrency: number): void {
   works = new OutboxWorks(
     db,
     fhir,
-    { concurrency, maxRetries: 5, update: 'by-id', deletes: 'deactivate' },
+    { concurrency, maxRetries: 5, profile: 'us-core', update: 'by-id', deletes: 'deactivate' },
     createMetrics(),
     pino({ enabled: false }),
   );
@@ -142,7 +143,7 @@ async function insertPatients(...values: string[]): Promise<Delivery[]> {
     ]);
   const { rows } = await database.pool.query('SELECT * FROM fhir_outbox ORDER BY id');
   return deliveriesOf(rows.map(parseEvent), { committedAt: null, endLsn: parseLsn('0/5') }, (kind, _, payload) =>
-    kind.map(payload, false),
+    kind.map(payload, 'us-core', false),
   );
 }
 

@@ -3,6 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { migrate } from '../../src/migrate.ts';
 import { addPatient, allProcessed, auditTrail, inOneTransaction, type Scenario, startScenario } from './setup.ts';
 
+/** Of every primary identifier. */
+const type = {
+  coding: [{ system: 'http://terminology.hl7.org/CodeSystem/v2-0203', code: 'MR', display: 'Medical record number' }],
+};
+
 let scenario: Scenario;
 
 beforeAll(async () => {
@@ -23,7 +28,8 @@ describe('INSERT', () => {
     expect(put).toMatchObject({ version: 1, identifier: 'https://hospital.example.com/mrn|MRN-001234', ifMatch: null });
     expect(put?.body).toEqual({
       resourceType: 'Patient',
-      identifier: [{ system: 'https://hospital.example.com/mrn', value: 'MRN-001234' }],
+      meta: { profile: ['http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient'] },
+      identifier: [{ type, system: 'https://hospital.example.com/mrn', value: 'MRN-001234' }],
       active: true,
       name: [{ text: 'John Smith', family: 'Smith', given: ['John'] }],
       telecom: [
@@ -53,7 +59,7 @@ describe('the life of a patient', () => {
     await allProcessed(database);
 
     const puts = sink.putsOf('LIFE');
-    const primary = { system: 'urn:mrn', value: 'LIFE' };
+    const primary = { type, system: 'urn:mrn', value: 'LIFE' };
     expect(
       puts.map(({ version, ifMatch, body: { identifier, telecom, active } }) => ({
         version,

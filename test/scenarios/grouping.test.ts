@@ -85,7 +85,7 @@ describe('a change of one identifier alone', () => {
       ...first?.body,
       id: first?.id,
       identifier: [
-        { system: 'urn:mrn', value: 'ID-ONLY' },
+        { type: expect.anything(), system: 'urn:mrn', value: 'ID-ONLY' },
         { system: 'urn:ins', value: 'ID-ONLY-new' },
       ],
     });

@@ -56,7 +56,14 @@ export function startConnector(
     }),
   );
   const metrics = createMetrics();
-  const settings = { concurrency: 16, maxRetries: 5, update: 'by-id', deletes: 'deactivate', ...outbox } as const;
+  const settings = {
+    concurrency: 16,
+    maxRetries: 5,
+    profile: 'us-core',
+    update: 'by-id',
+    deletes: 'deactivate',
+    ...outbox,
+  } as const;
   const fhir = createFhirClient(
     { baseUrl: fhirUrl, concurrency: settings.concurrency, timeoutMs, userAgent: 'fhir-connector/test' },
     ({ outcome }) => {

@@ -190,7 +190,7 @@ export class FhirLedger {
   #resource(id: string, status: number, body: Body | null): Answer {
     const version = String(this.#stored.get(id)?.version);
     const headers = { etag: `W/"${version}"`, location: `${this.url}/Patient/${id}/_history/${version}` };
-    return { status, headers, body: body && { ...body, meta: { versionId: version } } };
+    return { status, headers, body: body && { ...body, meta: { ...(body.meta as Body), versionId: version } } };
   }
 
   #bundle(ids: readonly string[]): Answer {
