@@ -1,7 +1,8 @@
 // All mutants, the bugs that the tests have to find.
 import { ACKNOWLEDGING } from './acknowledging.ts';
 import { IDENTITIES } from './identity.ts';
+import { MAPPING } from './mapping.ts';
 import type { Mutant } from './mutant.ts';
 import { ORDERING } from './ordering.ts';
 
-export const MUTANTS: readonly Mutant[] = [...ACKNOWLEDGING, ...ORDERING, ...IDENTITIES];
+export const MUTANTS: readonly Mutant[] = [...ACKNOWLEDGING, ...ORDERING, ...IDENTITIES, ...MAPPING];
