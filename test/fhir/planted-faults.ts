@@ -6,12 +6,6 @@ import { US_CORE_PATIENT } from '../../src/fhir/us-core.ts';
 
 type Validator = 'medplum' | 'hapi';
 
-export interface PlantedFault {
-  readonly fault: string;
-  readonly patient: Patient;
-  readonly seenBy: readonly Validator[];
-}
-
 const V2_0203 = 'http://terminology.hl7.org/CodeSystem/v2-0203';
 const ABSENT = 'http://hl7.org/fhir/StructureDefinition/data-absent-reason';
 
@@ -67,8 +61,10 @@ const FAULTS: readonly [string, Record<string, unknown>, readonly Validator[]][]
   ['a text longer than a string may be', { name: [{ family: 'x'.repeat(MAX_FHIR_STRING + 1) }] }, BOTH],
 ];
 
-export const PLANTED_FAULTS: readonly PlantedFault[] = FAULTS.map(([fault, elements, seenBy]) => ({
-  fault,
-  patient: JSON.parse(JSON.stringify({ ...SOUND, ...elements })) as Patient,
-  seenBy,
-}));
+/** Those that this validator sees, or those that it misses: what is wrong, and the Patient. */
+export function plantedFaults(validator: Validator, seen: boolean): [string, Patient][] {
+  return FAULTS.filter(([, , seenBy]) => seenBy.includes(validator) === seen).map(([fault, elements]) => [
+    fault,
+    JSON.parse(JSON.stringify({ ...SOUND, ...elements })) as Patient,
+  ]);
+}
