@@ -5,16 +5,6 @@ import { z } from 'zod';
 // Only strings: a number would already have lost digits in JSON.parse, and a wrong identifier is worse than none.
 const text = z.string().nullish();
 
-/** What the row of an identifier says; only together do its columns name anything. */
-const identifierColumns = {
-  identifier_system: text.describe(
-    'White space around it is removed, as servers do when they search. White space or control characters in it: the patient is refused. Empty: an identifier without system. What is no absolute URI is sent as it is; servers that validate refuse it',
-  ),
-  identifier_value: text.describe(
-    'White space around it is removed, as servers do when they search. Control characters in it: the patient is refused. Empty: no identifier',
-  ),
-};
-
 /** Columns that it does not name are ignored, for the application may add some. */
 export const patientPayload = z.object({
   active: z.boolean().nullish().describe('As it is; empty is true. False after a delete that keeps the resource'),
@@ -33,9 +23,11 @@ export const patientPayload = z.object({
   name_text: text.describe(
     'As it is. Empty: made of given names and family, unless that would be longer than a FHIR string may be',
   ),
-  identifier_system: identifierColumns.identifier_system,
+  identifier_system: text.describe(
+    'White space around it is removed, as servers do when they search. White space or control characters in it refuse the patient. Empty: an identifier without system. What is no absolute URI is sent as it is; servers that validate refuse it',
+  ),
   identifier_value: text.describe(
-    `${identifierColumns.identifier_value.description}, and the patient is refused: no other identifier takes its place`,
+    'White space around it is removed, as servers do when they search. Control characters in it refuse the patient. Empty: the patient is refused, and no other identifier takes its place',
   ),
   phone_number: text.describe('As it is'),
   email: text.describe('As it is'),
@@ -45,9 +37,11 @@ export const patientPayload = z.object({
   address_postal_code: text.describe('As it is'),
   address_country: text.describe('As it is'),
   other_identifiers: z
-    .array(z.object(identifierColumns))
+    .array(z.object({ identifier_system: text, identifier_value: text }))
     .nullish()
-    .describe("Behind the primary identifier, in the order of their rows' ids, each once"),
+    .describe(
+      "Behind the primary identifier, in the order of their rows' ids, each once, and read as the primary one is. A row without value is none",
+    ),
 });
 
 export type PatientPayload = z.infer<typeof patientPayload>;

@@ -17,6 +17,12 @@ describe('the differences between two resources', () => {
     expect(differences(ours, theirs)).toEqual([]);
   });
 
+  it('are none when the server drops, or adds to, the profiles that we claim', () => {
+    const claiming = { ...ours, meta: { profile: ['urn:ours'] } };
+    expect(differences(claiming, ours)).toEqual([]);
+    expect(differences(claiming, { ...ours, meta: { profile: ['urn:ours', 'urn:theirs'] } })).toEqual([]);
+  });
+
   it.each([
     [{ ...ours, active: false }, ['active']],
     [{ ...ours, name: [{ text: 'Jane Doe', family: 'Roe', given: ['Jane'] }] }, ['name.family']],

@@ -1,6 +1,7 @@
 // Identifiers as tokens: how they are read, when two are the same, and how they stand in a URL.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { MAX_FHIR_STRING } from '../../src/fhir/fhir-string.ts';
 import { readIdentifier, sameToken, type Token, tokenParameter } from '../../src/fhir/token.ts';
 import { anyCharacters } from './texts.ts';
 
@@ -50,6 +51,14 @@ describe('readIdentifier', () => {
       kind: 'invalid',
       reason: 'it holds control characters, which FHIR does not allow',
     });
+  });
+
+  it('refuses what is longer than a FHIR string may be, and nothing shorter', () => {
+    const long = '7'.repeat(MAX_FHIR_STRING);
+    expect(readIdentifier(`${long} `, long)).toEqual({ kind: 'token', token: token(long, long) });
+    const refused = { kind: 'invalid', reason: 'it is longer than a FHIR string may be' };
+    expect(readIdentifier('urn:x', `${long}7`)).toEqual(refused);
+    expect(readIdentifier(`${long}7`, '7')).toEqual(refused);
   });
 });
 
