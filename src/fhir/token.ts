@@ -42,6 +42,11 @@ export function sameToken(one: Token, other: Token): boolean {
   return one.system === other.system && one.value === other.value;
 }
 
+/** Whether two lists name the same identifiers in the same order. */
+export function sameTokens(ones: readonly Token[], others: readonly Token[]): boolean {
+  return ones.length === others.length && ones.every((one, at) => sameToken(one, others[at] as Token));
+}
+
 /**
  * A token as the value of a search parameter, ready for a URL. FHIR's own escapes come first
  * (https://hl7.org/fhir/R4/search.html#escaping), then percent-encoding; the separator is %7C, because Tomcat answers

@@ -62,6 +62,8 @@ export class Transport {
     } catch {
       return { ok: false, cause: 'token' };
     }
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(new DOMException('', 'TimeoutError')), this.#config.timeoutMs);
     const options: Dispatcher.RequestOptions = {
       method: request.method,
       path: this.#basePath + request.path,
@@ -72,7 +74,7 @@ export class Transport {
         ...request.headers,
       },
       ...(request.body !== undefined && { body: request.body }),
-      signal: AbortSignal.timeout(this.#config.timeoutMs),
+      signal: deadline.signal,
     };
     try {
       const response = await this.#exchange(request.control === true ? this.#control : this.#data, options);
@@ -80,6 +82,8 @@ export class Transport {
       return { ok: true, answer: { status: response.statusCode, headers: headersOf(response.headers), body } };
     } catch (error) {
       return { ok: false, cause: causeOrThrow(error) };
+    } finally {
+      clearTimeout(timer);
     }
   }
 

@@ -5,6 +5,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { untilAborted } from '../pause.ts';
 import type { Identity } from '../replication/identity.ts';
 import type { CatchUpHooks } from '../replication/tenure.ts';
+import { Completion } from './completion.ts';
 import type { Database } from './database.ts';
 import { deliveriesOf } from './delivery.ts';
 import type { Outbox } from './outbox.ts';
@@ -158,7 +159,7 @@ async function readBacklog(transaction: Database, condition: RawBuilder<unknown>
 
 /** Resolves when all is delivered and recorded. */
 async function deliver(backlog: Backlog, outbox: Outbox, reader: OutboxReader, signal: AbortSignal): Promise<void> {
-  const done: Promise<void>[] = [];
+  const done = new Completion();
   for (const [from, to] of chunks(backlog)) {
     const rows = await untilAborted(reader.rows(backlog.ids.slice(from, to), null), signal);
     const byId = new Map(rows.map((row) => [row.ok ? row.event.id : row.id, row]));
@@ -168,10 +169,9 @@ async function deliver(backlog: Backlog, outbox: Outbox, reader: OutboxReader, s
       const events = transaction.flatMap((index) => byId.get(backlog.ids[index] ?? 0) ?? []);
       return deliveriesOf(events, FROM_TABLE, () => null);
     });
-    await untilAborted(outbox.load(deliveries.flat()), signal);
-    for (const each of deliveries) await untilAborted(outbox.enter(each, done, signal), signal);
+    await untilAborted(outbox.loadAndEnter(deliveries, done, signal), signal);
   }
-  await untilAborted(Promise.all(done), signal);
+  await untilAborted(done.all(), signal);
 }
 
 /** Ranges of about CHUNK_ROWS indexes that never split a patient's rows of one transaction. */

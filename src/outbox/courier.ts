@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
 import type { SendGate } from '../fhir/send-gate.ts';
-import type { Token } from '../fhir/token.ts';
+import { sameTokens, type Token } from '../fhir/token.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
 import type { Delivery } from './delivery.ts';
@@ -83,15 +83,23 @@ export class Courier {
     }
   }
 
-  /** One turn at the gate, from the look-up to the record, all under one lease. */
+  /** One turn: the look-up, a place at the gate, the write and its record, all under one lease. */
   async #turn(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
     const { gate, guard, metrics } = this.#parts;
+    // Before the gate: there it would keep the place of somebody who could be sent.
+    const lookedUp = await this.#lookUp(delivery, progress);
+    if (lookedUp.standing === 'recorded') return { done: null };
     await gate.admit();
     const place = new PlaceAtGate(gate);
     metrics.deliveriesInFlight.set(gate.inFlight);
     try {
       return await guard.act(async (lease) => {
-        const step = await this.#send(delivery, lane, progress, lease, place);
+        // Since we looked it up another connector may have had the slot.
+        if (lease !== lookedUp.lease) throw new SlotChangedHands();
+        const step: Step =
+          lookedUp.standing === 'superseded'
+            ? { done: { kind: 'superseded' } }
+            : await this.#send(delivery, lane, progress, lease, place);
         // The server is done with it; the record needs no place.
         place.release();
         if ('done' in step && step.done) await this.#record(delivery, step.done);
@@ -107,6 +115,15 @@ export class Courier {
     }
   }
 
+  /** Where the delivery stands, and the lease under which that is true as long as it is valid. */
+  async #lookUp(delivery: Delivery, progress: Progress): Promise<{ standing: Standing; lease: Holding['lease'] }> {
+    const { guard, log, signal } = this.#parts;
+    const lease = await guard.held();
+    if (!progress.mustLookUp && guard.isNew(delivery)) return { standing: 'pending', lease };
+    const standing = await persistently(() => this.#parts.standing(delivery), log, signal);
+    return { standing, lease };
+  }
+
   /** `done: null` means that it is recorded already. */
   async #send(
     delivery: Delivery,
@@ -118,11 +135,6 @@ export class Courier {
     const { guard, links, writer, log, signal } = this.#parts;
     const { eventKey } = delivery;
     const started = performance.now();
-    if (progress.mustLookUp || !guard.isNew(delivery)) {
-      const standing = await persistently(() => this.#parts.standing(delivery), log, signal);
-      if (standing === 'recorded') return { done: null };
-      if (standing === 'superseded') return { done: { kind: 'superseded' } };
-    }
     const mapped = delivery.mapped ?? (await persistently(() => this.#parts.reload(delivery), log, signal));
     delivery.mapped = mapped;
     await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
@@ -232,13 +244,15 @@ export class Courier {
   }
 
   #delivered(delivery: Delivery, result: Extract<WriteResult, { kind: 'written' }>): Outcome {
+    const recorded = this.#parts.links.peek(delivery.resourceType, delivery.sourceId)?.identifiers ?? null;
+    const identifiers = identifiersOf(delivery);
     return {
       kind: 'delivered',
       fhirId: result.fhirId,
       versionId: result.versionId,
       deleted: delivery.operation === 'delete',
-      // Also when this change left them alone: the one that changed them may be a dead letter.
-      identifiers: delivery.mapped?.ok ? delivery.mapped.identifiers : null,
+      // Not the change decides, for the one that changed them may be a dead letter, but what is recorded.
+      identifiers: identifiers && recorded && sameTokens(identifiers, recorded) ? null : identifiers,
       firstContact: result.firstContact,
     };
   }
@@ -253,6 +267,8 @@ export class Courier {
       metrics.superseded.inc(delivery.outboxIds.length);
       log.info(ids, 'superseded');
     } else if (outcome.kind === 'dead') {
+      // The record may have added identifiers to what we know of it.
+      links.forget(delivery.resourceType, delivery.sourceId);
       metrics.failed.inc(delivery.outboxIds.length);
       log.error(
         { ...ids, status: outcome.httpStatus, attempts: outcome.attempts, reason: outcome.reason },
@@ -265,6 +281,7 @@ export class Courier {
           versionId: outcome.versionId,
           lastRevision: delivery.revision,
           deleted: outcome.deleted,
+          identifiers: identifiersOf(delivery),
         });
       }
       metrics.processed.inc(delivery.outboxIds.length);
@@ -277,6 +294,11 @@ function whoIs(delivery: Delivery): string {
   return `${delivery.resourceType}/${delivery.sourceId}`;
 }
 
+/** What the state that is to be sent carries; null when its row is gone. */
+function identifiersOf({ mapped }: Delivery): readonly Token[] | null {
+  return mapped?.ok ? mapped.identifiers : null;
+}
+
 function dead(reason: string, fault: Fault | null, delivery: Delivery, { uncertain }: Progress): Outcome {
   return {
     kind: 'dead',
@@ -284,6 +306,6 @@ function dead(reason: string, fault: Fault | null, delivery: Delivery, { uncerta
     httpStatus: fault?.status ?? null,
     operationOutcome: fault?.outcome ?? null,
     attempts: delivery.attempts,
-    mayCarry: uncertain && delivery.mapped?.ok ? delivery.mapped.identifiers : null,
+    mayCarry: uncertain ? identifiersOf(delivery) : null,
   };
 }

@@ -65,7 +65,8 @@ export function openDatabase(
     application_name: 'fhir-connector records',
     keepAlive: true,
     connectionTimeoutMillis: 10_000,
-    options: '-c lock_timeout=5s -c synchronous_commit=on',
+    // What we look for was written a moment ago and is in memory: each row by its index, never the whole outbox.
+    options: '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1',
     verify: (client, done) => void verify(client).then(() => done(), done),
   });
   // An idle connection that PostgreSQL ends is no failure: the next query opens another.

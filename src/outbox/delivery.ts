@@ -5,9 +5,6 @@ import type { Lsn } from '../replication/lsn.ts';
 import type { OutboxEvent, ParsedEvent } from './event.ts';
 import { kindOfTable, type ResourceKind } from './resources.ts';
 
-/** A mapped patient with its identifiers and addresses, in memory. Only back-pressure depends on it. */
-const ROW_BYTES = 2048;
-
 /** Where the delivery came from. */
 export interface Origin {
   /** When the transaction committed, by the server's clock; null when the row was read from the table. */
@@ -30,7 +27,7 @@ export interface Delivery extends Origin {
   readonly payloadId: number;
   /** The identifiers before the transaction, the primary one first; null when it changed none. */
   readonly previous: readonly (Token & { primary: boolean })[] | null;
-  /** Memory that the state takes while it waits, about. */
+  /** Memory that the state takes while it waits, about: only back-pressure depends on it. */
   bytes: number;
   /** Failed attempts so far that counted. */
   attempts: number;
@@ -102,7 +99,7 @@ function deliveryOf(
     operation,
     payloadId: state?.id ?? last.id,
     previous: events.find((event) => event.previous !== null)?.previous ?? null,
-    bytes: events.length * ROW_BYTES,
+    bytes: events.reduce((sum, event) => sum + event.bytes, 0),
     waitsForRetry: false,
     attempts: Math.max(...events.map((event) => event.attempts)),
     mapped: mapState(kind, operation, state?.payload ?? {}),
@@ -121,7 +118,7 @@ function unreadableRow(id: number, txid: number, reason: string, origin: Origin)
     operation: 'upsert',
     payloadId: id,
     previous: null,
-    bytes: ROW_BYTES,
+    bytes: 0,
     waitsForRetry: false,
     attempts: 0,
     mapped: { ok: false, reason },

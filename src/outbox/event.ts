@@ -31,6 +31,8 @@ export interface OutboxEvent {
   /** What the identifiers were before this change, primary first; null when it changed none. */
   readonly previous: readonly PreviousIdentifier[] | null;
   readonly attempts: number;
+  /** Memory that the row takes, about. */
+  readonly bytes: number;
 }
 
 interface PreviousIdentifier extends Token {
@@ -42,7 +44,11 @@ export type ParsedEvent =
   /** A row that this version cannot read: dead-lettered, never skipped. */
   | { readonly ok: false; readonly id: number; readonly txid: number; readonly reason: string };
 
-export function parseEvent(values: Readonly<Record<string, unknown>>): ParsedEvent {
+/** What a row takes at least: a mapped patient with its identifiers and addresses, in memory. */
+const ROW_BYTES = 2048;
+
+/** `bytes`: how long the row was as it arrived. */
+export function parseEvent(values: Readonly<Record<string, unknown>>, bytes = 0): ParsedEvent {
   const parsed = row.safeParse(values);
   if (!parsed.success) {
     const columns = [...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))].join(', ');
@@ -72,6 +78,7 @@ export function parseEvent(values: Readonly<Record<string, unknown>>): ParsedEve
           return reading.kind === 'token' ? [{ ...reading.token, primary }] : [];
         }) ?? null,
       attempts: data.attempts,
+      bytes: Math.max(ROW_BYTES, bytes),
     },
   };
 }

@@ -11,6 +11,8 @@ export interface Link {
   readonly lastRevision: number;
   /** A tombstone: the row was deleted; the link itself is never removed. */
   readonly deleted: boolean;
+  /** What fhir_link_identifier holds of it, where we have written that ourselves while the slot is ours; otherwise null. */
+  readonly identifiers: readonly Token[] | null;
 }
 
 /** Known to have no link. (The cache cannot hold null.) */
@@ -42,6 +44,10 @@ export class Links {
     this.#cache.set(`${resourceType}/${sourceId}`, link ?? NONE);
   }
 
+  forget(resourceType: string, sourceId: number): void {
+    this.#cache.delete(`${resourceType}/${sourceId}`);
+  }
+
   forgetAll(): void {
     this.#hold += 1;
     this.#cache.clear();
@@ -54,7 +60,7 @@ export class Links {
 
   /** Asks again, whatever is cached. */
   async reload(resourceType: string, sourceId: number): Promise<Link | null> {
-    this.#cache.delete(`${resourceType}/${sourceId}`);
+    this.forget(resourceType, sourceId);
     return this.get(resourceType, sourceId);
   }
 
@@ -80,6 +86,7 @@ export class Links {
           versionId: row.version_id,
           lastRevision: Number(row.last_revision),
           deleted: row.deleted_at !== null,
+          identifiers: null,
         });
       }
     }

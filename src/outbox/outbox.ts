@@ -2,6 +2,7 @@
 import type { Token } from '../fhir/token.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import type { Lsn } from '../replication/lsn.ts';
+import { Completion } from './completion.ts';
 import type { Courier } from './courier.ts';
 import { type Delivery, deliveriesOf, type MapState } from './delivery.ts';
 import { parseEvent } from './event.ts';
@@ -25,6 +26,8 @@ export interface PreparedTransaction extends CommittedTransaction {
 }
 
 const CHUNK_ROWS = 500;
+/** Of states that are read from the outbox at once. */
+const LOAD_BYTES = 4 * 1024 * 1024;
 
 export interface OutboxParts {
   readonly lanes: Lanes<Delivery>;
@@ -59,7 +62,13 @@ export class Outbox {
       const { rows } = transaction.rows;
       return {
         ...transaction,
-        deliveries: rows && deliveriesOf(rows.map(parseEvent), transaction, this.#parts.mapState),
+        deliveries:
+          rows &&
+          deliveriesOf(
+            rows.map(({ row, bytes }) => parseEvent(row, bytes)),
+            transaction,
+            this.#parts.mapState,
+          ),
       };
     });
     const { links, persistently } = this.#parts;
@@ -72,20 +81,32 @@ export class Outbox {
    * PostgreSQL. (It is wrapped in an object because an async function would wait for a bare promise.)
    */
   async place(transaction: PreparedTransaction, signal: AbortSignal): Promise<{ finished: Promise<unknown> }> {
-    const done: Promise<void>[] = [];
+    const done = new Completion();
     if (transaction.deliveries) await this.enter(transaction.deliveries, done, signal);
     else {
       for (const ids of transaction.rows.chunksOfPatients(CHUNK_ROWS)) {
         const rows = await this.#parts.reader.rows(ids, transaction.rows.txid);
-        const deliveries = deliveriesOf(rows, transaction, () => null);
-        await this.load(deliveries);
-        await this.enter(deliveries, done, signal);
+        await this.loadAndEnter([deliveriesOf(rows, transaction, () => null)], done, signal);
       }
     }
-    const finished = Promise.all(done);
+    const finished = done.all();
     // Who asked for it may have gone meanwhile (the slot was lost): that nobody listens is no error of its own.
     finished.catch(() => undefined);
     return { finished };
+  }
+
+  /**
+   * As `enter`, for the deliveries of several transactions, whose states are still in the outbox: they are read in a few
+   * queries, and no more of them at once than memory has room for.
+   */
+  async loadAndEnter(transactions: readonly Delivery[][], done: Completion, signal: AbortSignal): Promise<void> {
+    for (const parts of portions(
+      transactions.flatMap((deliveries) => portions(deliveries, bytesOf)),
+      bytesOfAll,
+    )) {
+      await this.load(parts.flat());
+      for (const part of parts) await this.enter(part, done, signal);
+    }
   }
 
   /** Reads the states of parked deliveries, and their links, in a few queries. */
@@ -101,11 +122,11 @@ export class Outbox {
     );
   }
 
-  /** Those of one transaction. Waits for room before each, until `signal` is aborted; adds a promise for each to `done`. */
-  async enter(deliveries: readonly Delivery[], done: Promise<void>[], signal: AbortSignal): Promise<void> {
+  /** Those of one transaction. Waits for room before each, until `signal` is aborted; adds each to `done`. */
+  async enter(deliveries: readonly Delivery[], done: Completion, signal: AbortSignal): Promise<void> {
     for (const delivery of giversFirst(deliveries)) {
       await this.#parts.window.room(signal);
-      done.push(this.#enter(delivery));
+      done.add(this.#enter(delivery));
     }
   }
 
@@ -175,6 +196,29 @@ export class Outbox {
     const current = delivery.mapped?.ok ? delivery.mapped.identifiers : [];
     return keys.concat([...current, ...(delivery.previous ?? [])].map(identifierLane));
   }
+}
+
+function bytesOf(delivery: Delivery): number {
+  return delivery.bytes;
+}
+
+function bytesOfAll(deliveries: readonly Delivery[]): number {
+  return deliveries.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** In their order, cut where LOAD_BYTES are reached. */
+function portions<T>(items: readonly T[], sizeOf: (item: T) => number): T[][] {
+  const all: T[][] = [];
+  let bytes = LOAD_BYTES;
+  for (const item of items) {
+    if (bytes >= LOAD_BYTES) {
+      all.push([]);
+      bytes = 0;
+    }
+    all.at(-1)?.push(item);
+    bytes += sizeOf(item);
+  }
+  return all;
 }
 
 function patientLane(delivery: Delivery): string {

@@ -35,14 +35,16 @@ export class OutboxReader {
     for (let visible = txid === null; ; ) {
       const { rows } = await persistently(
         () =>
-          sql<Record<string, unknown> & { visible: boolean }>`
+          sql<Record<string, unknown> & { bytes: number }>`
           SELECT id, txid, table_name, record_id, operation, patient_id, patient_revision, previous_identifiers, attempts,
-                 CASE WHEN payload_json = '{}' THEN '{}'::jsonb ELSE '{"parked":true}' END AS payload_json
+                 CASE WHEN payload_json = '{}' THEN '{}'::jsonb ELSE '{"parked":true}' END AS payload_json,
+                 -- What is small as it is stored (perhaps compressed, perhaps elsewhere) need not be read to know its size.
+                 CASE WHEN pg_column_size(payload_json) < 1500 THEN 0 ELSE octet_length(payload_json::text) END AS bytes
             FROM fhir_outbox WHERE id = ANY (${ids}::bigint[]) ORDER BY id`.execute(this.#db),
         this.#log,
         this.#signal,
       );
-      if (rows.length === ids.length || visible) return rows.map(parseEvent);
+      if (rows.length === ids.length || visible) return rows.map((row) => parseEvent(row, row.bytes));
       visible = await this.#becomesVisible(txid);
     }
   }

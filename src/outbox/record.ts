@@ -12,7 +12,7 @@ export type Outcome =
       readonly fhirId: string | null;
       readonly versionId: string | null;
       readonly deleted: boolean;
-      /** The identifiers that the resource carries now; null when they are not known: its row is gone. */
+      /** The identifiers that the resource carries now; null when they are recorded already, or not known: its row is gone. */
       readonly identifiers: readonly Token[] | null;
       /** The link is new: a deleted patient's link may have to let go of the resource. */
       readonly firstContact: boolean;
@@ -74,25 +74,19 @@ export async function recordGroup(db: Database, entries: readonly Entry[]): Prom
   const rows = JSON.stringify(entries.map(toRow));
   const letGo = entries.some(({ outcome }) => outcome.kind === 'delivered' && outcome.firstContact);
   const dead = entries.some(({ outcome }) => outcome.kind === 'dead');
-  const results =
+  const incomplete =
     letGo || dead
       ? await db.transaction().execute(async (transaction) => {
           if (letGo) await letGoOfAdopted(transaction, rows);
-          const recorded = await record(transaction, rows);
-          if (dead)
-            await moveDeadLetters(
-              transaction,
-              rows,
-              recorded.flatMap(({ no, complete }) => (complete ? [no] : [])),
-            );
-          return recorded;
+          const missed = await record(transaction, rows);
+          if (dead) await moveDeadLetters(transaction, rows, missed);
+          return missed;
         })
       : await record(db, rows);
-  const byNo = new Map(results.map((result) => [result.no, result]));
+  const visible = new Map(incomplete.map((entry) => [entry.no, entry.visible]));
   return entries.map((_, no) => {
-    const result = byNo.get(no);
-    if (result?.complete) return 'recorded';
-    return result?.visible ? 'removed' : 'invisible';
+    if (!visible.has(no)) return 'recorded';
+    return visible.get(no) ? 'removed' : 'invisible';
   });
 }
 
@@ -106,8 +100,15 @@ async function letGoOfAdopted(db: Database, rows: string): Promise<void> {
   );
 }
 
-async function record(db: Database, rows: string): Promise<{ no: number; complete: boolean; visible: boolean }[]> {
-  const { rows: results } = await sql<{ no: number; complete: boolean; visible: boolean }>`
+/** An entry of which not all outbox rows were found. */
+interface Incomplete {
+  readonly no: number;
+  /** Its transaction is visible: the rows were there and are gone. */
+  readonly visible: boolean;
+}
+
+async function record(db: Database, rows: string): Promise<Incomplete[]> {
+  const { rows: incomplete } = await sql<Incomplete>`
     WITH d AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}),
     r AS (SELECT d.no, d.dead, d.fhir_id, d.version, d.error, unnest(d.ids) AS id FROM d),
     updated AS (
@@ -116,9 +117,10 @@ async function record(db: Database, rows: string): Promise<{ no: number; complet
              last_error = r.error, next_retry_at = NULL
         FROM r WHERE o.id = r.id
       RETURNING r.no),
+    found AS (SELECT no, count(*) AS rows FROM updated GROUP BY no),
     done AS (
-      SELECT d.* FROM d
-       WHERE d.without_rows OR (SELECT count(*) FROM updated u WHERE u.no = d.no) = cardinality(d.ids)),
+      SELECT d.* FROM d LEFT JOIN found ON found.no = d.no
+       WHERE d.without_rows OR found.rows = cardinality(d.ids)),
     event AS (INSERT INTO fhir_processed_event (event_key) SELECT key FROM done ORDER BY key ON CONFLICT DO NOTHING),
     link AS (
       INSERT INTO fhir_link AS l (resource_type, source_id, fhir_id, version_id, last_revision, deleted_at, updated_at)
@@ -141,18 +143,17 @@ async function record(db: Database, rows: string): Promise<{ no: number; complet
       UPDATE fhir_dlq q SET resolved_at = now(), resolution = 'superseded' FROM done
        WHERE done.delivered AND q.resolved_at IS NULL AND q.resource_type = done.type AND q.source_id = done.source
          AND q.patient_revision <= done.revision)
-    SELECT d.no, EXISTS (SELECT FROM done WHERE done.no = d.no) AS complete,
-           pg_visible_in_snapshot(d.txid::text::xid8, pg_current_snapshot()) AS visible
-      FROM d`.execute(db);
-  return results;
+    SELECT d.no, pg_visible_in_snapshot(d.txid::text::xid8, pg_current_snapshot()) AS visible
+      FROM d LEFT JOIN done ON done.no = d.no WHERE done.no IS NULL`.execute(db);
+  return incomplete;
 }
 
-/** `complete`: the entries all of whose rows `record` found; the others are repeated as a whole. */
-async function moveDeadLetters(db: Database, rows: string, complete: readonly number[]): Promise<void> {
+/** All but the `incomplete` ones: those are repeated as a whole. */
+async function moveDeadLetters(db: Database, rows: string, incomplete: readonly Incomplete[]): Promise<void> {
   await sql`
     SELECT fhir_move_outbox_to_dlq(id, error, status, outcome, attempts, type, source)
       FROM (SELECT d.*, unnest(d.ids) AS id FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}
-             WHERE d.dead AND d.no = ANY (${complete}::int[])) AS dead`.execute(db);
+             WHERE d.dead AND d.no <> ALL (${incomplete.map(({ no }) => no)}::int[])) AS dead`.execute(db);
 }
 
 function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow {

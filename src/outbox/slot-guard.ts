@@ -39,7 +39,7 @@ export class SlotGuard {
 
   /** Waits for a valid lease, then runs what writes and records under it: without one it could overwrite what a successor wrote. */
   async act<T>(work: (lease: Holding['lease']) => Promise<T>): Promise<T> {
-    const lease = await this.#validLease();
+    const lease = await this.held();
     const acting = work(lease);
     this.#acting.add(acting);
     try {
@@ -57,7 +57,8 @@ export class SlotGuard {
     late.abort();
   }
 
-  async #validLease(): Promise<Holding['lease']> {
+  /** Waits for a valid lease. */
+  async held(): Promise<Holding['lease']> {
     for (;;) {
       if (this.#holding?.lease.valid) return this.#holding.lease;
       if (this.#stopped) throw new Stopped();

@@ -5,7 +5,7 @@ import type { Row } from '../replication/messages.ts';
 const SPILL_BYTES = 8 * 1024 * 1024;
 
 export class TransactionRows {
-  #rows: Row[] = [];
+  #rows: KeptRow[] = [];
   #bytes = 0;
   #txid: number | null = null;
   #spilled: Spilled | null = null;
@@ -14,20 +14,20 @@ export class TransactionRows {
     this.#bytes += bytes;
     this.#txid ??= Number(row.txid);
     if (this.#spilled) {
-      this.#spill(row, this.#spilled);
+      spill(row, this.#spilled);
       return;
     }
-    this.#rows.push(row);
+    this.#rows.push({ row, bytes });
     if (this.#bytes > SPILL_BYTES) {
-      const spilled: Spilled = { ids: [], patientIds: [], isNew: new Map() };
-      for (const each of this.#rows) this.#spill(each, spilled);
+      const spilled: Spilled = { ids: [], patientIds: [], inserts: [] };
+      for (const each of this.#rows) spill(each.row, spilled);
       this.#spilled = spilled;
       this.#rows = [];
     }
   }
 
   /** The rows, or null when only their ids were kept. */
-  get rows(): readonly Row[] | null {
+  get rows(): readonly KeptRow[] | null {
     return this.#spilled ? null : this.#rows;
   }
 
@@ -41,38 +41,42 @@ export class TransactionRows {
    * order. New patients come last: they may take identifiers that others give up.
    */
   *chunksOfPatients(size: number): Generator<number[]> {
-    const { ids, patientIds, isNew } = this.#spilled ?? { ids: [], patientIds: [], isNew: new Map() };
-    const rank = (patientId: number) => (isNew.get(patientId) ? 1 : 0);
-    const order = Uint32Array.from(ids.keys()).sort((a, b) => {
-      const [one = 0, other = 0] = [patientIds[a], patientIds[b]];
-      return rank(one) - rank(other) || one - other || a - b;
-    });
+    const { ids, patientIds, inserts } = this.#spilled ?? { ids: [], patientIds: [], inserts: [] };
+    const order = Uint32Array.from(ids.keys()).sort((a, b) => (patientIds[a] ?? 0) - (patientIds[b] ?? 0) || a - b);
     let chunk: number[] = [];
-    let lastPatient: number | undefined;
-    for (const index of order) {
-      const patient = patientIds[index];
-      if (chunk.length >= size && patient !== lastPatient) {
-        yield chunk;
-        chunk = [];
+    for (const isNew of [false, true]) {
+      for (let from = 0, to = 0; from < order.length; from = to) {
+        const first = order[from] ?? 0;
+        while (to < order.length && patientIds[order[to] ?? 0] === patientIds[first]) to += 1;
+        // By its first row: did the patient come into being in this transaction?
+        if ((inserts[first] === 1) !== isNew) continue;
+        if (chunk.length >= size) {
+          yield chunk;
+          chunk = [];
+        }
+        for (const index of order.subarray(from, to)) chunk.push(ids[index] ?? 0);
       }
-      chunk.push(ids[index] ?? 0);
-      lastPatient = patient;
     }
     if (chunk.length > 0) yield chunk;
   }
-
-  #spill(row: Row, { ids, patientIds, isNew }: Spilled): void {
-    const patientId = Number(row.patient_id ?? 0);
-    ids.push(Number(row.id));
-    patientIds.push(patientId);
-    if (!isNew.has(patientId)) isNew.set(patientId, row.table_name === 'patient' && row.operation === 'I');
-  }
 }
 
-/** All that is kept of rows whose payloads stay in the outbox. */
+export interface KeptRow {
+  readonly row: Row;
+  /** As long as it was in the stream. */
+  readonly bytes: number;
+}
+
+/** All that is kept of rows whose payloads stay in the outbox: three numbers of each. */
 interface Spilled {
   readonly ids: number[];
   readonly patientIds: number[];
-  /** Did the patient come into being in this transaction? By its first row. */
-  readonly isNew: Map<number, boolean>;
+  /** 1 where the row says that its patient was inserted. */
+  readonly inserts: number[];
+}
+
+function spill(row: Row, { ids, patientIds, inserts }: Spilled): void {
+  ids.push(Number(row.id));
+  patientIds.push(Number(row.patient_id ?? 0));
+  inserts.push(row.table_name === 'patient' && row.operation === 'I' ? 1 : 0);
 }

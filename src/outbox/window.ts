@@ -13,9 +13,12 @@ export class Window {
   #deliveries = 0;
   #waiting: (() => void)[] = [];
 
-  /** `concurrency`: deliveries that are sent at once. A few times as many are kept ready, more would only use memory. */
+  /**
+   * `concurrency`: deliveries that are sent at once. Several times as many are on their way through look-up and record
+   * meanwhile, each of which is one round trip for hundreds; more would only use memory.
+   */
   constructor(concurrency: number) {
-    this.#maxRunnable = Math.max(256, 4 * concurrency);
+    this.#maxRunnable = Math.max(1024, 8 * concurrency);
   }
 
   get deliveries(): number {

@@ -80,4 +80,9 @@ describe('parseEvent', () => {
       /unexpected content in operation, previous_identifiers\.$/,
     );
   });
+
+  it('knows how much memory a row takes, 2 KiB at least', () => {
+    expect(read({}).bytes).toBe(2048);
+    expect(parseEvent(outboxRow({}), 60_000)).toMatchObject({ event: { bytes: 60_000 } });
+  });
 });

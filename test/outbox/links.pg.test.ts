@@ -41,7 +41,13 @@ describe('Links', () => {
     const links = new Links(db);
     expect(links.peek('Patient', 1)).toBe(undefined);
     await links.prefetch([1, 2, 1].map((sourceId) => ({ resourceType: 'Patient', sourceId })));
-    expect(links.peek('Patient', 1)).toEqual({ fhirId: 'a', versionId: null, lastRevision: 5, deleted: false });
+    expect(links.peek('Patient', 1)).toEqual({
+      fhirId: 'a',
+      versionId: null,
+      lastRevision: 5,
+      deleted: false,
+      identifiers: null,
+    });
     expect(links.peek('Patient', 2)).toBe(null);
     await links.prefetch([{ resourceType: 'Patient', sourceId: 2 }]);
     await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'a' });

@@ -46,7 +46,11 @@ it('waits for a transaction that the slot told of before others can see it, and 
   await writer.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'X')`);
   const { rows } = await writer.query('SELECT * FROM fhir_outbox');
   const fromSlot = { committedAt: new Date(), endLsn: parseLsn('1/0') };
-  const [delivery] = deliveriesOf(rows.map(parseEvent), fromSlot, () => null);
+  const [delivery] = deliveriesOf(
+    rows.map((row) => parseEvent(row)),
+    fromSlot,
+    () => null,
+  );
   if (!delivery) throw new Error('One patient makes one delivery.');
 
   let recorded = false;

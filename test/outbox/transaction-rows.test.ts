@@ -21,7 +21,10 @@ describe('a small transaction', () => {
     const [one, two] = [row(1, 4), row(2, 3)];
     rows.add(one, 4 * MIB);
     rows.add(two, 4 * MIB);
-    expect(rows.rows).toEqual([one, two]);
+    expect(rows.rows).toEqual([
+      { row: one, bytes: 4 * MIB },
+      { row: two, bytes: 4 * MIB },
+    ]);
     expect(rows.txid).toBe(77);
   });
 });

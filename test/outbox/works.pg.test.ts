@@ -3,6 +3,7 @@ import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
+import { Completion } from '../../src/outbox/completion.ts';
 import type { Database } from '../../src/outbox/database.ts';
 import { type Delivery, deliveriesOf } from '../../src/outbox/delivery.ts';
 import { parseEvent } from '../../src/outbox/event.ts';
@@ -115,6 +116,43 @@ describe('a delivery that needs one more lane while it is sent', () => {
   });
 });
 
+describe('the identifiers of a linked patient', () => {
+  const identifiers = async () =>
+    (await database.pool.query('SELECT value FROM fhir_link_identifier ORDER BY value')).rows.map(({ value }) => value);
+  const change = async (column: string, value: string) => {
+    await database.pool.query(`UPDATE patient SET ${column} = $1`, [value]);
+    return (await deliveries()).slice(-1);
+  };
+
+  it('are recorded again when they change, or when the slot was taken anew, and otherwise not', async () => {
+    start(4);
+    works.hold({ lease: lease(), newAfter: parseLsn('0/1') });
+    await deliver(await insertPatients('first'));
+    expect(await identifiers()).toEqual(['first']);
+    await database.pool.query('DELETE FROM fhir_link_identifier');
+    await deliver(await change('phone_number', '1'));
+    expect(await identifiers()).toEqual([]);
+    await deliver(await change('identifier_value', 'second'));
+    expect(await identifiers()).toEqual(['second']);
+    await database.pool.query('DELETE FROM fhir_link_identifier');
+    works.hold({ lease: lease(), newAfter: parseLsn('0/1') });
+    await deliver(await change('phone_number', '2'));
+    expect(await identifiers()).toEqual(['second']);
+  });
+
+  it('are recorded again after a dead letter, which may have added some', async () => {
+    start(4);
+    works.hold({ lease: lease(), newAfter: parseLsn('0/1') });
+    await deliver(await insertPatients('first'));
+    sink.script(() => 422);
+    await deliver(await change('phone_number', 'refused'));
+    sink.script(() => undefined);
+    await database.pool.query('DELETE FROM fhir_link_identifier');
+    await deliver(await change('phone_number', '1'));
+    expect(await identifiers()).toEqual(['first']);
+  });
+});
+
 function start(concurrency: number): void {
   works = new OutboxWorks(
     db,
@@ -130,9 +168,9 @@ function lease(): { valid: boolean; proven(): Promise<void> } & Holding['lease']
 }
 
 async function deliver(deliveries: readonly Delivery[]): Promise<void> {
-  const done: Promise<void>[] = [];
+  const done = new Completion();
   await works.outbox.enter(deliveries, done, FOR_EVER);
-  await Promise.all(done);
+  await done.all();
 }
 
 /** Deliveries as the slot would give them, of transactions that ended at 0/5. */
@@ -141,9 +179,16 @@ async function insertPatients(...values: string[]): Promise<Delivery[]> {
     await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', $1)`, [
       value,
     ]);
+  return deliveries();
+}
+
+/** Of all rows that are in the outbox, each row's a delivery of its own. */
+async function deliveries(): Promise<Delivery[]> {
   const { rows } = await database.pool.query('SELECT * FROM fhir_outbox ORDER BY id');
-  return deliveriesOf(rows.map(parseEvent), { committedAt: null, endLsn: parseLsn('0/5') }, (kind, _, payload) =>
-    kind.map(payload, 'us-core', false),
+  return rows.flatMap((row) =>
+    deliveriesOf([parseEvent(row)], { committedAt: null, endLsn: parseLsn('0/5') }, (kind, _, payload) =>
+      kind.map(payload, 'us-core', false),
+    ),
   );
 }
 
