@@ -34,28 +34,48 @@ export async function versionsOf(id: string): Promise<(Patient | null)[]> {
   return entry.map(({ resource }) => resource ?? null).toReversed();
 }
 
+/** The query that a conditional PUT and a search go by. */
+export const byIdentifier = (system: string, value: string): string =>
+  `Patient?identifier=${encodeURIComponent(`${system}|${value}`)}`;
+
 /** The living resources that hold this identifier. */
 export async function patientsWith(system: string, value: string): Promise<Patient[]> {
-  const { entry = [] } = await request<{ entry?: { resource: Patient }[] }>(
-    'GET',
-    `Patient?identifier=${encodeURIComponent(`${system}|${value}`)}`,
-  );
+  const { entry = [] } = await request<{ entry?: { resource: Patient }[] }>('GET', byIdentifier(system, value));
   return entry.map(({ resource }) => resource);
 }
 
 async function request<T>(method: string, path: string, body?: Patient): Promise<T> {
+  const answer = await ask<T>(method, path, body, { prefer: 'return=representation' });
+  if (answer.status >= 300)
+    throw new Error(`${method} ${path} got HTTP ${answer.status}: ${JSON.stringify(answer.body)}`);
+  return answer.body;
+}
+
+export interface Answer<T> {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Null when there is none. */
+  readonly body: T;
+}
+
+/** One request as plain HTTP, whatever the answer is. */
+export async function ask<T = unknown>(
+  method: string,
+  path: string,
+  body?: object,
+  headers: Record<string, string> = {},
+): Promise<Answer<T>> {
   const response = await fetch(`${fhirUrl()}/${path}`, {
     method,
     headers: {
       accept: 'application/fhir+json',
       'content-type': 'application/fhir+json',
-      prefer: 'return=representation',
       // HAPI would answer a search from one of the last minute: https://hapifhir.io/hapi-fhir/docs/server_jpa/configuration.html
       'cache-control': 'no-cache',
+      ...headers,
     },
     ...(body && { body: JSON.stringify(body) }),
   });
   const text = await response.text();
-  if (!response.ok) throw new Error(`${method} ${path} got HTTP ${response.status}: ${text}`);
-  return JSON.parse(text) as T;
+  return { status: response.status, headers: response.headers, body: (text === '' ? null : JSON.parse(text)) as T };
 }

@@ -6,7 +6,7 @@ import { US_CORE_PATIENT } from '../../src/fhir/us-core.ts';
 import { type Golden, goldens, PROFILES } from '../fhir/golden.ts';
 import { plantedFaults, SOUND } from '../fhir/planted-faults.ts';
 import { usCoreDefinitions } from '../fhir/us-core-definitions.ts';
-import { fhirUrl } from './fhir-server.ts';
+import { ask } from './fhir-server.ts';
 
 interface Issue {
   readonly severity: 'fatal' | 'error' | 'warning' | 'information';
@@ -32,15 +32,6 @@ const PROFILE_URLS: Readonly<Record<Profile, string>> = {
   'us-core': US_CORE_PATIENT,
   r4: 'http://hl7.org/fhir/StructureDefinition/Patient',
 };
-
-async function ask(method: string, path: string, resource: object): Promise<{ status: number; body: unknown }> {
-  const response = await fetch(`${fhirUrl()}/${path}`, {
-    method,
-    headers: { accept: 'application/fhir+json', 'content-type': 'application/fhir+json' },
-    body: JSON.stringify(resource),
-  });
-  return { status: response.status, body: await response.json() };
-}
 
 /** What HAPI says of a resource; what it cannot even read it answers with 400 and the same OperationOutcome. */
 async function issuesOf(resource: object, profile: Profile): Promise<readonly Issue[]> {
