@@ -54,7 +54,7 @@ export default defineConfig({
         test: {
           name: 'hapi',
           include: ['test/hapi/*.test.ts'],
-          globalSetup: ['test/support/postgres-server.ts', 'test/hapi/hapi-server.ts'],
+          globalSetup: ['test/support/postgres-server.ts', 'test/hapi/hapi-server.ts', 'test/hapi/version-table.ts'],
           maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,

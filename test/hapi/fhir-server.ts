@@ -26,12 +26,25 @@ export const editPatient = (patient: Patient): Promise<Patient> =>
 export const deletePatient = (id: string): Promise<unknown> => request('DELETE', `Patient/${id}`);
 
 /** The versions of a resource, oldest first; null is one that a DELETE made. */
-export async function versionsOf(id: string): Promise<(Patient | null)[]> {
-  const { entry = [] } = await request<{ entry?: { resource?: Patient }[] }>(
-    'GET',
-    `Patient/${id}/_history?_count=200`,
-  );
-  return entry.map(({ resource }) => resource ?? null).toReversed();
+export const versionsOf = async (id: string): Promise<(Patient | null)[]> =>
+  (await historyOf(id)).map(({ resource }) => resource ?? null);
+
+/** What each version of a resource has as its first telecom, oldest first. */
+export const phonesOf = async (id: string): Promise<(string | undefined)[]> =>
+  (await versionsOf(id)).map((patient) => patient?.telecom?.[0]?.value);
+
+/** Their numbers, as HAPI gave them. */
+export const versionIdsOf = async (id: string): Promise<string[]> =>
+  (await historyOf(id)).map(({ response }) => response.etag.replace(/^W\/"(.+)"$/, '$1'));
+
+interface HistoryEntry {
+  resource?: Patient;
+  response: { etag: string };
+}
+
+async function historyOf(id: string): Promise<HistoryEntry[]> {
+  const { entry = [] } = await request<{ entry?: HistoryEntry[] }>('GET', `Patient/${id}/_history?_count=200`);
+  return entry.toReversed();
 }
 
 /** The query that a conditional PUT and a search go by. */

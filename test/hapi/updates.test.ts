@@ -1,25 +1,21 @@
 // A patient's row and its resource on HAPI: created once, updated by id, a version for each transaction, in order.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { patientsWith, readPatient, versionsOf } from './fhir-server.ts';
+import { patientsWith, phonesOf, readPatient, versionsOf } from './fhir-server.ts';
 import { addPatient, allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
+import { type Counted, expectVersions } from './versions.ts';
 
 let setting: Setting;
 
-beforeAll(async () => {
-  setting = await startSetting();
-});
-
-afterAll(() => setting?.end());
-
 const query = (sql: string, values: unknown[] = []) => setting.database.pool.query(sql, values);
 
-/** What each version of a resource has at `phone`, oldest first. */
-async function phonesOf(fhirId: string): Promise<(string | undefined)[]> {
-  return (await versionsOf(fhirId)).map((patient) => patient?.telecom?.[0]?.value);
-}
-
 describe('an INSERT', () => {
+  beforeAll(async () => {
+    setting = await startSetting();
+  });
+
+  afterAll(() => setting?.end());
+
   it('creates one Patient, and HAPI keeps all of it', async () => {
     const { rows } = await query(
       `INSERT INTO patient (active, name_family, name_given, birth_date, gender, identifier_system, identifier_value,
@@ -56,6 +52,7 @@ describe('an INSERT', () => {
       birthDate: '1990-01-15',
       address: [{ line: ['123 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'USA' }],
     });
+    await expectVersions(setting, 'created', [{ id: rows[0].id, fhirId: id ?? '', commits: 1 }]);
   });
 
   it('of many patients at once creates each of them once', async () => {
@@ -66,10 +63,21 @@ describe('an INSERT', () => {
     expect(new Set(fhirIds).size).toBe(values.length);
     for (const [at, value] of values.entries())
       expect((await patientsWith(setting.system, value)).map(({ id }) => id)).toEqual([fhirIds[at]]);
+    const patients = ids.map((id, at) => ({ id, fhirId: fhirIds[at] ?? '', commits: 1 }));
+    await expectVersions(setting, 'thirty created at once, three of them', patients.slice(0, 3));
   });
 });
 
-describe('an UPDATE', () => {
+describe.each(['by-id', 'conditional'] as const)('with FHIR_UPDATE=%s, an UPDATE', (update) => {
+  beforeAll(async () => {
+    setting = await startSetting({ update });
+  });
+
+  afterAll(() => setting?.end());
+
+  const versions = (scenario: string, ...rest: [Counted[], string?]) =>
+    expectVersions(setting, `${scenario} (${update})`, ...rest);
+
   it('makes a version of the same resource, and the outbox row names it', async () => {
     const { id, fhirId } = await deliveredPatient(setting, 'UPDATE');
     await query(`UPDATE patient SET phone_number = '+1-555-1' WHERE id = $1`, [id]);
@@ -83,6 +91,7 @@ describe('an UPDATE', () => {
       { fhir_resource_id: fhirId, fhir_version: '1' },
       { fhir_resource_id: fhirId, fhir_version: '2' },
     ]);
+    await versions('updated', [{ id, fhirId, commits: 2 }]);
   });
 
   it('thirty times as fast as PostgreSQL commits makes thirty versions, in the order of the commits', async () => {
@@ -91,6 +100,20 @@ describe('an UPDATE', () => {
     for (const phone of phones) await query('UPDATE patient SET phone_number = $2 WHERE id = $1', [id, phone]);
     await allFinished(setting);
     expect(await phonesOf(fhirId)).toEqual([undefined, ...phones]);
+    await versions('thirty rapid updates', [{ id, fhirId, commits: 31 }]);
+  });
+
+  it('of two patients in turn, as fast as PostgreSQL commits, makes the versions of each in its order', async () => {
+    const both = [await deliveredPatient(setting, 'TURN-1'), await deliveredPatient(setting, 'TURN-2')];
+    const phones = Array.from({ length: 10 }, (_, n) => `+1-555-${n}`);
+    for (const phone of phones)
+      for (const { id } of both) await query('UPDATE patient SET phone_number = $2 WHERE id = $1', [id, phone]);
+    await allFinished(setting);
+    for (const { fhirId } of both) expect(await phonesOf(fhirId)).toEqual([undefined, ...phones]);
+    await versions(
+      'two patients in turn',
+      both.map((each) => ({ ...each, commits: 11 })),
+    );
   });
 
   it('three times in one transaction makes one version', async () => {
@@ -101,8 +124,7 @@ describe('an UPDATE', () => {
       UPDATE patient SET phone_number = '+1-555-2' WHERE id = ${id};
       COMMIT`);
     await allFinished(setting);
-    const [, grouped, ...more] = await versionsOf(fhirId);
-    expect(more).toEqual([]);
+    const [, grouped] = await versionsOf(fhirId);
     expect(grouped).toMatchObject({
       identifier: [
         { type: { coding: [{ code: 'MR' }] }, system: setting.system, value: 'GROUP' },
@@ -111,31 +133,15 @@ describe('an UPDATE', () => {
       telecom: [{ system: 'phone', value: '+1-555-2' }],
       name: [{ family: 'Doe' }],
     });
-  });
-});
-
-describe('a change of the primary identifier', () => {
-  it('keeps the resource, and leaves none under the old identifier', async () => {
-    const { id, fhirId } = await deliveredPatient(setting, 'BEFORE');
-    await query(`UPDATE patient SET identifier_value = 'AFTER' WHERE id = $1`, [id]);
-    await allFinished(setting);
-    expect(await fhirIdOf(setting, id)).toBe(fhirId);
-    expect(await patientsWith(setting.system, 'BEFORE')).toEqual([]);
-    expect(
-      (await patientsWith(setting.system, 'AFTER')).map((patient) => [patient.id, patient.meta?.versionId]),
-    ).toEqual([[fhirId, '2']]);
+    await versions('three changes in a transaction', [{ id, fhirId, commits: 2 }]);
   });
 
-  it('keeps both resources when two patients swap theirs', async () => {
-    const first = await deliveredPatient(setting, 'SWAP-1');
-    const second = await deliveredPatient(setting, 'SWAP-2');
-    await query(`BEGIN;
-      UPDATE patient SET identifier_value = 'SWAPPING' WHERE id = ${first.id};
-      UPDATE patient SET identifier_value = 'SWAP-1' WHERE id = ${second.id};
-      UPDATE patient SET identifier_value = 'SWAP-2' WHERE id = ${first.id};
-      COMMIT`);
+  it('that changes nothing makes no version, and its outbox row names the one that HAPI has', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'SAME');
+    await query('UPDATE patient SET name_family = name_family WHERE id = $1', [id]);
     await allFinished(setting);
-    expect((await patientsWith(setting.system, 'SWAP-2')).map(({ id }) => id)).toEqual([first.fhirId]);
-    expect((await patientsWith(setting.system, 'SWAP-1')).map(({ id }) => id)).toEqual([second.fhirId]);
+    const { rows } = await query('SELECT fhir_version FROM fhir_outbox WHERE patient_id = $1 ORDER BY id', [id]);
+    expect(rows).toEqual([{ fhir_version: '1' }, { fhir_version: '1' }]);
+    await versions('updated without a change', [{ id, fhirId, commits: 2, versions: 1 }], 'HAPI keeps the version');
   });
 });
