@@ -17,9 +17,10 @@ export interface Setting {
   end(): Promise<void>;
 }
 
-export async function startSetting(options: ConnectorOptions = {}): Promise<Setting> {
+/** `url` is for a connector that reaches the FHIR server by way of something else. */
+export async function startSetting({ url, ...options }: ConnectorOptions & { url?: string } = {}): Promise<Setting> {
   const database = await createDatabase();
-  const connector = startConnector(database, fhirUrl(), { timeoutMs: 30_000, ...options });
+  const connector = startConnector(database, url ?? fhirUrl(), { timeoutMs: 30_000, ...options });
   await Promise.race([
     vi.waitUntil(() => connector.metrics.connectorState.get() === 'streaming', PATIENCE),
     connector.done.then(() => Promise.reject(new Error('The connector ended.'))),
