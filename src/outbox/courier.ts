@@ -30,6 +30,8 @@ export interface CourierParts {
   standing(delivery: Delivery): Promise<Standing>;
   /** Reads and maps the state of a parked delivery again. */
   reload(delivery: Delivery): Promise<MappedResource>;
+  /** The resource of another row carries the delivery's state: has the row's own state sent again. */
+  giveBack(delivery: Delivery, owner: number): Promise<void>;
   /** Keeps attempts, next_retry_at and last_error of the outbox rows up. */
   noteFailure(delivery: Delivery, reason: string, nextRetryAt: Date): Promise<void>;
 }
@@ -153,6 +155,13 @@ export class Courier {
             log.warn(
               { eventKey, txid: delivery.txid },
               'Somebody else changed the resource on the FHIR server; overwriting it with the state of the database.',
+            );
+          },
+          giveBack: async (owner) => {
+            await this.#parts.giveBack(delivery, owner);
+            log.error(
+              { eventKey, txid: delivery.txid, owner },
+              'Somebody else gave the identifier to the resource of another row on the FHIR server, and the write went there; sending the state of that row again.',
             );
           },
         }),

@@ -8,6 +8,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { Courier } from './courier.ts';
 import type { Database } from './database.ts';
 import type { Delivery, MapState } from './delivery.ts';
+import { giveBack } from './give-back.ts';
 import { Lanes } from './lanes.ts';
 import { Links } from './links.ts';
 import { Outbox } from './outbox.ts';
@@ -77,6 +78,7 @@ export class OutboxWorks {
       maxRetries: settings.maxRetries,
       standing: standingLookup(db),
       reload: (delivery) => this.reader.reload(delivery),
+      giveBack: (delivery, owner) => giveBack(db, delivery, owner),
       noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
     });
     this.outbox = new Outbox({

@@ -41,6 +41,8 @@ export interface WriteContext {
   /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
   overtaken(): Promise<boolean>;
   onForeignEdit(): void;
+  /** The resource of this other living row carries our state: puts it right. */
+  giveBack(owner: number): Promise<void>;
 }
 
 /** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
@@ -76,7 +78,7 @@ export class Writer {
     if (!link?.fhirId) return this.#firstContact(state);
     // A changed identifier would not match any more, so that update goes by id in either mode.
     if (this.#update === 'conditional' && delivery.previous === null && !link.deleted)
-      return this.#putByIdentifier(state, mapped.identifier, false);
+      return this.#putByIdentifier(state, mapped.identifier, link.fhirId);
     return this.#putKnown(state, knownBy(link, link.fhirId));
   }
 
@@ -141,13 +143,16 @@ export class Writer {
     if (before && (before.system !== mapped.identifier.system || before.value !== mapped.identifier.value)) {
       // Never linked, yet its identifier changed: the server may know it by the old one.
       const found = await this.#findOwn(context, before);
-      if (found.kind !== 'none') return found.kind === 'one' ? this.#adopt(context, found.match) : found;
+      if (found.kind === 'one') return this.#adopt(context, found.match);
+      if (found.kind === 'failed' || found.kind === 'refused') return found;
     }
     if (context.uncertain) {
       const found = await this.#findOwn(context, mapped.identifier);
-      if (found.kind !== 'none') return found.kind === 'one' ? this.#adopt(context, found.match) : found;
+      if (found.kind === 'one') return this.#adopt(context, found.match);
+      if (found.kind === 'owned') return this.#giveBack(context, found.owner);
+      if (found.kind !== 'none') return found;
     }
-    return this.#putByIdentifier(context, mapped.identifier, true);
+    return this.#putByIdentifier(context, mapped.identifier, null);
   }
 
   async #adopt(context: StateContext, match: Match): Promise<WriteResult> {
@@ -155,10 +160,27 @@ export class Writer {
     return result.kind === 'written' ? { ...result, firstContact: true } : result;
   }
 
-  async #putByIdentifier(context: StateContext, identifier: Token, firstContact: boolean): Promise<WriteResult> {
+  /** `linked`: the resource that we expect it to be; null at a first contact. */
+  async #putByIdentifier(context: StateContext, identifier: Token, linked: string | null): Promise<WriteResult> {
     context.mustHold();
-    const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, requestIdOf(context));
-    return answer.ok ? written(answer, firstContact) : { kind: 'failed', fault: answer.fault };
+    const { delivery, mapped } = context;
+    const answer = await this.#fhir.putByIdentifier(mapped.resource, identifier, requestIdOf(context));
+    if (!answer.ok) return { kind: 'failed', fault: answer.fault };
+    // Nothing but the answer tells whose resource has the identifier there; one that was just created is nobody else's.
+    if (answer.id !== linked && answer.status !== 201) {
+      const owner = await this.#links.livingOwner(delivery.resourceType, answer.id, delivery.sourceId);
+      if (owner !== null) return this.#giveBack(context, owner);
+    }
+    return written(answer, linked === null);
+  }
+
+  /** Somebody gave our identifier to the resource of another living row, and so our state went (or may have gone) there. */
+  async #giveBack(context: StateContext, owner: number): Promise<WriteResult> {
+    await context.giveBack(owner);
+    return {
+      kind: 'refused',
+      reason: `The FHIR server had the primary identifier on the resource of another living row (id ${owner}), where somebody else put it. That resource gets its own row's state back; check it there, then dlq replay this one.`,
+    };
   }
 
   async #delete(context: WriteContext, link: Link | null): Promise<WriteResult> {
@@ -168,7 +190,8 @@ export class Writer {
       // Without an identifier it never got there.
       if (!mapped.ok) return { kind: 'nothing-to-do' };
       const found = await this.#findOwn(context, mapped.identifier);
-      if (found.kind !== 'one') return found.kind === 'none' ? { kind: 'nothing-to-do' } : found;
+      if (found.kind === 'none' || found.kind === 'owned') return { kind: 'nothing-to-do' };
+      if (found.kind !== 'one') return found;
       known = { ...found.match, by: 'search' };
     }
     if (this.#deletes === 'delete') {
@@ -193,11 +216,16 @@ export class Writer {
     return { ...context, mapped: { ok: true, resource, identifier, identifiers: [] } };
   }
 
-  /** The one resource with this identifier, unless it belongs to another living row. */
+  /** The one resource with this identifier; `owned` when it belongs to another living row. */
   async #findOwn(
     { delivery }: WriteContext,
     identifier: Token,
-  ): Promise<{ kind: 'none' } | { kind: 'one'; match: Match } | Extract<WriteResult, { kind: 'failed' | 'refused' }>> {
+  ): Promise<
+    | { kind: 'none' }
+    | { kind: 'owned'; owner: number }
+    | { kind: 'one'; match: Match }
+    | Extract<WriteResult, { kind: 'failed' | 'refused' }>
+  > {
     const found = await this.#fhir.search(delivery.resourceType, identifier);
     if (!found.ok) return { kind: 'failed', fault: found.fault };
     const [match, second] = found.matches;
@@ -208,7 +236,7 @@ export class Writer {
         reason: 'Several resources on the FHIR server carry the identifier: merge them there, then dlq replay.',
       };
     const owner = await this.#links.livingOwner(delivery.resourceType, match.id, delivery.sourceId);
-    return owner === null ? { kind: 'one', match } : { kind: 'none' };
+    return owner === null ? { kind: 'one', match } : { kind: 'owned', owner };
   }
 }
 

@@ -329,15 +329,45 @@ describe('a resource that somebody else', () => {
     expect((await connector.metrics.foreignEdits.get()).values[0]?.value).toBe(1);
   });
 
-  it('gave the identifier of another patient, stays with its row, and the other patient is a dead letter', async () => {
+  it('gave the identifier of another patient, is its row’s again at once, and the other patient is a dead letter', async () => {
     fhir.write('r1', patient('W', 'Edited'));
     await insert(2, 'W', 'Bob');
     await settled();
     expect(await links()).toEqual({ 1: 'r1' });
-    expect(await deadLetters()).toMatchObject([{ source_id: '2' }]);
+    expect(people()).toEqual({ r1: 'Ada t|X' });
+    expect(await deadLetters()).toMatchObject([{ source_id: '2', error_text: expect.stringContaining('(id 1)') }]);
+    await sql(`UPDATE patient SET name_family = 'Carl' WHERE id = 2`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|X', r2: 'Carl t|W' });
+  });
+
+  it('gave the identifier of another patient, is its row’s again also when the answer to the write there was lost', async () => {
+    fhir.write('r1', patient('W', 'Edited'));
+    let lost = false;
+    fhir.fault = ({ method }) => {
+      if (method !== 'PUT' || lost) return undefined;
+      lost = true;
+      return { cut: 'after' };
+    };
+    await insert(2, 'W', 'Bob');
+    await settled();
+    expect(lost).toBe(true);
+    expect(people()).toEqual({ r1: 'Ada t|X' });
+    expect(await deadLetters()).toMatchObject([{ source_id: '2', error_text: expect.stringContaining('(id 1)') }]);
+  });
+
+  it('lost, after its identifier was given to another row’s resource, is a dead letter, and the other one its row’s', async () => {
+    await insert(2, 'W', 'Bob');
+    await settled();
+    fhir.write('r1', null);
+    fhir.write('r2', { ...patient('W', 'Bob'), identifier: ['W', 'X'].map((value) => ({ system: 't', value })) });
+    fhir.fault = ({ method, path }) =>
+      method === 'PUT' && path.startsWith('Patient/r1') ? { status: 404 } : undefined;
     await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
     await settled();
-    expect(people()).toEqual({ r1: 'Lovelace t|X' });
+    expect(people()).toEqual({ r2: 'Bob t|W' });
+    expect(await links()).toEqual({ 1: 'r1', 2: 'r2' });
+    expect(await deadLetters()).toMatchObject([{ source_id: '1', error_text: expect.stringContaining('(id 2)') }]);
   });
 
   it('deleted there, stays deleted when the row is deleted too, and its identifier is free', async () => {

@@ -1,0 +1,20 @@
+// Giving a resource back to its row, after another row's state went there because somebody gave it that one's identifier.
+import { sql } from 'kysely';
+import type { Database } from './database.ts';
+import type { Delivery } from './delivery.ts';
+
+/**
+ * Emits the owner's current state, and remembers that its resource carries the delivery's identifiers now: until that
+ * state is delivered nobody else is sent there by them, and it goes by id whatever FHIR_UPDATE says.
+ */
+export async function giveBack(db: Database, { resourceType, mapped }: Delivery, owner: number): Promise<void> {
+  const identifiers = JSON.stringify(mapped?.ok ? mapped.identifiers : []);
+  await db.transaction().execute(async (transaction) => {
+    await sql`
+      INSERT INTO fhir_link_identifier (resource_type, system, value, source_id)
+      SELECT ${resourceType}, t.system, t.value, ${owner}::bigint
+        FROM jsonb_to_recordset(${identifiers}::jsonb) AS t(system text, value text)
+      ON CONFLICT DO NOTHING`.execute(transaction);
+    await sql`SELECT public.fhir_emit_patient(${owner}::int)`.execute(transaction);
+  });
+}
