@@ -2,8 +2,18 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createFhirClient } from '../../src/fhir/client.ts';
-import { createPatient, deletePatient, editPatient, fhirUrl, readPatient, versionsOf } from './fhir-server.ts';
+import {
+  ask,
+  createPatient,
+  deletePatient,
+  editPatient,
+  fhirUrl,
+  patientsWith,
+  readPatient,
+  versionsOf,
+} from './fhir-server.ts';
 import { addPatient, allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
+import { expectVersions } from './versions.ts';
 
 let setting: Setting;
 
@@ -19,10 +29,21 @@ async function foreignEdits(): Promise<number> {
   return (await setting.connector.metrics.foreignEdits.get()).values[0]?.value ?? Number.NaN;
 }
 
+const toldEdits = () => setting.connector.log.filter(({ msg }) => msg.startsWith('Somebody else changed')).length;
+
+/** Until it is accepted: HAPI refuses one that meets a PUT of the connector. */
+async function editAmidPuts(fhirId: string, gender: string): Promise<void> {
+  const edited = { ...(await readPatient(fhirId)), telecom: [], gender };
+  const { status } = await ask('PUT', `Patient/${fhirId}`, edited);
+  if (status === 409) await editAmidPuts(fhirId, gender);
+  else expect(status).toBe(200);
+}
+
 describe('an edit by somebody else', () => {
   it('is overwritten by the next change of the row, counted and logged without patient data', async () => {
     const { id, fhirId } = await deliveredPatient(setting, 'FOREIGN');
     const before = await foreignEdits();
+    const told = toldEdits();
     await editPatient({ ...(await readPatient(fhirId)), name: [{ family: 'Edited-There' }], gender: 'unknown' });
     await query(`UPDATE patient SET phone_number = '+1-555-1' WHERE id = $1`, [id]);
     await allFinished(setting);
@@ -34,8 +55,51 @@ describe('an edit by somebody else', () => {
     ]);
     expect(await readPatient(fhirId)).toMatchObject({ gender: 'female', telecom: [{ value: '+1-555-1' }] });
     expect(await foreignEdits()).toBe(before + 1);
-    expect(setting.connector.log.filter(({ msg }) => msg.startsWith('Somebody else changed'))).toHaveLength(1);
+    expect(toldEdits()).toBe(told + 1);
     expect(JSON.stringify(setting.connector.log)).not.toMatch(/Edited-There|Doe|FOREIGN/);
+    const counted = { id, fhirId, commits: 2, versions: 3 };
+    await expectVersions(setting, 'edited there (by-id)', [counted], 'one is the edit');
+  });
+
+  it('while the row changes as fast as PostgreSQL commits never stands, and each commit has its version, in order', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'BUSY');
+    const before = await foreignEdits();
+    const phones = Array.from({ length: 20 }, (_, n) => `+1-555-${n}`);
+    for (const [n, phone] of phones.entries()) {
+      await query('UPDATE patient SET phone_number = $2 WHERE id = $1', [id, phone]);
+      if (n % 5 === 0) await editAmidPuts(fhirId, n % 2 === 0 ? 'male' : 'other');
+    }
+    await query(`UPDATE patient SET phone_number = '+1-555-LAST' WHERE id = $1`, [id]);
+    await allFinished(setting);
+    const versions = await versionsOf(fhirId);
+    const ours = versions.filter((patient) => patient?.gender === 'female');
+    expect(ours.map((patient) => patient?.telecom?.[0]?.value)).toEqual([undefined, ...phones, '+1-555-LAST']);
+    expect(versions.at(-1)).toMatchObject({ gender: 'female', telecom: [{ value: '+1-555-LAST' }] });
+    const edits = versions.length - ours.length;
+    expect(edits).toBe(4);
+    const counted = (await foreignEdits()) - before;
+    expect(counted).toBeGreaterThan(0);
+    expect(counted).toBeLessThanOrEqual(edits);
+    await expectVersions(
+      setting,
+      'edited there amid rapid updates (by-id)',
+      [{ id, fhirId, commits: 22, versions: 22 + edits }],
+      'the others are the edits',
+    );
+  });
+
+  it('to the very state that the row gets is taken for what it is, and for no conflict', async () => {
+    const { id, fhirId } = await deliveredPatient(setting, 'AGREED');
+    const before = await foreignEdits();
+    await editPatient({ ...(await readPatient(fhirId)), telecom: [{ system: 'phone', value: '+1-555-1' }] });
+    await query(`UPDATE patient SET phone_number = '+1-555-1' WHERE id = $1`, [id]);
+    await allFinished(setting);
+    expect(await foreignEdits()).toBe(before);
+    // The next change goes against that version.
+    await query(`UPDATE patient SET phone_number = '+1-555-2' WHERE id = $1`, [id]);
+    await allFinished(setting);
+    expect(await foreignEdits()).toBe(before);
+    await expectVersions(setting, 'edited there to the state that the row gets (by-id)', [{ id, fhirId, commits: 3 }]);
   });
 
   it('that removed the resource is undone under the same id', async () => {
@@ -45,6 +109,50 @@ describe('an edit by somebody else', () => {
     await allFinished(setting);
     expect(await fhirIdOf(setting, id)).toBe(fhirId);
     expect((await versionsOf(fhirId)).map((patient) => patient?.active)).toEqual([true, undefined, true]);
+    const counted = { id, fhirId, commits: 2, versions: 3 };
+    await expectVersions(setting, 'deleted there, updated here (by-id)', [counted], 'one is the delete');
+  });
+});
+
+// docs/guarantees.md says so: without If-Match nothing tells the connector that somebody was there.
+describe('with FHIR_UPDATE=conditional, an edit by somebody else', () => {
+  let conditional: Setting;
+
+  beforeAll(async () => {
+    conditional = await startSetting({ update: 'conditional' });
+  });
+
+  afterAll(() => conditional?.end());
+
+  const change = (id: number) =>
+    conditional.database.pool.query(`UPDATE patient SET phone_number = '+1-555-1' WHERE id = $1`, [id]);
+
+  it('is overwritten unseen', async () => {
+    const { id, fhirId } = await deliveredPatient(conditional, 'UNSEEN');
+    await editPatient({ ...(await readPatient(fhirId)), name: [{ family: 'Edited-There' }] });
+    await change(id);
+    await allFinished(conditional);
+    expect(await readPatient(fhirId)).toMatchObject({ name: [{ family: 'Doe' }], telecom: [{ value: '+1-555-1' }] });
+    expect((await conditional.connector.metrics.foreignEdits.get()).values[0]?.value).toBe(0);
+    const counted = { id, fhirId, commits: 2, versions: 3 };
+    await expectVersions(conditional, 'edited there (conditional)', [counted], 'one is the edit');
+  });
+
+  it('that removed the resource leads to another one, and the link goes with it', async () => {
+    const { id, fhirId } = await deliveredPatient(conditional, 'REMOVED');
+    await deletePatient(fhirId);
+    await change(id);
+    await allFinished(conditional);
+    const next = (await fhirIdOf(conditional, id)) ?? '';
+    expect(next).not.toBe(fhirId);
+    expect((await patientsWith(conditional.system, 'REMOVED')).map((patient) => patient.id)).toEqual([next]);
+    expect((await versionsOf(fhirId)).at(-1)).toBeNull();
+    await expectVersions(
+      conditional,
+      'deleted there, updated here (conditional)',
+      [{ id, fhirId: next, commits: 2, versions: 1 }],
+      'the first is of the deleted resource',
+    );
   });
 });
 

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { deletePatient, patientsWith, readPatient, versionsOf } from './fhir-server.ts';
 import { addPatient, allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
+import { expectVersions } from './versions.ts';
 
 describe.each(['deactivate', 'delete'] as const)('with FHIR_DELETE=%s', (deletes) => {
   let setting: Setting;
@@ -37,6 +38,7 @@ describe.each(['deactivate', 'delete'] as const)('with FHIR_DELETE=%s', (deletes
     if (deletes === 'delete') await expect(readPatient(fhirId)).rejects.toThrow('HTTP 410');
     else expect(await readPatient(fhirId)).toMatchObject({ active: false, name: [{ family: 'Doe' }] });
     expect(await failures()).toBe(0);
+    await expectVersions(setting, `deleted (${deletes})`, [{ id, fhirId, commits: 2 }]);
   });
 
   it('a DELETE of what somebody removed there already is no failure', async () => {
@@ -46,6 +48,8 @@ describe.each(['deactivate', 'delete'] as const)('with FHIR_DELETE=%s', (deletes
     await allFinished(setting);
     expect(await failures()).toBe(0);
     expect(await lifeOf(fhirId)).toEqual(['active', 'deleted']);
+    // The one is the other's: HAPI makes no version of what is deleted already.
+    await expectVersions(setting, `deleted there and here (${deletes})`, [{ id, fhirId, commits: 2 }]);
   });
 
   it('a row that comes back under its id is the same resource again', async () => {
@@ -59,6 +63,7 @@ describe.each(['deactivate', 'delete'] as const)('with FHIR_DELETE=%s', (deletes
     expect(await fhirIdOf(setting, id)).toBe(fhirId);
     expect(await lifeOf(fhirId)).toEqual(['active', gone, 'active']);
     expect(await readPatient(fhirId)).toMatchObject({ name: [{ family: 'Returned' }] });
+    await expectVersions(setting, `deleted and back under its id (${deletes})`, [{ id, fhirId, commits: 3 }]);
   });
 
   it('a new row with the identifier of a deleted one is one living resource, and none is mixed up', async () => {
@@ -73,5 +78,13 @@ describe.each(['deactivate', 'delete'] as const)('with FHIR_DELETE=%s', (deletes
     // A deactivated resource is adopted; to HAPI's conditional PUT one that was deleted does not exist.
     expect(fhirId === before.fhirId).toBe(deletes === 'deactivate');
     expect(await failures()).toBe(0);
+    const adopted = { id, fhirId: before.fhirId, commits: 1, versions: 3 };
+    if (deletes === 'deactivate')
+      await expectVersions(setting, 'deleted, then a new row (deactivate)', [adopted], 'two are of the deleted row');
+    else
+      await expectVersions(setting, 'deleted, then a new row (delete)', [
+        { ...before, commits: 2 },
+        { id, fhirId: fhirId ?? '', commits: 1 },
+      ]);
   });
 });

@@ -4,6 +4,8 @@ import type { Mutant } from './mutant.ts';
 const WRITE = 'src/outbox/write.ts';
 const IDENTITY = 'test/outbox/identity.pg.test.ts';
 const DELETES = 'test/scenarios/deletes.test.ts';
+const GIVEN_AWAY =
+  'a resource that somebody else > gave the identifier of another patient, is its row’s again at once, and the other patient is a dead letter';
 
 export const IDENTITIES: readonly Mutant[] = [
   {
@@ -37,12 +39,17 @@ export const IDENTITIES: readonly Mutant[] = [
   {
     name: 'living-row-robbed',
     harm: "A first contact that meets a living row's resource takes it away: that row's next change makes a second one.",
-    edits: [{ file: 'src/outbox/record.ts', find: ' AND l.deleted_at IS NOT NULL', replace: '' }],
-    test: {
-      file: IDENTITY,
-      title:
-        'a resource that somebody else > gave the identifier of another patient, stays with its row, and the other patient is a dead letter',
-    },
+    edits: [
+      { file: WRITE, find: 'if (answer.id !== linked && answer.status !== 201) {', replace: 'if (!answer.id) {' },
+      { file: 'src/outbox/record.ts', find: ' AND l.deleted_at IS NOT NULL', replace: '' },
+    ],
+    test: { file: IDENTITY, title: GIVEN_AWAY },
+  },
+  {
+    name: 'state-left-at-another-row',
+    harm: "A patient's data stays on another patient's resource, to whom somebody gave the identifier there.",
+    edits: [{ file: WRITE, find: '    await context.giveBack(owner);\n', replace: '' }],
+    test: { file: IDENTITY, title: GIVEN_AWAY },
   },
   {
     name: 'tombstone-taken-for-a-link',
