@@ -48,7 +48,7 @@ export const IDENTITIES: readonly Mutant[] = [
   {
     name: 'state-left-at-another-row',
     harm: "A patient's data stays on another patient's resource, to whom somebody gave the identifier there.",
-    edits: [{ file: WRITE, find: '    await context.giveBack(owner);\n', replace: '' }],
+    edits: [{ file: WRITE, find: 'await context.giveBack(owner);', replace: 'void context;' }],
     test: { file: IDENTITY, title: GIVEN_AWAY },
   },
   {
