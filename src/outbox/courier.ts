@@ -157,13 +157,7 @@ export class Courier {
               'Somebody else changed the resource on the FHIR server; overwriting it with the state of the database.',
             );
           },
-          giveBack: async (owner) => {
-            await this.#parts.giveBack(delivery, owner);
-            log.error(
-              { eventKey, txid: delivery.txid, owner },
-              'Somebody else gave the identifier to the resource of another row on the FHIR server, and the write went there; sending the state of that row again.',
-            );
-          },
+          giveBack: (owner) => this.#parts.giveBack(delivery, owner),
         }),
       log,
       signal,
@@ -260,8 +254,10 @@ export class Courier {
       fhirId: result.fhirId,
       versionId: result.versionId,
       deleted: delivery.operation === 'delete',
-      // Not the change decides, for the one that changed them may be a dead letter, but what is recorded.
-      identifiers: identifiers && recorded && sameTokens(identifiers, recorded) ? null : identifiers,
+      // What is recorded decides, for the change that changed them may be a dead letter. But what we remember of it does
+      // not have what was given to the resource by somebody else: the event that takes that away says what it had.
+      identifiers:
+        !delivery.previous && identifiers && recorded && sameTokens(identifiers, recorded) ? null : identifiers,
       firstContact: result.firstContact,
     };
   }

@@ -1,5 +1,6 @@
 // Giving a resource back to its row, after another row's state went there because somebody gave it that one's identifier.
 import { sql } from 'kysely';
+import type { Logger } from 'pino';
 import type { Database } from './database.ts';
 import type { Delivery } from './delivery.ts';
 
@@ -7,7 +8,8 @@ import type { Delivery } from './delivery.ts';
  * Emits the owner's current state, and remembers that its resource carries the delivery's identifiers now: until that
  * state is delivered nobody else is sent there by them, and it goes by id whatever FHIR_UPDATE says.
  */
-export async function giveBack(db: Database, { resourceType, mapped }: Delivery, owner: number): Promise<void> {
+export async function giveBack(db: Database, delivery: Delivery, owner: number, log: Logger): Promise<void> {
+  const { resourceType, eventKey, txid, mapped } = delivery;
   const identifiers = JSON.stringify(mapped?.ok ? mapped.identifiers : []);
   await db.transaction().execute(async (transaction) => {
     await sql`
@@ -17,4 +19,8 @@ export async function giveBack(db: Database, { resourceType, mapped }: Delivery,
       ON CONFLICT DO NOTHING`.execute(transaction);
     await sql`SELECT public.fhir_emit_patient(${owner}::int)`.execute(transaction);
   });
+  log.error(
+    { eventKey, txid, owner },
+    'Somebody else gave the identifier to the resource of another row on the FHIR server, and the write went there; sending the state of that row again.',
+  );
 }

@@ -78,7 +78,7 @@ export class OutboxWorks {
       maxRetries: settings.maxRetries,
       standing: standingLookup(db),
       reload: (delivery) => this.reader.reload(delivery),
-      giveBack: (delivery, owner) => giveBack(db, delivery, owner),
+      giveBack: (delivery, owner) => giveBack(db, delivery, owner, log),
       noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
     });
     this.outbox = new Outbox({

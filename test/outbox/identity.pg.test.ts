@@ -218,6 +218,8 @@ describe('an identifier that two patients carry', () => {
     await insert(2, 'Z', 'Bob');
     await settled();
     expect(people()).toEqual({ r1: 'Ada t|X t|Z' });
+    // Not for a moment.
+    expect(fhir.writes).toHaveLength(1);
     expect(await deadLetters()).toEqual([
       { source_id: '2', http_status: null, error_text: expect.stringContaining('another living row (id 1)') },
     ]);
