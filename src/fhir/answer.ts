@@ -87,3 +87,16 @@ function locationOf(location: string | undefined, type: string): Match | null {
 function etagOf(answer: HttpAnswer): string | null {
   return new RegExp(`^(?:W/)?"(${ID})"$`).exec(answer.headers.get('etag')?.trim() ?? '')?.[1] ?? null;
 }
+
+/** The resources of a Bundle. */
+export function entriesOf(bundle: Json): Json[] {
+  const entries = Array.isArray(bundle.entry) ? bundle.entry.filter(isObject) : [];
+  return entries.map((entry) => entry.resource).filter(isObject);
+}
+
+/** https://hl7.org/fhir/R4/http.html#paging */
+export function linkOf(bundle: Json, relation: string): string | null {
+  const links = Array.isArray(bundle.link) ? bundle.link.filter(isObject) : [];
+  const url = links.find((link) => link.relation === relation)?.url;
+  return typeof url === 'string' ? url : null;
+}

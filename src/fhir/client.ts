@@ -1,14 +1,16 @@
 // The FHIR client: what the connector asks of the server, each call one answer or one Fault. It retries nothing.
 
 import type { Json, Match } from './answer.ts';
-import { isFhirAnswer, isObject, jsonOf, matchOf, outcomeOf, resourceOf, versionOf, writtenTo } from './answer.ts';
+import { entriesOf, isFhirAnswer, jsonOf, linkOf, matchOf, resourceOf, versionOf, writtenTo } from './answer.ts';
 import type { CapabilitiesAnswer } from './capabilities.ts';
 import { readCapabilities } from './capabilities.ts';
 import type { Fault, Operation } from './fault.ts';
-import { faultOf, faultOfAnswer } from './fault.ts';
+import { faultOf } from './fault.ts';
+import { couldMatch, hasIdentifier } from './identified.ts';
+import { judge, noResource } from './judge.ts';
 import type { Resource } from './resources.ts';
 import type { Token } from './token.ts';
-import { readIdentifier, sameToken, tokenParameter } from './token.ts';
+import { tokenParameter } from './token.ts';
 import type { HttpAnswer, HttpRequest } from './transport.ts';
 import { Transport } from './transport.ts';
 
@@ -68,7 +70,7 @@ export interface FhirClient {
   close(): Promise<void>;
 }
 
-// With return=minimal a write's answer has no body; 1 MiB is for servers that do not honour it.
+// Beyond what was sent: a server that does not honour return=minimal gives that back, with its own additions.
 const WRITE_BYTES = 1024 * 1024;
 // A patient may have large texts, and HAPI's CapabilityStatement alone has 1.5 MB.
 const READ_BYTES = 16 * 1024 * 1024;
@@ -86,6 +88,12 @@ export function createFhirClient(config: FhirClientConfig, observe: Observe): Fh
 class UndiciFhirClient implements FhirClient {
   readonly #transport: Transport;
   readonly #observe: Observe;
+  /**
+   * What a write's answer is to hold. Some servers name no version in a minimal one (Firely Server before 5.5,
+   * https://docs.fire.ly/projects/Firely-Server/en/latest/releasenotes/releasenotes_v5.html ); without a version the
+   * next write would go without If-Match. Such a server is asked for the whole resource from then on.
+   */
+  #preferred: 'return=minimal' | 'return=representation' = 'return=minimal';
 
   constructor(transport: Transport, observe: Observe) {
     this.#transport = transport;
@@ -99,9 +107,10 @@ class UndiciFhirClient implements FhirClient {
     }
     const { resourceType: type } = resource;
     const path = `${type}?identifier=${tokenParameter(identifier)}`;
-    const sent = await this.#call('conditional-put', put(path, JSON.stringify(resource), requestId));
-    if (!sent.ok) return sent;
+    const sent = await this.#call('conditional-put', this.#put(path, JSON.stringify(resource), requestId));
+    if (!sent.ok) return sent.fault.code === 'several-matches' ? await this.#several(type, identifier, sent) : sent;
     const { answer } = sent;
+    this.#wantVersion(versionOf(answer, type));
     // A 2xx without a word of where: the search tells, and whether this is a FHIR server at all.
     const written = writtenTo(answer, type) ?? (await this.#only(type, identifier));
     if (written === null) return { ok: false, fault: faultOf('not-fhir', answer.status) };
@@ -113,13 +122,16 @@ class UndiciFhirClient implements FhirClient {
     const type = resource.resourceType;
     const path = `${type}/${encodeURIComponent(id)}`;
     const ifMatch: Record<string, string> = versionId === null ? {} : { 'if-match': `W/"${versionId}"` };
-    const sent = await this.#call('put-by-id', put(path, JSON.stringify({ ...resource, id }), requestId, ifMatch));
+    const body = JSON.stringify({ ...resource, id });
+    const sent = await this.#call('put-by-id', this.#put(path, body, requestId, ifMatch));
     if (!sent.ok) return sent;
     const { answer } = sent;
     if (writtenTo(answer, type) === null && !isFhirAnswer(answer)) {
       return { ok: false, fault: noResource(answer) };
     }
-    return { ok: true, id, versionId: versionOf(answer, type), status: answer.status };
+    const version = versionOf(answer, type);
+    this.#wantVersion(version);
+    return { ok: true, id, versionId: version, status: answer.status };
   }
 
   async deleteById(type: string, id: string, requestId: string): Promise<WriteAnswer> {
@@ -216,6 +228,26 @@ class UndiciFhirClient implements FhirClient {
     return found.matches.length > 1 ? { fault: faultOf('several-found') } : (found.matches[0] ?? null);
   }
 
+  /**
+   * A 412 to a PUT by identifier, looked into: several matches never pass by themselves, but servers answer so too where
+   * two writes met (https://www.health-samurai.io/docs/aidbox/api/rest-api/crud/update#isolation-levels ).
+   */
+  async #several(type: string, identifier: Token, refused: { ok: false; fault: Fault }): Promise<WriteAnswer> {
+    const found = await this.search(type, identifier);
+    if (!found.ok) return found;
+    return found.matches.length > 1 ? refused : { ok: false, fault: faultOf('not-several', refused.fault.status) };
+  }
+
+  #wantVersion(versionId: string | null): void {
+    if (versionId === null) this.#preferred = 'return=representation';
+  }
+
+  #put(path: string, body: string, requestId: string, headers: Record<string, string> = {}): HttpRequest {
+    const own = { 'content-type': 'application/fhir+json', prefer: this.#preferred, 'x-request-id': requestId };
+    // In UTF-8 a character may take three bytes and more, and a server may indent.
+    return { method: 'PUT', path, body, headers: { ...own, ...headers }, maxBytes: WRITE_BYTES + 4 * body.length };
+  }
+
   async #call(
     operation: Operation,
     request: HttpRequest,
@@ -229,68 +261,4 @@ class UndiciFhirClient implements FhirClient {
     this.#observe({ method: request.method, outcome: result.ok ? 'ok' : result.fault.code, seconds });
     return result;
   }
-}
-
-/** Success or fault, by status first. */
-function judge(
-  operation: Operation,
-  answer: HttpAnswer,
-): { ok: true; answer: HttpAnswer } | { ok: false; fault: Fault } {
-  const { status } = answer;
-  // 202 is a success only for a delete: https://hl7.org/fhir/R4/http.html#delete
-  const gone = operation === 'delete-by-id' && (status === 404 || status === 410);
-  if (
-    status === 200 ||
-    status === 201 ||
-    status === 204 ||
-    (status === 202 && operation === 'delete-by-id') ||
-    (gone && isFhirAnswer(answer))
-  ) {
-    return { ok: true, answer };
-  }
-  // A proxy's own 404 says nothing of the resource.
-  if ((status === 404 || status === 410) && !isFhirAnswer(answer)) return { ok: false, fault: noResource(answer) };
-  const retryAfter = answer.headers.get('retry-after');
-  return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome: outcomeOf(answer) }) };
-}
-
-/** The fault of an answer that does not hold what was asked for. */
-function noResource(answer: HttpAnswer): Fault {
-  return faultOf('missing' in answer.body ? answer.body.missing : 'not-fhir', answer.status);
-}
-
-function put(path: string, body: string, requestId: string, headers: Record<string, string> = {}): HttpRequest {
-  const own = { 'content-type': 'application/fhir+json', prefer: 'return=minimal', 'x-request-id': requestId };
-  return { method: 'PUT', path, body, headers: { ...own, ...headers }, maxBytes: WRITE_BYTES };
-}
-
-function hasIdentifier(resource: Resource, token: Token): boolean {
-  return (resource.identifier ?? []).some(({ system, value }) => {
-    const read = readIdentifier(system, value);
-    return read.kind === 'token' && sameToken(read.token, token);
-  });
-}
-
-function entriesOf(bundle: Json): Json[] {
-  const entries = Array.isArray(bundle.entry) ? bundle.entry.filter(isObject) : [];
-  return entries.map((entry) => entry.resource).filter(isObject);
-}
-
-/** https://hl7.org/fhir/R4/http.html#paging */
-function linkOf(bundle: Json, relation: string): string | null {
-  const links = Array.isArray(bundle.link) ? bundle.link.filter(isObject) : [];
-  const url = links.find((link) => link.relation === relation)?.url;
-  return typeof url === 'string' ? url : null;
-}
-
-/**
- * Whether a found resource can have this identifier. Servers differ in case and white space, and may leave the element
- * out; but one with other identifiers only means that the parameter was ignored, and any patient would "match".
- */
-function couldMatch(resource: Json, token: Token): boolean {
-  const { identifier } = resource;
-  if (!Array.isArray(identifier)) return true;
-  return identifier.filter(isObject).some(({ value }) => {
-    return typeof value === 'string' && value.trim().toLowerCase() === token.value.toLowerCase();
-  });
 }

@@ -20,6 +20,7 @@ export type Cause =
   | 'not-fhir'
   | 'not-r4'
   | 'several-found'
+  | 'not-several'
   | 'search-ignored'
   | 'answer-too-large';
 
@@ -96,6 +97,10 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     when: 'The server does not know the address, or does no conditional update',
     sentence: 'The FHIR server does not do this: is FHIR_SERVER its base URL, does it do conditional update?' },
 
+  { code: 'media-type', on: 'any', match: { status: ['406', '415'] }, ...HOLD,
+    when: 'The server takes or gives no FHIR R4 in JSON at this address',
+    sentence: 'The FHIR server speaks no R4 in JSON there: set FHIR_SERVER to the base URL that it has for R4.' },
+
   // By id: the link is out of date. 405: no such resource, and clients may not choose ids; HAPI says it with a 400.
   { code: 'gone', on: ['put-by-id', 'read'], match: { status: ['404', '410'] }, ...GONE,
     when: 'The linked resource is not there any more',
@@ -117,6 +122,9 @@ export const FAULT_TABLE: readonly FaultRow[] = [
   { code: 'several-matches', on: 'any', match: 'several-found', ...DEAD_LETTER,
     when: 'A search finds several resources with the identifier',
     sentence: 'Several resources on the FHIR server have this identifier: merge them there, then dlq replay.' },
+  { code: 'not-several', on: ['conditional-put'], match: 'not-several', ...RETRY,
+    when: 'Refused as for several matches (412), while a search finds one or none: two writes met (Aidbox)',
+    sentence: 'The FHIR server refused the write as if several resources had this identifier, and has one or none.' },
   { code: 'create-race', on: ['conditional-put'], match: { status: ['409'] }, ...RETRY,
     when: 'Another write creates the resource at the same moment',
     sentence: 'Another write created the resource at the same moment.' },

@@ -37,6 +37,12 @@ export interface HttpAnswer {
   readonly body: { readonly text: string } | { readonly missing: Cause };
 }
 
+// R4 where one address serves several versions (Firely Server, LinuxForHealth): named in Accept it holds for the whole
+// exchange, https://hl7.org/fhir/R4/http.html#version-parameter . In Content-Type some servers have failed on it
+// (https://github.com/srdc/repofyr/issues/35 ), and others refuse it alone in Accept
+// (https://github.com/FirelyTeam/firely-net-sdk/issues/1899 ): so the plain type stands beside it.
+const ACCEPT = 'application/fhir+json; fhirVersion=4.0, application/fhir+json;q=0.9';
+
 export type Exchange = { ok: true; answer: HttpAnswer } | { ok: false; cause: Cause };
 
 export class Transport {
@@ -68,7 +74,7 @@ export class Transport {
       method: request.method,
       path: this.#basePath + request.path,
       headers: {
-        accept: 'application/fhir+json',
+        accept: ACCEPT,
         'user-agent': this.#config.userAgent,
         ...(authorization !== undefined && { authorization }),
         ...request.headers,

@@ -25,6 +25,7 @@ const CAUSES: Readonly<Record<Cause, string>> = {
   'not-fhir': 'no FHIR',
   'not-r4': 'another version',
   'several-found': 'several matches',
+  'not-several': '412, and no several matches',
   'search-ignored': 'wrong matches',
   'answer-too-large': 'too large',
 };

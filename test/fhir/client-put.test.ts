@@ -28,7 +28,7 @@ describe('putByIdentifier', () => {
     expect(request?.body).toBe(JSON.stringify(JOHN));
     expect(request?.headers).toMatchObject({
       'content-type': 'application/fhir+json',
-      accept: 'application/fhir+json',
+      accept: 'application/fhir+json; fhirVersion=4.0, application/fhir+json;q=0.9',
       prefer: 'return=minimal',
       'x-request-id': REQUEST_ID,
       'user-agent': 'fhir-connector/1.2.3',
@@ -114,7 +114,6 @@ describe('putByIdentifier', () => {
   });
 
   it.each([
-    [412, outcomeWith('HAPI-0958: several', 'multiple-matches'), 'several-matches', 'dead-letter'],
     [409, outcomeWith('HAPI-0824: x', 'conflict'), 'create-race', 'retry'],
     [500, outcomeWith('HAPI-0550: x'), 'create-race', 'retry'],
     [422, outcomeWith('x', 'invalid'), 'validation', 'dead-letter'],
@@ -133,6 +132,78 @@ describe('putByIdentifier', () => {
     expect(calls).toEqual([`PUT ${code}`]);
     expect(asked()).toEqual([CONDITIONAL]);
     if (!answer.ok && code !== 'not-fhir') expect(answer.fault.retryAfterMs).toBe(7000);
+  });
+});
+
+describe('a 412 to putByIdentifier', () => {
+  async function put(...found: [status: number, body: unknown]) {
+    const { fhir, asked } = await serveFhir(({ method }, response) =>
+      method === 'PUT'
+        ? reply(response, 412, outcomeWith('HAPI-0958: several', 'multiple-matches'))
+        : reply(response, ...found),
+    );
+    const answer = await fhir.putByIdentifier(JOHN, MRN, REQUEST_ID);
+    expect(asked()).toEqual([CONDITIONAL, SEARCH]);
+    return answer;
+  }
+
+  it('is a dead letter with what the server said, where a search finds several', async () => {
+    await expect(put(200, found('7', '8'))).resolves.toMatchObject({
+      fault: {
+        code: 'several-matches',
+        disposition: 'dead-letter',
+        status: 412,
+        outcome: outcomeWith('HAPI-0958: several', 'multiple-matches'),
+      },
+    });
+  });
+
+  it.each([[[]], [['7']]])('is tried again where a search finds %j: two writes met', async (ids) => {
+    await expect(put(200, found(...ids))).resolves.toMatchObject({
+      fault: { code: 'not-several', disposition: 'retry', attempt: 'counts', status: 412 },
+    });
+  });
+
+  it('is what keeps that search from an answer', async () => {
+    await expect(put(503, '')).resolves.toMatchObject({ fault: { code: 'http-503', status: 503 } });
+  });
+});
+
+describe('a write', () => {
+  it('wants no body of a server that names the version without', async () => {
+    const { server, fhir } = await serveFhir((_, response) => reply(response, 200, '', { etag: 'W/"4"' }));
+    for (let turn = 1; turn <= 3; turn += 1) await fhir.putById(JOHN, '7', '3', REQUEST_ID);
+    expect(server.received.map(({ headers }) => headers.prefer)).toEqual(Array(3).fill('return=minimal'));
+  });
+
+  // As Firely Server before 5.5: its answer with return=minimal is empty and has no ETag.
+  it.each(['id', 'identifier'])('by %s wants the resource where a minimal answer names no version', async (by) => {
+    const { server, fhir } = await serveFhir(({ headers, method }, response) => {
+      if (method === 'GET') return reply(response, 200, found('7'));
+      const minimal = headers.prefer === 'return=minimal';
+      reply(response, 200, minimal ? '' : { resourceType: 'Patient', id: '7', meta: { versionId: '4' } });
+    });
+    const put = () =>
+      by === 'id' ? fhir.putById(JOHN, '7', '3', REQUEST_ID) : fhir.putByIdentifier(JOHN, MRN, REQUEST_ID);
+    await put();
+    for (let turn = 1; turn <= 2; turn += 1) await expect(put()).resolves.toMatchObject({ id: '7', versionId: '4' });
+    const puts = server.received.filter(({ method }) => method === 'PUT');
+    expect(puts.map(({ headers }) => headers.prefer)).toEqual([
+      'return=minimal',
+      'return=representation',
+      'return=representation',
+    ]);
+  });
+
+  it('of a large patient may be answered with all of it, indented, but not with more and more', async () => {
+    const large = { ...JOHN, name: [{ family: '医'.repeat(700_000) }] };
+    let body = JSON.stringify({ ...large, id: '7', meta: { versionId: '4' } }, null, 2);
+    const { fhir } = await serveFhir((_, response) => reply(response, 200, body));
+    await expect(fhir.putById(large, '7', '3', REQUEST_ID)).resolves.toMatchObject({ ok: true, versionId: '4' });
+    body = 'x'.repeat(5_000_000);
+    await expect(fhir.putById(large, '7', '3', REQUEST_ID)).resolves.toMatchObject({
+      fault: { code: 'answer-too-large', disposition: 'dead-letter', status: 200 },
+    });
   });
 });
 
@@ -187,7 +258,6 @@ describe('putById', () => {
     [410, '{"error":"gone"}', 'not-fhir', 'hold'],
     [200, '<html>', 'not-fhir', 'hold'],
     [200, '{}', 'not-fhir', 'hold'],
-    [200, 'x'.repeat(1024 * 1024 + 1), 'answer-too-large', 'dead-letter'],
   ])('takes %i with %j for %s: %s', async (status, body, code, disposition) => {
     const { fhir } = await serveFhir((_, response) => reply(response, status, body));
     await expect(fhir.putById(JOHN, '7', '3', REQUEST_ID)).resolves.toMatchObject({

@@ -28,7 +28,10 @@ describe('search', () => {
     const { server, fhir, asked } = await serveFhir((_, response) => reply(response, 200, bundle()));
     await expect(fhir.search('Patient', MRN)).resolves.toEqual({ ok: true, matches: [] });
     expect(asked()).toEqual(['GET Patient?identifier=urn%3Amrn%7CMRN-1&_count=2&_elements=id,meta,identifier']);
-    expect(server.received[0]?.headers).toMatchObject({ prefer: 'handling=strict', accept: 'application/fhir+json' });
+    expect(server.received[0]?.headers).toMatchObject({
+      prefer: 'handling=strict',
+      accept: 'application/fhir+json; fhirVersion=4.0, application/fhir+json;q=0.9',
+    });
   });
 
   it('finds resources with their versions', async () => {

@@ -46,7 +46,7 @@ describe('a request', () => {
     const [request] = server.received;
     expect(request).toMatchObject({ method: 'PUT', url: '/fhir/Patient/7', body: 'ä🏥' });
     expect(request?.headers).toMatchObject({
-      accept: 'application/fhir+json',
+      accept: 'application/fhir+json; fhirVersion=4.0, application/fhir+json;q=0.9',
       'user-agent': 'test',
       authorization: 'Bearer token',
       'content-type': 'text/x',
