@@ -5,9 +5,8 @@
 //   slot ← status  ←  tracker  ←  finished  ←  recorded in PostgreSQL
 //
 // Data flows to the right; the promise `finished` is the only way back.
-import type { Logger } from 'pino';
 import { FatalError } from './fatal.ts';
-import type { FhirClient } from './fhir/client.ts';
+import { lacking } from './fhir/capabilities.ts';
 import { sweepSkippedRows } from './outbox/catch-up.ts';
 import type { CommittedTransaction } from './outbox/outbox.ts';
 import { Stopped } from './outbox/slot-guard.ts';
@@ -30,7 +29,7 @@ const OUTBOX_TABLE = 'fhir_outbox';
 
 /** Runs until `signal` is aborted, then finishes what is in flight. Rejects with a FatalError, or with what is a bug. */
 export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Promise<void> {
-  const { fhir, metrics, log } = parts;
+  const { metrics, log } = parts;
   // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
   const bug = new AbortController();
   const stop = AbortSignal.any([signal, bug.signal]);
@@ -38,7 +37,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   let tenure: Tenure | null = null;
   try {
     const taking = takeSlot(parts, site, true, stop);
-    await Promise.all([taking, waitForFhirServer(fhir, log, stop)]).catch((error: unknown) => {
+    await Promise.all([taking, waitForFhirServer(parts, stop)]).catch((error: unknown) => {
       // One of the two failed: the other must not go on waiting. (A stop ends both and is no failure.)
       if (!stop.aborted) bug.abort(error);
       taking.then(
@@ -188,13 +187,12 @@ async function takeSlot(
 }
 
 /** Waits until the FHIR server answers, a line a second. What is no FHIR R4 server ends the process. */
-async function waitForFhirServer(fhir: FhirClient, log: Logger, stop: AbortSignal): Promise<void> {
+async function waitForFhirServer({ fhir, outbox, log }: PipelineParts, stop: AbortSignal): Promise<void> {
   for (;;) {
     const answer = await fhir.capabilities();
     if (answer.ok) {
-      const { software, missing } = answer.capabilities;
-      log.info({ software }, 'The FHIR server answers.');
-      for (const sentence of missing) log.warn(sentence);
+      log.info({ software: answer.capabilities.software }, 'The FHIR server answers.');
+      for (const sentence of lacking(answer.capabilities, outbox)) log.warn(sentence);
       return;
     }
     if (answer.fault.code === 'not-fhir' || answer.fault.code === 'not-r4')

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { reply, serve } from './fhir/scripted-server.ts';
 import { startConnector } from './support/connector.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { FhirSink } from './support/fhir-sink.ts';
@@ -20,6 +21,26 @@ beforeEach(async () => {
 afterEach(async () => {
   await database.drop();
   await sink.stop();
+});
+
+describe('a FHIR server that says what it lacks', () => {
+  it('is warned of by what the configuration needs, and worked with all the same', async () => {
+    const server = await serve((_, response) =>
+      reply(response, 200, {
+        resourceType: 'CapabilityStatement',
+        fhirVersion: '4.0.1',
+        rest: [{ mode: 'server', resource: [{ type: 'Patient', interaction: [{ code: 'update' }] }] }],
+      }),
+    );
+    const connector = startConnector(database, `${server.origin}/fhir`, { deletes: 'delete' });
+    await expect.poll(() => connector.metrics.connectorState.get(), QUICK).toBe('streaming');
+    expect(connector.log.filter(({ level }) => level === 40).map(({ msg }) => msg)).toEqual([
+      expect.stringContaining('does not offer to search Patient by identifier'),
+      expect.stringContaining('does not offer to read Patient'),
+      expect.stringContaining('FHIR_DELETE=deactivate'),
+    ]);
+    await connector.stop();
+  });
 });
 
 describe('a stop', () => {

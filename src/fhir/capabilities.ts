@@ -1,46 +1,51 @@
-// What the server says of itself in its CapabilityStatement, https://hl7.org/fhir/R4/capabilitystatement.html .
+// What the server says of itself in its CapabilityStatement, https://hl7.org/fhir/R4/capabilitystatement.html , and what
+// follows from it for this connector's configuration.
 
 import { z } from 'zod';
 import type { Fault } from './fault.ts';
 import { faultOf } from './fault.ts';
 
-interface Capabilities {
-  /** As 4.0.1 */
-  readonly fhirVersion: string;
-  /** As "HAPI FHIR Server 8.8.0"; null when the server does not say. */
+/** Each part is null where the statement does not say: nearly all of it is optional, and many servers leave much out. */
+export interface Capabilities {
+  /** As "HAPI FHIR Server 8.8.0". */
   readonly software: string | null;
-  readonly patient: {
-    readonly conditionalUpdate: boolean;
-    /** Whether If-Match is honoured on a write by id (versioned-update). */
-    readonly versionedUpdate: boolean;
-  };
-  /** What the connector needs and the statement does not offer, a sentence each. */
-  readonly missing: readonly string[];
+  /** Whether Patient is among the resource types. */
+  readonly patient: boolean | null;
+  /** Codes: read, update, delete, search-type … */
+  readonly interactions: ReadonlySet<string> | null;
+  readonly searchParameters: ReadonlySet<string> | null;
+  readonly conditionalUpdate: boolean | null;
+  /** no-version, versioned, or versioned-update. */
+  readonly versioning: string | null;
 }
 
 export type CapabilitiesAnswer = { ok: true; capabilities: Capabilities } | { ok: false; fault: Fault };
 
+/** What of the configuration decides what the server must offer. */
+interface Needs {
+  readonly update: 'by-id' | 'conditional';
+  readonly deletes: 'deactivate' | 'delete';
+}
+
+/** Of software; it goes into a log. */
+const LONGEST_NAME = 100;
+
+/** One element out of order, perhaps of a type that is none of ours, says nothing; it must not make the server none. */
+const lenient = <T extends z.ZodType>(part: T) => part.optional().catch(undefined);
+
+const resource = z.object({
+  type: lenient(z.string()),
+  interaction: lenient(z.array(z.object({ code: z.string() }))),
+  versioning: lenient(z.string()),
+  conditionalUpdate: lenient(z.boolean()),
+  searchParam: lenient(z.array(z.object({ name: z.string() }))),
+});
+
 const statement = z.object({
   resourceType: z.literal('CapabilityStatement'),
   fhirVersion: z.string(),
-  software: z.object({ name: z.string(), version: z.string().optional() }).optional().catch(undefined),
-  rest: z
-    .array(
-      z.object({
-        mode: z.string(),
-        resource: z
-          .array(
-            z.object({
-              type: z.string(),
-              interaction: z.array(z.object({ code: z.string() })).default([]),
-              versioning: z.string().optional(),
-              conditionalUpdate: z.boolean().optional(),
-            }),
-          )
-          .default([]),
-      }),
-    )
-    .default([]),
+  software: lenient(z.object({ name: z.string(), version: lenient(z.string()) })),
+  rest: z.array(z.object({ mode: lenient(z.string()), resource: lenient(z.array(resource)) })).default([]),
 });
 
 /** Reads the body of /metadata. Anything but the CapabilityStatement of an R4 server is a fault with a clear sentence. */
@@ -49,27 +54,72 @@ export function readCapabilities(body: unknown, status: number): CapabilitiesAns
   if (!read.success) return { ok: false, fault: faultOf('not-fhir', status) };
   const { fhirVersion, software, rest } = read.data;
   if (!/^4\.0\.\d+$/.test(fhirVersion)) return { ok: false, fault: faultOf('not-r4', status) };
-  const patient = rest.find(({ mode }) => mode === 'server')?.resource.find(({ type }) => type === 'Patient');
-  const can = new Set(patient?.interaction.map(({ code }) => code));
-  const missing = [
-    ...(can.has('update') ? [] : ['The server does not offer to update Patient.']),
-    ...(can.has('search-type')
-      ? []
-      : ['The server does not offer to search Patient: lost answers cannot be resolved.']),
-    ...(patient?.conditionalUpdate === true
-      ? []
-      : ['The server does not offer conditional update of Patient, which the first write of every patient is.']),
-  ];
+  const types = rest.filter(({ mode }) => mode === 'server').flatMap(({ resource }) => resource ?? []);
+  const patient = types.find(({ type }) => type === 'Patient');
   return {
     ok: true,
     capabilities: {
-      fhirVersion,
-      software: software === undefined ? null : [software.name, software.version ?? ''].join(' ').trim(),
-      patient: {
-        conditionalUpdate: patient?.conditionalUpdate === true,
-        versionedUpdate: patient?.versioning === 'versioned-update',
-      },
-      missing,
+      software: software === undefined ? null : nameOf(software),
+      patient: types.length === 0 ? null : patient !== undefined,
+      interactions: setOf(patient?.interaction?.map(({ code }) => code)),
+      searchParameters: setOf(patient?.searchParam?.map(({ name }) => name)),
+      conditionalUpdate: patient?.conditionalUpdate ?? null,
+      versioning: patient?.versioning ?? null,
     },
   };
+}
+
+/**
+ * What the connector needs and the server says that it does not offer: for each a sentence of what is wrong, what
+ * follows, and what to set.
+ *
+ * None of it ends the connector. A statement describes what a server means to offer, often by hand and for all its
+ * clients; a line too many in the log does no harm, a connector that does not start because of one does. And where it is
+ * right, nothing is lost: what the server then refuses is held, or is a dead letter, with this sentence to explain it.
+ */
+export function lacking(capabilities: Capabilities, { update, deletes }: Needs): string[] {
+  const { patient, interactions, searchParameters, conditionalUpdate, versioning } = capabilities;
+  if (patient === false) {
+    return [
+      'The FHIR server does not list Patient: nothing can be delivered. Check that FHIR_SERVER is the right server.',
+    ];
+  }
+  const lacks = (code: string) => interactions !== null && !interactions.has(code);
+  const sentences: [boolean, string][] = [
+    [
+      lacks('update'),
+      'The FHIR server does not offer to update Patient: nothing can be delivered. Allow it on the server.',
+    ],
+    [
+      conditionalUpdate === false,
+      'The FHIR server does not offer conditional update of Patient, by which each patient is first found or created: new patients cannot be delivered. Switch it on on the server; no setting of the connector does without it.',
+    ],
+    [
+      lacks('search-type') || (searchParameters !== null && !searchParameters.has('identifier')),
+      'The FHIR server does not offer to search Patient by identifier: patients cannot be found there, and a write whose answer was lost cannot be looked up. Allow this search on the server.',
+    ],
+    [
+      lacks('read'),
+      'The FHIR server does not offer to read Patient: after a conflict the connector cannot look, so that delivery fails. Allow it on the server.',
+    ],
+    // "versioned" says nothing of If-Match: R4 has versioned-update for servers that insist on it.
+    [
+      update === 'by-id' && versioning === 'no-version',
+      "The FHIR server keeps no versions of Patient, so If-Match cannot work: updates are not fenced, and others' edits are overwritten without being noticed. Switch versioning on on the server; FHIR_UPDATE=conditional is not fenced either.",
+    ],
+    [
+      deletes === 'delete' && lacks('delete'),
+      'The FHIR server does not offer to delete Patient: each deleted row will be a dead letter. Set FHIR_DELETE=deactivate, or allow deletes on the server.',
+    ],
+  ];
+  return sentences.filter(([applies]) => applies).map(([, sentence]) => sentence);
+}
+
+/** An empty list says as little as none; R4 knows no empty arrays, https://hl7.org/fhir/R4/json.html#repeats . */
+function setOf(values: readonly string[] | undefined): ReadonlySet<string> | null {
+  return values === undefined || values.length === 0 ? null : new Set(values);
+}
+
+function nameOf({ name, version = '' }: { name: string; version?: string | undefined }): string {
+  return `${name} ${version}`.trim().slice(0, LONGEST_NAME);
 }

@@ -1,6 +1,7 @@
-// What a CapabilityStatement is understood to say: HAPI's, a minimal one, one of another version, and none.
+// What a CapabilityStatement is understood to say: HAPI's, a minimal one, one of another version, and none; and what is
+// said of it at the start.
 import { describe, expect, it } from 'vitest';
-import { readCapabilities } from '../../src/fhir/capabilities.ts';
+import { lacking, readCapabilities } from '../../src/fhir/capabilities.ts';
 
 const interactions = (...codes: string[]) => codes.map((code) => ({ code }));
 
@@ -40,55 +41,74 @@ function withPatient(patient: Record<string, unknown>): unknown {
   return { ...HAPI, rest: [{ mode: 'server', resource: [{ type: 'Patient', ...patient }] }] };
 }
 
-/** What the statement lacks, by the subject of each sentence. */
-function missing(body: unknown): readonly string[] {
+const BY_ID = { update: 'by-id', deletes: 'deactivate' } as const;
+
+/** What is wrong, by the sentences' first part; or the fault's code. */
+function wrong(body: unknown, needs: Parameters<typeof lacking>[1] = BY_ID): string[] {
   const read = readCapabilities(body, 200);
-  return read.ok ? read.capabilities.missing : [read.fault.code];
+  return read.ok ? lacking(read.capabilities, needs).map((text) => text.split(/[,:]/)[0] ?? '') : [read.fault.code];
 }
 
-const UPDATE = 'The server does not offer to update Patient.';
-const SEARCH = 'The server does not offer to search Patient: lost answers cannot be resolved.';
-const CONDITIONAL =
-  'The server does not offer conditional update of Patient, which the first write of every patient is.';
+const UPDATE = 'The FHIR server does not offer to update Patient';
+const SEARCH = 'The FHIR server does not offer to search Patient by identifier';
+const READ = 'The FHIR server does not offer to read Patient';
+const DELETE = 'The FHIR server does not offer to delete Patient';
+const CONDITIONAL = 'The FHIR server does not offer conditional update of Patient';
+const VERSIONS = 'The FHIR server keeps no versions of Patient';
 
 describe('readCapabilities', () => {
-  it('finds all that is needed in the statement of HAPI', () => {
+  it('reads what the statement of HAPI says', () => {
     expect(readCapabilities(HAPI, 200)).toEqual({
       ok: true,
       capabilities: {
-        fhirVersion: '4.0.1',
         software: 'HAPI FHIR Server 8.8.0',
-        patient: { conditionalUpdate: true, versionedUpdate: true },
-        missing: [],
+        patient: true,
+        interactions: new Set(['create', 'delete', 'read', 'search-type', 'update']),
+        searchParameters: new Set(['identifier']),
+        conditionalUpdate: true,
+        versioning: 'versioned-update',
       },
     });
   });
 
-  it('finds nothing in a minimal statement, which is no fault', () => {
+  it('of a minimal statement knows that it does not say', () => {
     expect(readCapabilities({ resourceType: 'CapabilityStatement', fhirVersion: '4.0.0' }, 200)).toEqual({
       ok: true,
       capabilities: {
-        fhirVersion: '4.0.0',
         software: null,
-        patient: { conditionalUpdate: false, versionedUpdate: false },
-        missing: [UPDATE, SEARCH, CONDITIONAL],
+        patient: null,
+        interactions: null,
+        searchParameters: null,
+        conditionalUpdate: null,
+        versioning: null,
       },
     });
   });
 
-  it('says what is missing', () => {
-    const all = { interaction: interactions('update', 'search-type'), conditionalUpdate: true };
-    expect(missing(withPatient(all))).toEqual([]);
-    expect(missing(withPatient({ ...all, interaction: interactions('search-type') }))).toEqual([UPDATE]);
-    expect(missing(withPatient({ ...all, interaction: interactions('update') }))).toEqual([SEARCH]);
-    expect(missing(withPatient({ ...all, conditionalUpdate: false }))).toEqual([CONDITIONAL]);
-    expect(missing({ ...HAPI, rest: HAPI.rest.slice(0, 1) })).toEqual([UPDATE, SEARCH, CONDITIONAL]);
+  it('reads the server’s part, in as many pieces as there are', () => {
+    const rest = [
+      { mode: 'client', resource: [{ type: 'Patient', versioning: 'no-version' }] },
+      { mode: 'server' },
+      { mode: 'server', resource: [{ type: 'Patient', conditionalUpdate: false }] },
+    ];
+    expect(readCapabilities({ ...HAPI, rest }, 200)).toMatchObject({
+      capabilities: { patient: true, conditionalUpdate: false, versioning: null },
+    });
   });
 
-  it.each(['no-version', 'versioned', undefined])('takes versioning %j for no If-Match', (versioning) => {
-    expect(readCapabilities(withPatient({ versioning }), 200)).toMatchObject({
-      capabilities: { patient: { versionedUpdate: false } },
-    });
+  it.each([
+    { interaction: 'update', versioning: 7, conditionalUpdate: 'yes', searchParam: [{}] },
+    { interaction: [{ code: 7 }], versioning: null, conditionalUpdate: null, searchParam: {} },
+  ])('takes %j for saying nothing, not for another server', (odd) => {
+    expect(wrong(withPatient(odd))).toEqual([]);
+    expect(
+      wrong({ ...HAPI, rest: [{ mode: 'server', resource: [{ type: 7 }, ...(HAPI.rest[1]?.resource ?? [])] }] }),
+    ).toEqual([]);
+  });
+
+  it('keeps the name of the software short: it goes into the log', () => {
+    const read = readCapabilities({ ...HAPI, software: { name: 'x'.repeat(5000) } }, 200);
+    expect(read.ok && read.capabilities.software).toBe('x'.repeat(100));
   });
 
   it.each([
@@ -127,5 +147,80 @@ describe('readCapabilities', () => {
       ok: false,
       fault: { code: 'not-fhir', disposition: 'hold', status: 200, outcome: null },
     });
+  });
+});
+
+describe('what the server says that it lacks', () => {
+  const ALL = {
+    interaction: interactions('read', 'update', 'search-type'),
+    conditionalUpdate: true,
+    versioning: 'versioned',
+    searchParam: [{ name: 'identifier' }],
+  };
+
+  it.each(['by-id', 'conditional'] as const)('is nothing, of what FHIR_UPDATE=%s needs', (update) => {
+    expect(wrong(HAPI, { update, deletes: 'delete' })).toEqual([]);
+    expect(wrong(withPatient(ALL), { update, deletes: 'deactivate' })).toEqual([]);
+  });
+
+  // Nearly all elements of a statement are optional: what is not there is not denied.
+  it.each<[string, unknown]>([
+    ['no rest', { ...HAPI, rest: undefined }],
+    ['no server in it', { ...HAPI, rest: HAPI.rest.slice(0, 1) }],
+    ['no resource types', { ...HAPI, rest: [{ mode: 'server', resource: [] }] }],
+    ['nothing but the type', withPatient({})],
+    ['empty lists', withPatient({ interaction: [], searchParam: [] })],
+    ...['interaction', 'conditionalUpdate', 'versioning', 'searchParam'].map((element): [string, unknown] => [
+      `no ${element}`,
+      withPatient({ ...ALL, [element]: undefined }),
+    ]),
+  ])('is nothing, where the statement has %s', (_, body) => {
+    expect(wrong(body, { update: 'by-id', deletes: 'delete' }).filter((one) => one !== DELETE)).toEqual([]);
+  });
+
+  it.each<[string, Record<string, unknown>]>([
+    [UPDATE, { interaction: interactions('read', 'search-type') }],
+    [SEARCH, { interaction: interactions('read', 'update') }],
+    [SEARCH, { searchParam: [{ name: 'name' }] }],
+    [READ, { interaction: interactions('update', 'search-type') }],
+    [CONDITIONAL, { conditionalUpdate: false }],
+  ])('is told in either mode: %s', (sentence, patient) => {
+    expect(wrong(withPatient({ ...ALL, ...patient }))).toEqual([sentence]);
+    expect(wrong(withPatient({ ...ALL, ...patient }), { update: 'conditional', deletes: 'deactivate' })).toEqual([
+      sentence,
+    ]);
+  });
+
+  it('is the fence, where no versions are kept; FHIR_UPDATE=conditional has none', () => {
+    const body = withPatient({ ...ALL, versioning: 'no-version' });
+    expect(wrong(body)).toEqual([VERSIONS]);
+    expect(wrong(body, { update: 'conditional', deletes: 'deactivate' })).toEqual([]);
+  });
+
+  it.each(['versioned', 'versioned-update'])(
+    'is not the fence, with %s: R4 says no more of If-Match there',
+    (versioning) => {
+      expect(wrong(withPatient({ ...ALL, versioning }))).toEqual([]);
+    },
+  );
+
+  it('is the delete, where FHIR_DELETE wants it', () => {
+    expect(wrong(withPatient(ALL), { update: 'by-id', deletes: 'delete' })).toEqual([DELETE]);
+  });
+
+  it('is all there is to say, where Patient is not listed', () => {
+    const rest = [{ mode: 'server', resource: [{ type: 'Observation', conditionalUpdate: false }] }];
+    expect(wrong({ ...HAPI, rest })).toEqual(['The FHIR server does not list Patient']);
+  });
+
+  it('is told in sentences that say what to do', () => {
+    const nothing = { patient: true, interactions: new Set<string>(), searchParameters: new Set<string>() };
+    const sentences = lacking(
+      { ...nothing, software: null, conditionalUpdate: false, versioning: 'no-version' },
+      { update: 'by-id', deletes: 'delete' },
+    );
+    expect(sentences).toHaveLength(6);
+    for (const sentence of sentences)
+      expect(sentence).toMatch(/^The FHIR server .+[:,] .+\. .*(Allow|Switch|Set) .+\.$/);
   });
 });

@@ -176,9 +176,14 @@ describe('probe', () => {
 
 describe('capabilities', () => {
   it('asks for the statement, which may be large', async () => {
-    const statement = { resourceType: 'CapabilityStatement', fhirVersion: '4.0.1', description: 'x'.repeat(2_000_000) };
+    const statement = {
+      resourceType: 'CapabilityStatement',
+      fhirVersion: '4.0.1',
+      software: { name: 'large' },
+      description: 'x'.repeat(2_000_000),
+    };
     const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, statement));
-    await expect(fhir.capabilities()).resolves.toMatchObject({ ok: true, capabilities: { fhirVersion: '4.0.1' } });
+    await expect(fhir.capabilities()).resolves.toMatchObject({ ok: true, capabilities: { software: 'large' } });
     expect(asked()).toEqual(['GET metadata']);
   });
 
