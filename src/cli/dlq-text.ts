@@ -1,4 +1,5 @@
 // What `dlq` tells people: a table, one dead letter in full, and what became of those that were replayed or discarded.
+import { issueText } from '../fhir/outcome.ts';
 import type { DeadLetter, DeadLetterDetails, DeadLetterList, Replay, Resolution } from '../outbox/dead-letters.ts';
 import { tableLines } from './table.ts';
 
@@ -52,10 +53,7 @@ export function detailsText(letter: DeadLetterDetails): string {
     ['Attempts', letter.attempts],
     ['HTTP status', letter.httpStatus],
     ['Reason', letter.reason ?? NO_REASON],
-    ...letter.issues.map(({ severity, code, hapi, elements }): [string, string] => [
-      'Issue',
-      [severity, code, ...hapi, elements.length > 0 ? `at ${elements.join(', ')}` : ''].filter(Boolean).join(' '),
-    ]),
+    ...letter.issues.map((issue): [string, string] => ['Issue', issueText(issue)]),
     ['Replay', letter.replay && replayText(letter.replay)],
     ['Why', letter.resolutionReason],
     ['Others', letter.others.length > 0 ? `also unresolved of this patient: ${letter.others.join(', ')}` : null],

@@ -1,8 +1,9 @@
-// OperationOutcomes: read whole for the dead letter, told to logs only by their codes.
+// OperationOutcomes: read whole for the dead letter, told to logs only by their codes and the elements they are about.
 //
 // diagnostics and details.text never leave for a log: HAPI echoes the match URL there (with the identifier), even SQL.
 
 import { z } from 'zod';
+import { elementsNamed, isElementPath } from './element-path.ts';
 import { toFhirString } from './fhir-string.ts';
 
 // https://hl7.org/fhir/R4/operationoutcome.html . PostgreSQL's jsonb refuses U+0000 and lone surrogates: toFhirString.
@@ -43,6 +44,9 @@ const HAPI_CODES = new Set(
   HAPI-0962 HAPI-0988 HAPI-0989 HAPI-1321 HAPI-1821 HAPI-1861 HAPI-2001 HAPI-2207 HAPI-2223`.split(/\s+/),
 );
 
+/** Of issues, and of the elements of one. A line of a log, not a list. */
+const MOST_TOLD = 5;
+
 /** The OperationOutcome in a parsed body, cut down to the elements of the specification; null when it is none. */
 export function readOutcome(body: unknown): Outcome | null {
   const read = operationOutcome.safeParse(body);
@@ -55,23 +59,27 @@ export interface ToldIssue {
   readonly severity: string;
   readonly code: string;
   readonly hapi: readonly string[];
-  /** Paths of elements, such as `Patient.name[0].family`. */
+  /** Paths of elements, such as `Patient.name[0].family`, or names alone. */
   readonly elements: readonly string[];
 }
 
-/** Nothing but names and indexes: a FHIRPath may also hold a value, `where(value='…')`. */
-const ELEMENT_PATH = /^[A-Z][A-Za-z]*(\.[a-z][A-Za-z]*(\[\d{1,4}\])?)*$/;
-
 /** The issues of an outcome without what the server wrote into them: that may quote the patient. */
 export function toldIssues(outcome: Outcome | null): ToldIssue[] {
-  return (outcome?.issue ?? []).map((one) => ({
-    severity: SEVERITIES.has(one.severity ?? '') ? (one.severity ?? '') : '',
-    code: TYPES.has(one.code ?? '') ? (one.code ?? '') : '',
-    hapi: hapiCodes({ resourceType: 'OperationOutcome', issue: [one] }),
-    elements: [...new Set([...(one.expression ?? []), ...(one.location ?? [])])].filter((path) =>
-      ELEMENT_PATH.test(path),
-    ),
-  }));
+  return (outcome?.issue ?? []).map((one) => {
+    const paths = [...(one.expression ?? []), ...(one.location ?? [])].filter(isElementPath);
+    return {
+      severity: SEVERITIES.has(one.severity ?? '') ? (one.severity ?? '') : '',
+      code: TYPES.has(one.code ?? '') ? (one.code ?? '') : '',
+      hapi: hapiCodes({ resourceType: 'OperationOutcome', issue: [one] }),
+      elements: [...new Set(paths.length > 0 ? paths : elementsNamed(one.diagnostics ?? ''))],
+    };
+  });
+}
+
+/** As "error invalid HAPI-0450 at Patient.birthDate"; '' when it says nothing. */
+export function issueText({ severity, code, hapi, elements }: ToldIssue): string {
+  const where = elements.length > 0 ? `at ${elements.slice(0, MOST_TOLD).join(', ')}` : '';
+  return [severity, code, ...hapi, where].filter((word) => word !== '').join(' ');
 }
 
 /** The known HAPI error codes that an outcome names, in their order, each once. */
@@ -81,12 +89,10 @@ export function hapiCodes(outcome: Outcome | null): string[] {
   return [...new Set(named)].filter((code) => HAPI_CODES.has(code));
 }
 
-/** What a log may say of an outcome, as "error invalid, error required, HAPI-0450"; '' when it says nothing. */
+/** What a log may say of an outcome: its issues, each once; warnings only where there is nothing worse. '' when it says nothing. */
 export function shortReason(outcome: Outcome | null): string {
-  const issues = (outcome?.issue ?? [])
-    .map(({ severity = '', code = '' }) => [severity, code])
-    .map(([severity = '', code = '']) => [SEVERITIES.has(severity) ? severity : '', TYPES.has(code) ? code : ''])
-    .map((words) => words.filter((word) => word !== '').join(' '));
-  const distinct = [...new Set(issues)].filter((words) => words !== '').slice(0, 5);
-  return [...distinct, ...hapiCodes(outcome)].join(', ');
+  const issues = toldIssues(outcome);
+  const errors = issues.filter(({ severity }) => severity === 'error' || severity === 'fatal');
+  const texts = (errors.length > 0 ? errors : issues).map(issueText).filter((text) => text !== '');
+  return [...new Set(texts)].slice(0, MOST_TOLD).join('; ');
 }

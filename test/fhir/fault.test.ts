@@ -14,7 +14,7 @@ describe('the reason of a fault', () => {
 
   it('is a sentence with the status and the codes', () => {
     expect(faultOfAnswer('put-by-id', refusal).reason).toBe(
-      'The FHIR server does not accept the resource: dlq show names what it objects to. (HTTP 422: error invalid, HAPI-0450)',
+      'The FHIR server does not accept the resource: dlq show names what it objects to. (HTTP 422: error invalid HAPI-0450)',
     );
     expect(faultOfAnswer('put-by-id', { ...refusal, outcome: null }).reason).toMatch(/objects to\. \(HTTP 422\)$/);
     expect(faultOf('not-fhir', 200).reason).toMatch(/^What answers is no FHIR server: .*\. \(HTTP 200\)$/);

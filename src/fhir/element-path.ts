@@ -1,0 +1,44 @@
+// Which element an issue is about, in words of FHIR alone. A server writes these paths and may quote the patient in them;
+// so only names that R4 has in the resources that we send are repeated, and a name of a person is none of them.
+
+/**
+ * Every element of https://hl7.org/fhir/R4/patient.html and of its data types, choices also as they stand in JSON. A
+ * resource of another type adds its own.
+ */
+const ELEMENTS = new Set(
+  `active address assigner birthDate city code coding communication contact contained contentType country creation data
+  deceased deceasedBoolean deceasedDateTime display district div end extension family gender generalPractitioner given
+  hash id identifier implicitRules language lastUpdated line link managingOrganization maritalStatus meta
+  modifierExtension multipleBirth multipleBirthBoolean multipleBirthInteger name organization other period photo
+  postalCode preferred prefix profile rank reference relationship security size source start state status suffix system
+  tag telecom text title type url use userSelected value valueBoolean valueCode valueCodeableConcept valueCoding valueDate
+  valueString version versionId`.split(/\s+/),
+);
+
+const ROOTS = new Set(['Patient']);
+
+const TYPES = new Set(
+  'boolean code date dateTime integer string uri Address CodeableConcept Coding Identifier Period Reference'.split(' '),
+);
+
+/** A name with an index, and perhaps a type: value.ofType(Coding). No other function: where(value='…') holds a value. */
+const STEP = /^([a-z][A-Za-z]*)(?:\[\d{1,3}\])?$/;
+const TYPE = /\.ofType\(([A-Za-z]+)\)/g;
+
+/** As `Patient.name[0].family`, from `expression` or `location`; false for what is or may be anything else. */
+export function isElementPath(path: string): boolean {
+  const types = [...path.matchAll(TYPE)].map(([, type = '']) => type);
+  const [root = '', ...steps] = path.replace(TYPE, '').split('.');
+  return ROOTS.has(root) && steps.every(isElement) && types.every((type) => TYPES.has(type));
+}
+
+/** The elements that HAPI's parser names in diagnostics, as [element="birthDate"], where it gives no path. */
+export function elementsNamed(diagnostics: string): string[] {
+  return [...diagnostics.matchAll(/\[element="([A-Za-z]+)"\]/g)]
+    .map(([, name = '']) => name)
+    .filter((name) => ELEMENTS.has(name));
+}
+
+function isElement(step: string): boolean {
+  return ELEMENTS.has(STEP.exec(step)?.[1] ?? '');
+}
