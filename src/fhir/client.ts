@@ -89,9 +89,9 @@ class UndiciFhirClient implements FhirClient {
   readonly #transport: Transport;
   readonly #observe: Observe;
   /**
-   * What a write's answer is to hold. Some servers name no version in a minimal one (Firely Server before 5.5,
-   * https://docs.fire.ly/projects/Firely-Server/en/latest/releasenotes/releasenotes_v5.html ); without a version the
-   * next write would go without If-Match. Such a server is asked for the whole resource from then on.
+   * What a write's answer is to hold. Some servers name no version in a minimal one (Firely Server before 5.5, see
+   * docs/fhir-servers.md), and without a version the next write would go without If-Match: such a server is asked for the
+   * whole resource from then on.
    */
   #preferred: 'return=minimal' | 'return=representation' = 'return=minimal';
 
@@ -230,7 +230,7 @@ class UndiciFhirClient implements FhirClient {
 
   /**
    * A 412 to a PUT by identifier, looked into: several matches never pass by themselves, but servers answer so too where
-   * two writes met (https://www.health-samurai.io/docs/aidbox/api/rest-api/crud/update#isolation-levels ).
+   * two writes met (Aidbox, https://github.com/HealthSamurai/aidbox-docs/blob/main/docs/api/rest-api/crud/update.md ).
    */
   async #several(type: string, identifier: Token, refused: { ok: false; fault: Fault }): Promise<WriteAnswer> {
     const found = await this.search(type, identifier);

@@ -1,0 +1,15 @@
+// The FHIR client of a command: it tells the server who it is.
+import { expect, it, onTestFinished } from 'vitest';
+import packageJson from '../../package.json' with { type: 'json' };
+import { openFhirClient } from '../../src/cli/fhir.ts';
+import { reply, serve } from '../fhir/scripted-server.ts';
+
+it('names the connector and its version, as https://httpwg.org/specs/rfc9110.html#field.user-agent has it', async () => {
+  const server = await serve((_, response) => reply(response, 404));
+  const fhir = openFhirClient({ FHIR_SERVER: server.origin, FHIR_CONCURRENCY: 1, FHIR_TIMEOUT_MS: 10_000 });
+  onTestFinished(() => fhir.close());
+  await fhir.read('Patient', '1');
+  const agent = server.received[0]?.headers['user-agent'];
+  expect(agent).toBe(`fhir-connector/${packageJson.version}`);
+  expect(agent).toMatch(/^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/);
+});
