@@ -2,11 +2,12 @@
 import { expect, it, onTestFinished } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { openFhirClient } from '../../src/cli/fhir.ts';
+import { fhirSchema, readConfig } from '../../src/config.ts';
 import { reply, serve } from '../fhir/scripted-server.ts';
 
 it('names the connector and its version, as https://httpwg.org/specs/rfc9110.html#field.user-agent has it', async () => {
   const server = await serve((_, response) => reply(response, 404));
-  const fhir = openFhirClient({ FHIR_SERVER: server.origin, FHIR_CONCURRENCY: 1, FHIR_TIMEOUT_MS: 10_000 });
+  const fhir = openFhirClient(readConfig(fhirSchema, { FHIR_SERVER: server.origin }));
   onTestFinished(() => fhir.close());
   await fhir.read('Patient', '1');
   const agent = server.received[0]?.headers['user-agent'];
