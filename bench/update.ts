@@ -13,9 +13,10 @@ import type { Patient } from '../src/fhir/resources.ts';
 import type { Token } from '../src/fhir/token.ts';
 
 const WIDTHS = [8, 32];
-const PATIENTS = 256;
+/** Few, so that the two rounds of a pair are close in time. */
+const PATIENTS = 128;
 /** HAPI's code is compiled while it runs: the first rounds are slower, whatever they do. */
-const WARM_UP_PAIRS = 5;
+const WARM_UP_PAIRS = 8;
 
 interface Known {
   readonly identifier: Token;
@@ -25,7 +26,7 @@ interface Known {
 
 type Mode = 'by-id' | 'conditional';
 
-const { values } = parseArgs({ options: { pairs: { type: 'string', default: '12' } } });
+const { values } = parseArgs({ options: { pairs: { type: 'string', default: '24' } } });
 const pairs = Number(values.pairs);
 if (!Number.isInteger(pairs) || pairs < 1) refuse('--pairs must be a whole number, 1 at least.');
 const url = process.env.FHIR_TEST_URL ?? '';
@@ -66,12 +67,10 @@ async function measure(client: FhirClient, width: number): Promise<void> {
     ];
     console.log(`  ${which.padEnd(8)} ${figures.join(', ')}`);
   }
-  const sorted = ratios.toSorted((a, b) => a - b);
-  const [least = Number.NaN, most = Number.NaN] = [sorted[0], sorted.at(-1)];
-  const median = ((sorted[(sorted.length - 1) >> 1] ?? Number.NaN) + (sorted[sorted.length >> 1] ?? Number.NaN)) / 2;
-  console.log(
-    `By id / by identifier at ${width}: median ${median.toFixed(2)} (${least.toFixed(2)} to ${most.toFixed(2)})`,
-  );
+  const median = quantile(ratios, 0.5);
+  const spread = [0, 0.25, 0.75, 1].map((part) => quantile(ratios, part).toFixed(2));
+  console.log(`By id / by identifier at ${width}: median ${median.toFixed(2)}`);
+  console.log(`  half of the pairs ${spread[1]} to ${spread[2]}, all ${spread[0]} to ${spread[3]}; load now ${load()}`);
   console.log(
     median >= 1
       ? 'FHIR_UPDATE=by-id follows as the default: it is not slower, and it alone is fenced by If-Match.\n'
@@ -112,6 +111,14 @@ async function write(client: FhirClient, mode: Mode, patient: Known): Promise<vo
   if (answer.versionId === null) refuse('The server names no versions, so there is no If-Match to measure.');
   patient.id = answer.id;
   patient.versionId = answer.versionId;
+}
+
+/** `part` 0 is the least, 1 the most; between two values, on the line from one to the other. */
+function quantile(samples: readonly number[], part: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  const at = part * (sorted.length - 1);
+  const [lower = Number.NaN, upper = Number.NaN] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
+  return lower + (upper - lower) * (at % 1);
 }
 
 function isLoopback(text: string): boolean {
