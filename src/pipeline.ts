@@ -137,11 +137,14 @@ async function stream(
     // Both may wait for the database for long; a stop or a lost slot does not wait for that.
     const prepared = await untilAborted(outbox.prepare(committed), ended);
     for (const [index, transaction] of prepared.entries()) {
-      const { finished } = await untilAborted(outbox.place(transaction, ended), ended);
+      const { finished } =
+        outbox.placeAtOnce(transaction) ?? (await untilAborted(outbox.place(transaction, ended), ended));
+      // Named alone: what waits must not keep the transaction's rows in memory.
+      const { endLsn } = transaction;
       const ticket = committed[index]?.ticket;
       finished.then(
         () => {
-          if (ticket) tracker.finish(ticket, transaction.endLsn);
+          if (ticket) tracker.finish(ticket, endLsn);
           tenure.acknowledgeSoon();
         },
         (error: unknown) => {

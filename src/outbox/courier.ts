@@ -139,7 +139,8 @@ export class Courier {
     const started = performance.now();
     const mapped = delivery.mapped ?? (await persistently(() => this.#parts.reload(delivery), log, signal));
     delivery.mapped = mapped;
-    await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
+    if (links.peek(delivery.resourceType, delivery.sourceId) === undefined)
+      await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
     const result = await persistently(
       () =>
         writer.write({

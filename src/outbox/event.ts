@@ -1,5 +1,6 @@
 // One row of fhir_outbox, read from the slot or from the table, and checked.
 import { z } from 'zod';
+import { isObject } from '../fhir/answer.ts';
 import { readIdentifier, type Token } from '../fhir/token.ts';
 
 const identifier = z.object({ system: z.string().nullable(), value: z.string().nullable(), primary: z.boolean() });
@@ -10,7 +11,8 @@ const row = z.object({
   table_name: z.string(),
   record_id: z.number().int(),
   operation: z.enum(['I', 'U', 'D']),
-  payload_json: z.record(z.string(), z.unknown()),
+  // Its members are the mapping's: here only that it has some.
+  payload_json: z.custom<Readonly<Record<string, unknown>>>(isObject),
   patient_id: z.number().int().nullable(),
   patient_revision: z.coerce.number().int(),
   previous_identifiers: z.array(identifier).nullable(),

@@ -76,6 +76,13 @@ export class Outbox {
     return prepared;
   }
 
+  /** As `place`, at once; null where that may have to wait. Most transactions are one delivery for which there is room. */
+  placeAtOnce({ deliveries }: PreparedTransaction): { finished: Promise<unknown> } | null {
+    const [delivery] = deliveries ?? [];
+    if (!delivery || deliveries?.length !== 1 || !this.#parts.window.hasRoom) return null;
+    return { finished: this.#enter(delivery) };
+  }
+
   /**
    * Puts the transaction's deliveries into their lanes, waiting for room. `finished` resolves when each is recorded in
    * PostgreSQL. (It is wrapped in an object because an async function would wait for a bare promise.)

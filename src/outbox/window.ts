@@ -18,17 +18,21 @@ export class Window {
    * meanwhile, each of which is one round trip for hundreds; more would only use memory.
    */
   constructor(concurrency: number) {
-    this.#maxRunnable = Math.max(1024, 8 * concurrency);
+    this.#maxRunnable = Math.max(512, 8 * concurrency);
   }
 
   get deliveries(): number {
     return this.#deliveries;
   }
 
+  get hasRoom(): boolean {
+    return this.#bytes < MAX_BYTES && this.#runnable < this.#maxRunnable && this.#deliveries < MAX_DELIVERIES;
+  }
+
   /** Waits until there is room; rejects with the signal's reason when it is aborted. */
   async room(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    while (!this.#hasRoom()) await untilAborted(new Promise<void>((resolve) => this.#waiting.push(resolve)), signal);
+    while (!this.hasRoom) await untilAborted(new Promise<void>((resolve) => this.#waiting.push(resolve)), signal);
   }
 
   enter(bytes: number): void {
@@ -56,12 +60,8 @@ export class Window {
     this.#wake();
   }
 
-  #hasRoom(): boolean {
-    return this.#bytes < MAX_BYTES && this.#runnable < this.#maxRunnable && this.#deliveries < MAX_DELIVERIES;
-  }
-
   #wake(): void {
-    if (this.#waiting.length === 0 || !this.#hasRoom()) return;
+    if (this.#waiting.length === 0 || !this.hasRoom) return;
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

@@ -1,7 +1,7 @@
 // A bounded queue between the socket's events and a `for await` loop: it pauses the socket, and it fails once, loudly.
 
-const HIGH_WATER_BYTES = 1024 * 1024;
-const LOW_WATER_BYTES = 256 * 1024;
+const HIGH_WATER_BYTES = 512 * 1024;
+const LOW_WATER_BYTES = 128 * 1024;
 
 /** What the queue slows down. */
 interface Pausable {
