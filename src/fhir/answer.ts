@@ -1,7 +1,7 @@
 // Reading answers: a resource's id and version from headers or body, and whether what came is FHIR at all.
 
+import type { HttpAnswer } from './answer-collector.ts';
 import { readOutcome } from './outcome.ts';
-import type { HttpAnswer } from './transport.ts';
 
 export type Json = Record<string, unknown>;
 

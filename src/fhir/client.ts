@@ -2,6 +2,7 @@
 
 import type { Json, Match } from './answer.ts';
 import { entriesOf, isFhirAnswer, jsonOf, linkOf, matchOf, resourceOf, versionOf, writtenTo } from './answer.ts';
+import type { HttpAnswer } from './answer-collector.ts';
 import type { CapabilitiesAnswer } from './capabilities.ts';
 import { readCapabilities } from './capabilities.ts';
 import type { Fault, Operation } from './fault.ts';
@@ -11,7 +12,7 @@ import { judge, noResource } from './judge.ts';
 import type { Resource } from './resources.ts';
 import type { Token } from './token.ts';
 import { tokenParameter } from './token.ts';
-import type { HttpAnswer, HttpRequest } from './transport.ts';
+import type { HttpRequest } from './transport.ts';
 import { Transport } from './transport.ts';
 
 export type { Match } from './answer.ts';

@@ -2,7 +2,7 @@
 
 import { isFhirAnswer, outcomeOf } from './answer.ts';
 import { type Fault, faultOf, faultOfAnswer, type Operation } from './fault.ts';
-import type { HttpAnswer } from './transport.ts';
+import type { HttpAnswer } from './answer-collector.ts';
 
 /** Success or fault, by status first. */
 export function judge(

@@ -2,6 +2,7 @@
 
 import type { Dispatcher } from 'undici';
 import { buildConnector, errors, Pool } from 'undici';
+import { AnswerCollector, type HttpAnswer } from './answer-collector.ts';
 import type { Cause } from './fault.ts';
 import { causeOfError } from './fault.ts';
 
@@ -27,14 +28,6 @@ export interface HttpRequest {
   readonly maxBytes: number;
   /** A control request: it has a connection of its own, so that requests which hang do not hold it up. */
   readonly control?: boolean;
-}
-
-export interface HttpAnswer {
-  readonly status: number;
-  /** By lower-case name; of a repeated header the last. */
-  readonly headers: ReadonlyMap<string, string>;
-  /** The body, or why there is none: it broke off, or it is larger than maxBytes. */
-  readonly body: { readonly text: string } | { readonly missing: Cause };
 }
 
 // R4 where one address serves several versions (Firely Server, LinuxForHealth): named in Accept it holds for the whole
@@ -68,9 +61,7 @@ export class Transport {
     } catch {
       return { ok: false, cause: 'token' };
     }
-    const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(new DOMException('', 'TimeoutError')), this.#config.timeoutMs);
-    const options: Dispatcher.RequestOptions = {
+    const options: Dispatcher.DispatchOptions = {
       method: request.method,
       path: this.#basePath + request.path,
       headers: {
@@ -80,16 +71,14 @@ export class Transport {
         ...request.headers,
       },
       ...(request.body !== undefined && { body: request.body }),
-      signal: deadline.signal,
     };
     try {
-      const response = await this.#exchange(request.control === true ? this.#control : this.#data, options);
-      const body = await readBody(response.body, request.maxBytes);
-      return { ok: true, answer: { status: response.statusCode, headers: headersOf(response.headers), body } };
+      const pool = request.control === true ? this.#control : this.#data;
+      return { ok: true, answer: await this.#exchange(pool, options, request.maxBytes) };
     } catch (error) {
-      return { ok: false, cause: causeOrThrow(error) };
-    } finally {
-      clearTimeout(timer);
+      const cause = causeOfError(error);
+      if (cause === null) throw error;
+      return { ok: false, cause };
     }
   }
 
@@ -114,12 +103,13 @@ export class Transport {
    * repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a connection
    * that has served before: one that breaks on its first request is a failure to be reported.
    */
-  async #exchange(pool: Pool, options: Dispatcher.RequestOptions): Promise<Dispatcher.ResponseData> {
+  async #exchange(pool: Pool, options: Dispatcher.DispatchOptions, maxBytes: number): Promise<HttpAnswer> {
+    const deadline = performance.now() + this.#config.timeoutMs;
     try {
-      return await pool.request(options);
+      return await dispatch(pool, options, maxBytes, deadline);
     } catch (error) {
       if (!this.#brokeOnReuse(error)) throw error;
-      return await pool.request(options);
+      return await dispatch(pool, options, maxBytes, deadline);
     }
   }
 
@@ -146,33 +136,22 @@ export class Transport {
   }
 }
 
-/** A body that breaks off is no lost answer: status and headers of a write already say what became of it. */
-async function readBody(body: Dispatcher.ResponseData['body'], maxBytes: number): Promise<HttpAnswer['body']> {
-  const chunks: Buffer[] = [];
-  let size = 0;
+/** `deadline` by performance.now(). Rejects with an error of undici or of the network, or with a TimeoutError. */
+async function dispatch(
+  pool: Pool,
+  options: Dispatcher.DispatchOptions,
+  maxBytes: number,
+  deadline: number,
+): Promise<HttpAnswer> {
+  const collector = new AnswerCollector(maxBytes);
+  const timer = setTimeout(
+    () => collector.giveUp(new DOMException('The FHIR server took too long.', 'TimeoutError')),
+    Math.max(0, deadline - performance.now()),
+  );
   try {
-    for await (const chunk of body) {
-      size += chunk.length;
-      if (size > maxBytes) return { missing: 'answer-too-large' };
-      chunks.push(chunk);
-    }
-    return { text: Buffer.concat(chunks).toString('utf8') };
-  } catch (error) {
-    return { missing: causeOrThrow(error) };
+    pool.dispatch(options, collector);
+    return await collector.answer;
+  } finally {
+    clearTimeout(timer);
   }
-}
-
-function causeOrThrow(error: unknown): Cause {
-  const cause = causeOfError(error);
-  if (cause === null) throw error;
-  return cause;
-}
-
-function headersOf(headers: Record<string, string | string[] | undefined>): ReadonlyMap<string, string> {
-  const map = new Map<string, string>();
-  for (const [name, value] of Object.entries(headers)) {
-    const last = Array.isArray(value) ? value.at(-1) : value;
-    if (last !== undefined) map.set(name.toLowerCase(), last);
-  }
-  return map;
 }

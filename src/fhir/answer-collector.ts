@@ -1,0 +1,92 @@
+// Collects one answer from undici as it arrives, by undici's own interface for that: no streams, which would cost more than all else.
+// https://undici.nodejs.org/#/docs/api/Dispatcher.md , DispatchHandler
+
+import type { Dispatcher } from 'undici';
+import type { Cause } from './fault.ts';
+import { causeOfError } from './fault.ts';
+
+export interface HttpAnswer {
+  readonly status: number;
+  /** By lower-case name; of a repeated header the last. */
+  readonly headers: ReadonlyMap<string, string>;
+  /** The body, or why there is none: it broke off, or it is larger than was to be read. */
+  readonly body: { readonly text: string } | { readonly missing: Cause };
+}
+
+type Headers = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2];
+
+export class AnswerCollector implements Dispatcher.DispatchHandler {
+  readonly #maxBytes: number;
+  readonly #settled = Promise.withResolvers<HttpAnswer>();
+  #controller: Dispatcher.DispatchController | null = null;
+  #givenUp: Error | null = null;
+  #head: { readonly status: number; readonly headers: ReadonlyMap<string, string> } | null = null;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Rejects with what went wrong before the answer began. */
+  get answer(): Promise<HttpAnswer> {
+    return this.#settled.promise;
+  }
+
+  /** Breaks the request off, whatever has come of it. */
+  giveUp(error: Error): void {
+    this.#givenUp ??= error;
+    this.#controller?.abort(error);
+    this.#fail(error);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#givenUp) controller.abort(this.#givenUp);
+  }
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Headers): void {
+    // 1xx announce the answer.
+    if (status >= 200) this.#head = { status, headers: headersOf(headers) };
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes <= this.#maxBytes) {
+      this.#chunks.push(chunk);
+      return;
+    }
+    this.#settle({ missing: 'answer-too-large' });
+    controller.abort(new Error('The answer is too large.'));
+  }
+
+  onResponseEnd(): void {
+    this.#settle({ text: this.#chunks.length === 0 ? '' : Buffer.concat(this.#chunks).toString('utf8') });
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.#fail(error);
+  }
+
+  /** A body that breaks off is no lost answer: status and headers of a write already say what became of it. */
+  #fail(error: Error): void {
+    const cause = this.#head && causeOfError(error);
+    if (cause) this.#settle({ missing: cause });
+    else this.#settled.reject(error);
+  }
+
+  #settle(body: HttpAnswer['body']): void {
+    if (this.#head) this.#settled.resolve({ ...this.#head, body });
+    else this.#settled.reject(new Error('undici ended an answer that it had not begun.'));
+    this.#chunks = [];
+  }
+}
+
+function headersOf(headers: Headers): ReadonlyMap<string, string> {
+  const map = new Map<string, string>();
+  for (const [name, value] of Object.entries(headers)) {
+    const last = Array.isArray(value) ? value.at(-1) : value;
+    if (last !== undefined) map.set(name.toLowerCase(), last);
+  }
+  return map;
+}
