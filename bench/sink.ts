@@ -1,22 +1,62 @@
-// The FHIR server of a bench, in a process of its own: it takes no time from the process that measures.
-import { FhirSink } from '../test/support/fhir-sink.ts';
+// The sink of a benchmark, as the benchmark sees it: started in its own process, told what to do, asked what arrived.
+import { type ChildProcess, fork } from 'node:child_process';
+import type { SinkCommand, SinkMessage, SinkReport } from './processes/sink.ts';
 
-/** When a patient's state arrived, by the clock that all processes of a machine share (process.hrtime). */
-export interface Arrival {
-  readonly phone: string;
-  readonly at: number;
+type Reached = Extract<SinkMessage, { is: 'reached' }>;
+
+export class Sink {
+  readonly url: string;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, url: string) {
+    this.#child = child;
+    this.url = url;
+  }
+
+  static async start(): Promise<Sink> {
+    const child = fork(new URL('./processes/sink.ts', import.meta.url));
+    process.once('exit', () => child.kill());
+    const { url } = await heard(child, 'listening');
+    return new Sink(child, url);
+  }
+
+  configure(settings: { latencyMs?: number; failing?: boolean }): void {
+    this.#tell({ do: 'configure', ...settings });
+  }
+
+  /** Counts from now on; resolves when `puts` PUTs have arrived. */
+  expect(puts: number): Promise<Reached> {
+    this.#tell({ do: 'reset', expect: puts });
+    return heard(this.#child, 'reached');
+  }
+
+  async report(): Promise<SinkReport> {
+    this.#tell({ do: 'report' });
+    return (await heard(this.#child, 'report')).report;
+  }
+
+  stop(): void {
+    this.#child.disconnect();
+  }
+
+  #tell(command: SinkCommand): void {
+    this.#child.send(command);
+  }
 }
 
-const sink = await FhirSink.start();
-process.send?.({ url: sink.url });
-
-// Asked once, at the end: while the bench runs nothing is sent.
-process.once('message', () => {
-  const clock = Number(process.hrtime.bigint()) / 1e6 - performance.now();
-  const arrivals = sink.puts.map(({ body, at }): Arrival => {
-    const telecom = body.telecom as { value: string }[] | undefined;
-    return { phone: telecom?.[0]?.value ?? '', at: at + clock };
+function heard<Kind extends SinkMessage['is']>(
+  child: ChildProcess,
+  kind: Kind,
+): Promise<Extract<SinkMessage, { is: Kind }>> {
+  return new Promise((resolve, reject) => {
+    const onExit = () => reject(new Error('The sink ended.'));
+    const onMessage = (message: SinkMessage) => {
+      if (message.is !== kind) return;
+      child.off('message', onMessage);
+      child.off('exit', onExit);
+      resolve(message as Extract<SinkMessage, { is: Kind }>);
+    };
+    child.on('message', onMessage);
+    child.once('exit', onExit);
   });
-  process.send?.({ arrivals });
-});
-process.once('disconnect', () => process.exit());
+}

@@ -1,8 +1,8 @@
 // Whether an answer is the success of what was asked, or which fault.
 
 import { isFhirAnswer, outcomeOf } from './answer.ts';
-import { type Fault, faultOf, faultOfAnswer, type Operation } from './fault.ts';
 import type { HttpAnswer } from './answer-collector.ts';
+import { type Fault, faultOf, faultOfAnswer, type Operation } from './fault.ts';
 
 /** Success or fault, by status first. */
 export function judge(

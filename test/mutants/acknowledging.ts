@@ -98,8 +98,8 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: 'src/outbox/record.ts',
-        find: 'WHERE d.without_rows OR (SELECT count(*)',
-        replace: 'WHERE true OR d.without_rows OR (SELECT count(*)',
+        find: 'WHERE d.without_rows OR found.rows',
+        replace: 'WHERE true OR d.without_rows OR found.rows',
       },
     ],
     test: {

@@ -76,8 +76,9 @@ export const ORDERING: readonly Mutant[] = [
       },
       {
         file: COURIER,
-        find: 'await persistently(() => this.#parts.standing(delivery), log, signal);\n      if',
-        replace: 'this.#onArrival.get(delivery);\n      if',
+        find: 'const standing = await persistently(() => this.#parts.standing(delivery), log, signal);\n    return',
+        replace:
+          'void [log, signal];\n    const standing = this.#onArrival.get(delivery) ?? (await this.#parts.standing(delivery));\n    return',
       },
     ],
     test: {

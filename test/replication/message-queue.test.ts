@@ -6,6 +6,9 @@ import { describe, expect, it } from 'vitest';
 import { MessageQueue } from '../../src/replication/message-queue.ts';
 
 const MIB = 1024 * 1024;
+/** As much as may wait. */
+const MARK = MIB / 2;
+const CHUNK = MARK / 16;
 
 async function drain<T>(queue: MessageQueue<T>): Promise<T[]> {
   const items: T[] = [];
@@ -14,7 +17,7 @@ async function drain<T>(queue: MessageQueue<T>): Promise<T[]> {
 }
 
 describe('MessageQueue', () => {
-  it('pauses the socket when more than 4 MiB wait, and lets it go on once they are worked off', async () => {
+  it('pauses the socket when more than 512 KiB wait, and lets it go on once they are worked off', async () => {
     const [sender, socket] = duplexPair();
     const queue = new MessageQueue<Buffer>(socket);
     const seen: { bytes: number; paused: boolean }[] = [];
@@ -25,16 +28,16 @@ describe('MessageQueue', () => {
     });
     socket.on('end', () => undefined);
 
-    const written = 12 * MIB;
+    const written = 3 * MARK;
     const sending = (async () => {
-      for (let sent = 0; sent < written; sent += MIB / 4) {
-        if (!sender.write(Buffer.alloc(MIB / 4, sent / (MIB / 4)))) await once(sender, 'drain');
+      for (let sent = 0; sent < written; sent += CHUNK) {
+        if (!sender.write(Buffer.alloc(CHUNK, sent / CHUNK))) await once(sender, 'drain');
       }
     })();
     // Nobody reads the queue: the socket stops by itself, a chunk or so past the mark.
     await expect.poll(() => socket.isPaused()).toBe(true);
-    expect(received).toBeGreaterThan(4 * MIB);
-    expect(received).toBeLessThan(5 * MIB);
+    expect(received).toBeGreaterThan(MARK);
+    expect(received).toBeLessThan(1.25 * MARK);
 
     const order: number[] = [];
     for await (const batch of queue) {
@@ -44,7 +47,7 @@ describe('MessageQueue', () => {
       if (received === written && seen.reduce((sum, each) => sum + each.bytes, 0) === written) break;
     }
     await sending;
-    expect(Math.max(...seen.map(({ bytes }) => bytes))).toBeLessThan(5 * MIB);
+    expect(Math.max(...seen.map(({ bytes }) => bytes))).toBeLessThan(1.25 * MARK);
     // It was still paused while the first batch was worked off, and flowed again afterwards.
     expect(seen[0]?.paused).toBe(true);
     expect(seen.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(written);
@@ -59,7 +62,7 @@ describe('MessageQueue', () => {
     const queue = new MessageQueue<number>({ pause: count, resume: count });
     const reading = drain(queue);
     for (let item = 0; item < 100; item += 1) {
-      queue.push(item, MIB);
+      queue.push(item, MARK);
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
     queue.end(new Error('over'));

@@ -1,0 +1,83 @@
+// The connector as a process of its own, with what it uses of the machine; its log goes to a file, as a container's does.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connectorEnvironment, type DatabaseTarget } from '../test/support/connector.ts';
+import { cpuSeconds, peakMB, residentMB } from './usage.ts';
+
+const START_MS = 30_000;
+/** As the image runs it, with its modules compiled before; Dockerfile has the reasons. */
+const FLAGS = ['--max-semi-space-size=16', '--heap-growing-percent=50'];
+const CACHE = join(tmpdir(), 'fhir-connector-bench-cache');
+
+export class Connector {
+  /** By process.hrtime, milliseconds. */
+  readonly startedAt = Number(process.hrtime.bigint()) / 1e6;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'fhir-connector-bench-'));
+  readonly #child;
+
+  private constructor(environment: Record<string, string>) {
+    const log = openSync(join(this.#folder, 'log'), 'w');
+    this.#child = spawn(process.execPath, [...FLAGS, 'src/main.ts', 'run'], {
+      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: CACHE, ...environment },
+      stdio: ['ignore', log, log],
+    });
+    closeSync(log);
+    process.once('exit', () => {
+      this.#child.kill();
+      rmSync(this.#folder, { recursive: true, force: true });
+    });
+  }
+
+  /** Returns at once; `width` is FHIR_CONCURRENCY. */
+  static start(database: DatabaseTarget, fhirUrl: string, width: number, more: Record<string, string> = {}): Connector {
+    return new Connector({
+      ...connectorEnvironment(database, fhirUrl),
+      FHIR_CONCURRENCY: String(width),
+      RETENTION_DAYS: '0',
+      ...more,
+    });
+  }
+
+  /** Resolves when it streams. */
+  async streaming(): Promise<void> {
+    const deadline = performance.now() + START_MS;
+    while (!this.log().includes('"msg":"Streaming."')) {
+      if (this.#child.exitCode !== null || performance.now() > deadline) {
+        throw new Error(`The connector does not stream:\n${this.log().slice(-2000)}`);
+      }
+      await delay(20);
+    }
+  }
+
+  log(): string {
+    return readFileSync(join(this.#folder, 'log'), 'utf8');
+  }
+
+  /** Since its start, in seconds. */
+  get cpuSeconds(): number {
+    return cpuSeconds(this.pid);
+  }
+
+  get residentMB(): number {
+    return residentMB(this.pid);
+  }
+
+  get peakMB(): number {
+    return peakMB(this.pid);
+  }
+
+  async stop(): Promise<void> {
+    const exited = once(this.#child, 'exit');
+    if (this.#child.exitCode === null && this.#child.kill('SIGTERM')) await exited;
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('The connector was not started.');
+    return this.#child.pid;
+  }
+}

@@ -1,0 +1,62 @@
+// Patients of a benchmark: inserted, updated in as many transactions as wanted, and waited for.
+import { setTimeout as delay } from 'node:timers/promises';
+import type { BenchDatabase } from './arena.ts';
+
+/** In one transaction, `count` patients with the identifiers `first`, `first` + 1, … */
+export async function insertPatients({ pool }: BenchDatabase, count: number, first = 1): Promise<void> {
+  await pool.query(
+    `INSERT INTO patient (name_family, name_given, gender, birth_date, phone_number, address_line, address_city,
+                          address_state, address_postal_code, address_country, identifier_system, identifier_value)
+     SELECT 'Doe', 'Jane', 'female', '1990-01-15', '0', '1 Main Street', 'Boston', 'MA', '02101', 'US', 'urn:bench', n
+       FROM generate_series($1::int, $1::int + $2::int - 1) AS n`,
+    [first, count],
+  );
+}
+
+/**
+ * `count` transactions, each of which updates one patient, round and round; the phone is `first`, `first` + 1, … Written
+ * without waiting for the disk, for this is not what is measured.
+ */
+export async function updateOneByOne(
+  { pool }: BenchDatabase,
+  patients: number,
+  count: number,
+  first = 1,
+): Promise<void> {
+  const client = await pool.connect();
+  try {
+    await client.query('SET synchronous_commit = off');
+    await client.query(`DO $$ BEGIN
+      FOR n IN 0 .. ${count - 1} LOOP
+        UPDATE patient SET phone_number = ${first} + n WHERE id = n % ${patients} + 1;
+        COMMIT;
+      END LOOP;
+    END $$`);
+    // A commit that waits puts all before it on the disk.
+    await client.query(`RESET synchronous_commit; CREATE TABLE IF NOT EXISTS flushed (); DROP TABLE flushed`);
+  } finally {
+    client.release();
+  }
+}
+
+async function unprocessed({ pool }: BenchDatabase): Promise<number> {
+  const { rows } = await pool.query<{ n: string }>('SELECT count(*) AS n FROM fhir_outbox WHERE NOT processed');
+  return Number(rows[0]?.n);
+}
+
+/** Resolves when every outbox row is processed. `stuckMs` is how long nothing may be finished before it gives up. */
+export async function allProcessed(database: BenchDatabase, stuckMs = 60_000): Promise<void> {
+  let least = Number.POSITIVE_INFINITY;
+  let since = performance.now();
+  for (;;) {
+    const left = await unprocessed(database);
+    if (left === 0) return;
+    if (left < least) {
+      least = left;
+      since = performance.now();
+    } else if (performance.now() - since > stuckMs) {
+      throw new Error(`${left} outbox rows stay unprocessed.`);
+    }
+    await delay(left > 2000 ? 100 : 5);
+  }
+}

@@ -1,0 +1,73 @@
+// A backlog of transactions that each update one patient is drained, beside the floors of the same run.
+import type { Arena, BenchDatabase, Floor } from '../arena.ts';
+import { Connector } from '../connector.ts';
+import { allProcessed, insertPatients, updateOneByOne } from '../patients.ts';
+
+const PATIENTS = 2000;
+const FLOOR_SLOT = 'bench_floor';
+
+export interface DrainOptions {
+  readonly transactions: number;
+  readonly latencyMs: number;
+  readonly width: number;
+}
+
+export interface Drain {
+  /** Transactions a second, from the first PUT's arrival until the last record is committed. */
+  readonly rate: number;
+  /** CPU milliseconds of the connector for each, its start included. */
+  readonly cpuMs: number;
+  /** Share of one core that it used while it drained. */
+  readonly cores: number;
+  readonly peakMB: number;
+  /** From its start to the first PUT's arrival, in seconds. */
+  readonly startSeconds: number;
+  readonly put: Floor;
+  readonly decode: Floor;
+}
+
+export async function drain(arena: Arena, { transactions, latencyMs, width }: DrainOptions): Promise<Drain> {
+  const database = await arena.database();
+  const { sink } = arena;
+  try {
+    sink.configure({ latencyMs: 0 });
+    await linkPatients(arena, database, PATIENTS);
+    await database.pool.query(`SELECT pg_create_logical_replication_slot('${FLOOR_SLOT}', 'pgoutput')`);
+    await updateOneByOne(database, PATIENTS, transactions);
+    const decode = await arena.decodeFloor(database, FLOOR_SLOT, transactions);
+    sink.configure({ latencyMs });
+    const before = await arena.putFloor(width, transactions);
+
+    const reached = sink.expect(transactions);
+    const connector = Connector.start(database, sink.url, width);
+    const { firstAt } = await reached;
+    await allProcessed(database);
+    const endedAt = Number(process.hrtime.bigint()) / 1e6;
+    const seconds = (endedAt - firstAt) / 1000;
+    const { cpuSeconds, peakMB } = connector;
+    const startSeconds = (firstAt - connector.startedAt) / 1000;
+    await connector.stop();
+    const report = await sink.report();
+    if (report.puts !== transactions || report.duplicates > 0 || report.misordered > 0) {
+      throw new Error(
+        `The sink got ${JSON.stringify({ ...report, arrivals: undefined })}, not ${transactions} in order.`,
+      );
+    }
+    // On both sides of what they are compared with, for a machine has its better and its worse moments.
+    const after = await arena.putFloor(width, transactions);
+    const put = { rate: (before.rate + after.rate) / 2, cpuMs: (before.cpuMs + after.cpuMs) / 2 };
+    const cpuMs = (cpuSeconds * 1000) / transactions;
+    return { rate: transactions / seconds, cpuMs, cores: cpuSeconds / seconds, peakMB, startSeconds, put, decode };
+  } finally {
+    await database.drop();
+  }
+}
+
+/** Inserts patients, and lets the connector make their resources, so that all later ones are updates of known ones. */
+export async function linkPatients({ sink }: Arena, database: BenchDatabase, patients: number): Promise<void> {
+  const connector = Connector.start(database, sink.url, 32);
+  await connector.streaming();
+  await insertPatients(database, patients);
+  await allProcessed(database);
+  await connector.stop();
+}

@@ -1,0 +1,48 @@
+// One transaction that changes many patients at once: how fast it is worked off, and what memory that takes.
+import type { Arena } from '../arena.ts';
+import { Connector } from '../connector.ts';
+import { allProcessed, insertPatients } from '../patients.ts';
+import { linkPatients } from './drain.ts';
+
+export interface LargeTransaction {
+  /** Rows a second, from the first PUT's arrival until the last record is committed. */
+  readonly rate: number;
+  /** The same of the second half of the PUTs, over that of the first. */
+  readonly secondHalf: number;
+  /** Resident memory at the most, and how much more that is than after a drain of single rows, in MB. */
+  readonly peakMB: number;
+  readonly growthMB: number;
+}
+
+/** `update`: each of `rows` linked patients is updated; otherwise each is inserted. */
+export async function largeTransaction(arena: Arena, rows: number, update: boolean): Promise<LargeTransaction> {
+  const database = await arena.database();
+  const { sink } = arena;
+  sink.configure({ latencyMs: 0 });
+  let connector: Connector | undefined;
+  try {
+    await linkPatients(arena, database, update ? rows : 2000);
+    connector = Connector.start(database, sink.url, 32);
+    await connector.streaming();
+    // What a running connector has: some thousand single rows have gone through it.
+    await database.pool.query('UPDATE patient SET email = $1 WHERE id <= 2000', ['a@example.org']);
+    await allProcessed(database);
+    const before = connector.peakMB;
+    const reached = sink.expect(rows);
+    if (update) await database.pool.query(`UPDATE patient SET phone_number = id::text`);
+    else await insertPatients(database, rows, 2001);
+    const { firstAt, halfAt, lastAt } = await reached;
+    await allProcessed(database);
+    const endedAt = Number(process.hrtime.bigint()) / 1e6;
+    const { peakMB } = connector;
+    return {
+      rate: rows / ((endedAt - firstAt) / 1000),
+      secondHalf: (halfAt - firstAt) / (lastAt - halfAt),
+      peakMB,
+      growthMB: peakMB - before,
+    };
+  } finally {
+    await connector?.stop();
+    await database.drop();
+  }
+}

@@ -1,0 +1,154 @@
+// The same drain by the best-known package of the same kind: pg-transactional-outbox reads its own outbox table from a slot.
+// https://github.com/Zehelein/pg-transactional-outbox
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { DatabaseSetup } from 'pg-transactional-outbox';
+import type { Arena, BenchDatabase } from '../arena.ts';
+import type { PeerStrategy } from '../processes/peer.ts';
+import { cpuSeconds, peakMB } from '../usage.ts';
+
+const PATIENTS = 2000;
+
+export interface PeerOptions {
+  readonly transactions: number;
+  readonly latencyMs: number;
+  readonly strategy: PeerStrategy;
+  /** After this time it is ended, done or not. */
+  readonly mostSeconds?: number;
+}
+
+export interface Peer {
+  /** Messages a second, from the first PUT's arrival until the last one's or, if extrapolated, until it was ended. */
+  readonly rate: number;
+  readonly arrived: number;
+  /** Not all arrived in time. */
+  readonly extrapolated: boolean;
+  /** CPU milliseconds of its process for each, its start included. */
+  readonly cpuMs: number;
+  readonly peakMB: number;
+  /** PUTs that came a second time, or after a newer one of the same patient. */
+  readonly duplicates: number;
+  readonly misordered: number;
+}
+
+export async function peer(
+  arena: Arena,
+  { transactions, latencyMs, strategy, mostSeconds = 60 }: PeerOptions,
+): Promise<Peer> {
+  const database = await arena.database({ migrated: false });
+  const { sink } = arena;
+  let listener: ChildProcess | undefined;
+  try {
+    const slot = await setUp(database);
+    await writeMessages(database, transactions);
+    sink.configure({ latencyMs });
+    const reached = sink.expect(transactions);
+    listener = start(database, slot, strategy, sink.url);
+    const pid = listener.pid ?? Number.NaN;
+    const timeUp = new AbortController();
+    await Promise.race([reached, ended(listener), delay(mostSeconds * 1000, undefined, { signal: timeUp.signal })]);
+    timeUp.abort();
+    const endedAt = Number(process.hrtime.bigint()) / 1e6;
+    const used = { cpuMs: cpuSeconds(pid) * 1000, peakMB: peakMB(pid) };
+    const { puts, duplicates, misordered, arrivals } = await sink.report();
+    const arrived = puts - duplicates - misordered;
+    const extrapolated = arrived < transactions;
+    const first = arrivals[0]?.[1] ?? Number.NaN;
+    const last = extrapolated ? endedAt : (arrivals.at(-1)?.[1] ?? Number.NaN);
+    return {
+      rate: arrived / ((last - first) / 1000),
+      arrived,
+      extrapolated,
+      cpuMs: used.cpuMs / arrived,
+      peakMB: used.peakMB,
+      duplicates,
+      misordered,
+    };
+  } finally {
+    await stop(listener);
+    await released(database);
+    await database.drop();
+  }
+}
+
+/** By the package's own statements; returns the slot. */
+async function setUp({ pool, name }: BenchDatabase): Promise<string> {
+  const replicationSlot = `peer_${name}`;
+  const config = {
+    outboxOrInbox: 'outbox',
+    database: name,
+    schema: 'public',
+    table: 'outbox',
+    listenerRole: 'postgres',
+    publication: 'pg_transactional_outbox_pub',
+    replicationSlot,
+  } as const;
+  await pool.query(DatabaseSetup.dropAndCreateTable(config));
+  await pool.query(DatabaseSetup.setupReplicationCore(config));
+  await pool.query(DatabaseSetup.setupReplicationSlot(config));
+  return replicationSlot;
+}
+
+/** As updateOneByOne: each in a transaction of its own, and without waiting for the disk. */
+async function writeMessages({ pool, name }: BenchDatabase, count: number): Promise<void> {
+  const patient = JSON.stringify({
+    resourceType: 'Patient',
+    identifier: [{ system: 'urn:bench', value: '1' }],
+    active: true,
+    name: [{ text: 'Jane Doe', family: 'Doe', given: ['Jane'] }],
+    gender: 'female',
+    birthDate: '1990-01-15',
+    address: [{ line: ['1 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'US' }],
+  });
+  const client = await pool.connect();
+  try {
+    await client.query('SET synchronous_commit = off');
+    // The ids are of this database: of another one's patients the sink may hold later states.
+    await client.query(`DO $$ BEGIN
+      FOR n IN 1 .. ${count} LOOP
+        INSERT INTO outbox (id, aggregate_type, aggregate_id, message_type, segment, payload)
+        VALUES (gen_random_uuid(), 'patient', n % ${PATIENTS}, 'changed', n % ${PATIENTS},
+                jsonb_build_object('patient', '${patient}'::jsonb, 'id', '${name}-' || n % ${PATIENTS}, 'phone', n::text));
+        COMMIT;
+      END LOOP;
+    END $$`);
+    await client.query('RESET synchronous_commit; CREATE TABLE flushed (); DROP TABLE flushed');
+  } finally {
+    client.release();
+  }
+}
+
+function start({ config }: BenchDatabase, slot: string, strategy: PeerStrategy, url: string): ChildProcess {
+  const script = fileURLToPath(new URL('../processes/peer.ts', import.meta.url));
+  const child = spawn(process.execPath, [script, JSON.stringify(config), strategy, url], {
+    env: { PATH: process.env.PATH, TRX_OUTBOX_DB_REPLICATION_SLOT: slot },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const kill = () => child.kill();
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
+  return child;
+}
+
+async function ended(child: ChildProcess): Promise<never> {
+  const [code] = await once(child, 'exit');
+  throw new Error(`The peer ended with ${code}.`);
+}
+
+async function stop(child: ChildProcess | undefined): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill();
+  await exited;
+}
+
+/** A server hears late, in the middle of decoding, that the reader of a slot is gone. */
+async function released({ pool, name }: BenchDatabase): Promise<void> {
+  for (;;) {
+    const { rows } = await pool.query('SELECT FROM pg_replication_slots WHERE database = $1 AND active', [name]);
+    if (rows.length === 0) return;
+    await delay(20);
+  }
+}
