@@ -8,6 +8,11 @@ export function asSearchset(found: Bundle, type: string, search: string, base: s
   const query = new URLSearchParams(search);
   const link = [{ relation: 'self', url: `${base}/${type}${search}` }];
   if (query.get('_summary') === 'count') return { ...bundle, link };
+  const next = Number(query.get('_offset') ?? 0) + entry.length;
+  if (entry.length > 0 && next < (found.total ?? 0)) {
+    query.set('_offset', String(next));
+    link.push({ relation: 'next', url: `${base}/${type}?${query}` });
+  }
   const elements = query.get('_elements')?.split(',');
   const entries = entry.map(({ resource, ...rest }) => ({
     fullUrl: `${base}/${resource?.resourceType}/${resource?.id}`,

@@ -218,6 +218,22 @@ describe('what people look at', () => {
     ]);
   });
 
+  test('a list is read to its end by the next links', async () => {
+    for (let n = 0; n < 3; n += 1) await created();
+    type Page = { total: number; link: { relation: string; url: string }[]; entry: { resource: { id: string } }[] };
+    const ids: string[] = [];
+    let total = 0;
+    for (let next: string | undefined = `${server.url}/Patient?_count=2`; next !== undefined; ) {
+      const page = (await (await fetch(next)).json()) as Page;
+      total = page.total;
+      ids.push(...page.entry.map(({ resource }) => resource.id));
+      next = page.link.find(({ relation }) => relation === 'next')?.url;
+    }
+    expect(total).toBeGreaterThan(2);
+    expect(new Set(ids).size).toBe(total);
+    expect(ids).toHaveLength(total);
+  });
+
   test('what is no FHIR request gets an OperationOutcome and no crash', async () => {
     const put = (body: string) => http('Patient/1', { method: 'PUT', body });
     const answers = await Promise.all([
