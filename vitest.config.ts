@@ -31,6 +31,28 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
+      {
+        test: {
+          name: 'embedded-fhir',
+          include: ['test/hapi/*.test.ts'],
+          exclude: [
+            // What HAPI itself does.
+            'test/hapi/facts*',
+            // The embedded server has no $validate.
+            'test/hapi/validate.test.ts',
+            // They stop HAPI and start it again.
+            'test/hapi/own-*',
+          ],
+          globalSetup: [
+            'test/support/postgres-server.ts',
+            'test/hapi/embedded-server.ts',
+            'test/hapi/version-table.ts',
+          ],
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
       // On a PostgreSQL of its own, and best with both cores to itself.
       {
         test: {
@@ -54,10 +76,22 @@ export default defineConfig({
         test: {
           name: 'hapi',
           include: ['test/hapi/*.test.ts'],
+          exclude: ['test/hapi/own-*'],
           globalSetup: ['test/support/postgres-server.ts', 'test/hapi/hapi-server.ts', 'test/hapi/version-table.ts'],
           maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'own-hapi',
+          include: ['test/hapi/own-*.test.ts'],
+          globalSetup: ['test/support/postgres-server.ts', 'test/hapi/own-address.ts'],
+          // One HAPI at a time, on one port: its start takes both cores.
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
         },
       },
       {

@@ -1,6 +1,6 @@
 // Others write to HAPI too: their edits are overwritten and counted, and what cannot be decided here is a dead letter.
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createFhirClient } from '../../src/fhir/client.ts';
 import {
   ask,
@@ -157,7 +157,7 @@ describe('with FHIR_UPDATE=conditional, an edit by somebody else', () => {
 });
 
 describe('a stale If-Match', () => {
-  it('gets 409 on a PUT by id, and HAPI keeps the resource as it is', async () => {
+  it(`gets ${inject('staleIfMatch')} on a PUT by id, and the resource stays as it is`, async () => {
     const { fhirId } = await deliveredPatient(setting, 'STALE');
     await editPatient({ ...(await readPatient(fhirId)), gender: 'other' });
     const client = createFhirClient(
@@ -168,7 +168,7 @@ describe('a stale If-Match', () => {
     const resource = { resourceType: 'Patient' as const, identifier, gender: 'male' as const };
     expect(await client.putById(resource, fhirId, '1', 'stale-0001')).toMatchObject({
       ok: false,
-      fault: { status: 409, code: 'stale-version', disposition: 'conflict' },
+      fault: { status: inject('staleIfMatch'), code: 'stale-version', disposition: 'conflict' },
     });
     expect(await readPatient(fhirId)).toMatchObject({ gender: 'other', meta: { versionId: '2' } });
     expect(await client.putById(resource, fhirId, '2', 'fresh-0002')).toMatchObject({ ok: true, versionId: '3' });

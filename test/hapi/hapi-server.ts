@@ -8,6 +8,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The FHIR base URL. */
     fhir: string;
+    /** With what the server refuses a PUT by id whose If-Match is stale: HAPI with 409, where FHIR asks for 412. */
+    staleIfMatch: 409 | 412;
   }
 }
 
@@ -16,6 +18,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const { url, kind, stop } = named() ?? (await inContainer());
   console.log(`Tests run on ${await softwareOf(url)}, ${kind}.`);
   project.provide('fhir', url);
+  project.provide('staleIfMatch', 409);
   return stop;
 }
 
@@ -30,17 +33,21 @@ function named(): Running | null {
   return url ? { url: url.replace(/\/+$/, ''), kind: 'named by FHIR_TEST_URL', stop: async () => undefined } : null;
 }
 
-async function inContainer(): Promise<Running> {
+/** A container of compose's image, not started yet; its port is 8080. */
+export function hapiContainer(): { readonly image: string; readonly container: GenericContainer } {
   const image = /image: (hapiproject\/hapi:\S+)/.exec(readFileSync('docker-compose.yml', 'utf8'))?.[1];
   if (image === undefined) throw new Error('docker-compose.yml names no image hapiproject/hapi.');
+  const container = new GenericContainer(image)
+    // Its image has no shell that could check anything from within.
+    .withWaitStrategy(Wait.forHttp('/fhir/metadata', 8080).forStatusCode(200))
+    .withStartupTimeout(300_000);
+  return { image, container };
+}
+
+async function inContainer(): Promise<Running> {
+  const { image, container: prepared } = hapiContainer();
   try {
-    const container = await new GenericContainer(image)
-      .withExposedPorts(8080)
-      .withEnvironment({ HAPI_FHIR_FHIR_VERSION: 'R4' })
-      // Its image has no shell that could check anything from within.
-      .withWaitStrategy(Wait.forHttp('/fhir/metadata', 8080).forStatusCode(200))
-      .withStartupTimeout(300_000)
-      .start();
+    const container = await prepared.withExposedPorts(8080).withEnvironment({ HAPI_FHIR_FHIR_VERSION: 'R4' }).start();
     return {
       url: `http://${container.getHost()}:${container.getMappedPort(8080)}/fhir`,
       kind: `container of ${image}`,

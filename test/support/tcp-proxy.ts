@@ -13,9 +13,9 @@ export class TcpProxy {
     this.#server = createServer((client) => this.#join(client, connect(...this.#target)));
   }
 
-  static async start(host: string, port: number): Promise<TcpProxy> {
+  static async start(host: string, port: number, address = '127.0.0.1'): Promise<TcpProxy> {
     const proxy = new TcpProxy(host, port);
-    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => proxy.#server.listen(0, address, resolve));
     return proxy;
   }
 
