@@ -10,9 +10,10 @@ import type { Delivery } from './delivery.ts';
 import type { Links } from './links.ts';
 import { persistently } from './persistence.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
+import { noProgress, type Progress } from './progress.ts';
 import type { Outcome } from './record.ts';
 import type { Recorder } from './recorder.ts';
-import { isExhausted, retryDelay } from './retry-policy.ts';
+import { isExhausted, isPatientsFault, retryDelay } from './retry-policy.ts';
 import { type Holding, SlotChangedHands, type SlotGuard } from './slot-guard.ts';
 import type { Standing } from './standing.ts';
 import type { WriteResult, Writer } from './write.ts';
@@ -44,19 +45,6 @@ export interface Lane {
   unpark(): void;
 }
 
-interface Progress {
-  /** An earlier try may have been applied without our hearing of it. */
-  uncertain: boolean;
-  /** Time of tries and waits since the first failure that counted, in milliseconds; an outage between is not in it. */
-  triedMs: number;
-  /** performance.now() of the first refusal. */
-  refusedAt: number | null;
-  /** Failures in a row, counted or not: the exponent of the backoff. */
-  failures: number;
-  /** It was sent before, or overtaken: ask the database before sending again. */
-  mustLookUp: boolean;
-}
-
 type Step = { readonly done: Outcome | null } | { readonly retryAfter: number };
 
 export class Courier {
@@ -68,13 +56,7 @@ export class Courier {
 
   /** Resolves once the delivery is finished AND recorded in PostgreSQL. Rejects only when the connector stops, or on a bug. */
   async deliver(delivery: Delivery, lane: Lane): Promise<void> {
-    const progress: Progress = {
-      uncertain: false,
-      triedMs: 0,
-      refusedAt: null,
-      failures: 0,
-      mustLookUp: false,
-    };
+    const progress = noProgress();
     for (;;) {
       const step = await this.#turn(delivery, lane, progress);
       if ('done' in step) return;
@@ -215,10 +197,7 @@ export class Courier {
     place.release();
     progress.failures += 1;
     const wait = Math.max(1, retryDelay(progress.failures, fault.retryAfterMs, Math.random()));
-    if (
-      fault.attempt === 'counts' ||
-      (fault.attempt === 'if-server-answers' && (await gate.worksAfter(failedAt, whoIs(delivery))))
-    ) {
+    if (await this.#counts(delivery, progress, fault, started, failedAt)) {
       if (delivery.attempts > 0) progress.triedMs += failedAt - started;
       delivery.attempts += 1;
       if (isExhausted(delivery.attempts, maxRetries, progress.triedMs)) {
@@ -232,6 +211,14 @@ export class Courier {
     // Nothing is known against this patient: it queues at the gate again, which holds until the server works.
     else if (fault.stopsSends) return this.#retry(delivery, fault, fault.retryAfterMs ?? 0);
     return this.#retry(delivery, fault, wait);
+  }
+
+  /** Is the failure this patient's? */
+  async #counts(delivery: Delivery, progress: Progress, fault: Fault, started: number, failedAt: number) {
+    if (fault.attempt !== 'if-server-answers') return fault.attempt === 'counts';
+    const workedBefore = progress.serverWorked;
+    progress.serverWorked = await this.#parts.gate.worksAfter(failedAt, whoIs(delivery));
+    return isPatientsFault(failedAt - started, workedBefore, progress.serverWorked);
   }
 
   /** Is it the server that fails or refuses, and not this patient? The gate then makes it wait, and tries one a second. */

@@ -20,3 +20,14 @@ export function retryDelay(failures: number, retryAfterMs: number | null, random
 export function isExhausted(attempts: number, maxRetries: number, triedMs: number): boolean {
   return attempts > maxRetries || triedMs > MAX_RETRY_TIME_MS;
 }
+
+/** While a try takes so long, in milliseconds, an outage may begin and end. HAPI without its database answers after 30 seconds. */
+const LONG_TRY_MS = 5000;
+
+/**
+ * A failure may be the server's. That it works afterwards makes a failure after a short try the patient's; after a long one
+ * it must also have worked before, when the failure before that one was over.
+ */
+export function isPatientsFault(tookMs: number, workedBefore: boolean, worksAfter: boolean): boolean {
+  return worksAfter && (workedBefore || tookMs < LONG_TRY_MS);
+}

@@ -90,6 +90,25 @@ describe('a failure of a write', () => {
   });
 });
 
+it('a failure that comes late, when an outage is just over, does not count; the next one does', async () => {
+  scenario = await startLedgerScenario({ maxRetries: 5, timeoutMs: 60_000 });
+  const clock = performance.now.bind(performance);
+  let skew = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => clock() + skew);
+  let writes = 0;
+  scenario.fhir.fault = (request) => {
+    if (!isWrite(request) || writes === 2) return undefined;
+    writes += 1;
+    // As HAPI without its database: it answers after 30 seconds. A control read, asked then, finds it mended.
+    skew += 30_000;
+    return { status: 500 };
+  };
+  const id = await addPatient(scenario.database, 'P');
+  await allProcessed(scenario.database);
+  expect(writes).toBe(2);
+  expect(await verdict(id)).toEqual({ attempts: 1, dead: null });
+});
+
 it('the two minutes that retries may take stand still during an outage', async () => {
   scenario = await startLedgerScenario({ maxRetries: 5 });
   const outage = Promise.withResolvers<void>();
