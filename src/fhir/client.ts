@@ -59,7 +59,8 @@ export interface FhirClient {
   deleteByIdentifier(type: string, identifier: Token, requestId: string): Promise<DeleteAnswer>;
   /** The resources with this identifier, at most two: more is of no interest. */
   search(type: string, identifier: Token): Promise<SearchAnswer>;
-  read(type: string, id: string): Promise<ReadAnswer>;
+  /** `GET [type]/[id]`, or as it was in a version: `GET [type]/[id]/_history/[version]`. */
+  read(type: string, id: string, versionId?: string): Promise<ReadAnswer>;
   /** How many resources there are. */
   count(type: string): Promise<CountAnswer>;
   /** A page of all resources, with these elements at least; `next` as the page before gave it, null for the first. */
@@ -172,8 +173,9 @@ class UndiciFhirClient implements FhirClient {
     return { ok: true, matches: resources.map((resource) => matchOf(resource)).filter((match) => match !== null) };
   }
 
-  async read(type: string, id: string): Promise<ReadAnswer> {
-    const path = `${type}/${encodeURIComponent(id)}`;
+  async read(type: string, id: string, versionId?: string): Promise<ReadAnswer> {
+    const version = versionId === undefined ? '' : `/_history/${encodeURIComponent(versionId)}`;
+    const path = `${type}/${encodeURIComponent(id)}${version}`;
     const sent = await this.#call('read', { method: 'GET', path, maxBytes: READ_BYTES });
     if (!sent.ok) return sent;
     const resource = resourceOf(sent.answer, type);

@@ -141,6 +141,11 @@ export class Courier {
             );
           },
           giveBack: (owner) => this.#parts.giveBack(delivery, owner),
+          onLoss: () =>
+            log.error(
+              { eventKey, txid: delivery.txid },
+              'The FHIR server does not have a resource that it had: it is empty or an older copy. Each change creates its patient again; backfill sends the others.',
+            ),
         }),
       log,
       signal,

@@ -123,4 +123,40 @@ export class Links {
       .executeTakeFirst();
     return row ? Number(row.source_id) : null;
   }
+
+  /** The identifiers that the source's resource was delivered with, primary or not. */
+  async identifiersOf(resourceType: string, sourceId: number): Promise<Token[]> {
+    return await this.#db
+      .selectFrom('fhir_link_identifier')
+      .select(['system', 'value'])
+      .where('resource_type', '=', resourceType)
+      .where('source_id', '=', String(sourceId))
+      .execute();
+  }
+
+  /** Another living source's link to this resource ends: its next change is a first contact. False when there is none. */
+  async takeOver(resourceType: string, fhirId: string, by: number): Promise<boolean> {
+    const owner = await this.livingOwner(resourceType, fhirId, by);
+    if (owner === null) return false;
+    await this.#db
+      .updateTable('fhir_link')
+      .set({ fhir_id: null, version_id: null })
+      .where('resource_type', '=', resourceType)
+      .where('source_id', '=', String(owner))
+      .where('fhir_id', '=', fhirId)
+      .execute();
+    this.#cache.delete(`${resourceType}/${owner}`);
+    return true;
+  }
+
+  /** From now on no link's version is known, until it is written again. It outlives us: a loss is noticed once. */
+  async doubtAll(resourceType: string): Promise<void> {
+    await this.#db
+      .updateTable('fhir_link')
+      .set({ version_id: null })
+      .where('resource_type', '=', resourceType)
+      .where('version_id', 'is not', null)
+      .execute();
+    this.forgetAll();
+  }
 }

@@ -9,6 +9,7 @@ import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Delivery } from './delivery.ts';
 import type { Link, Links } from './links.ts';
+import { isOfAnother, type OwnRead, readOwn } from './own-resource.ts';
 
 export type UpdateMode = 'by-id' | 'conditional';
 export type DeletePolicy = 'deactivate' | 'delete';
@@ -43,6 +44,8 @@ export interface WriteContext {
   onForeignEdit(): void;
   /** The resource of this other living row carries our state: puts it right. */
   giveBack(owner: number): Promise<void>;
+  /** The server has lost what it had: whatever else is linked is read before it is written. */
+  onLoss(): void;
 }
 
 /** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
@@ -86,6 +89,14 @@ export class Writer {
   async #putKnown(context: StateContext, known: Known): Promise<WriteResult> {
     const id = requestIdOf(context);
     let version = known.versionId;
+    if (version === null && known.by !== 'search') {
+      // Nothing would keep the write from overwriting whatever is there now.
+      const found = await this.#readOwn(context, known.id);
+      if (found.kind === 'failed') return found;
+      if (found.kind === 'gone') return this.#putGone(context, known, found.fault);
+      if (found.kind === 'of-another') return this.#contactAgain(context);
+      version = found.versionId;
+    }
     for (let conflicts = 0; ; conflicts += 1) {
       context.mustHold();
       const answer = await this.#fhir.putById(context.mapped.resource, known.id, version, id);
@@ -105,6 +116,15 @@ export class Writer {
       // Whose it is by now nobody here can know; if it is still ours, it has our identifier, and is found by that.
       if (known.by === 'tombstone') return this.#contactAgain(context);
       if (known.by === 'search') return { kind: 'failed', fault: answer.fault };
+      if (version !== null && (await isOfAnother(this.#links, context.delivery, context.mapped, current.resource))) {
+        // Somebody edited the identifiers of ours; or the server lost ours, and gave its id to another patient.
+        const before = await this.#readOwn(context, known.id, version);
+        if (before.kind === 'failed') return before;
+        if (before.kind !== 'own') {
+          await this.#doubt(context);
+          return this.#contactAgain(context);
+        }
+      }
       // The database is the truth: a foreign edit is counted, told and overwritten, never silently.
       context.onForeignEdit();
       version = current.versionId;
@@ -119,7 +139,7 @@ export class Writer {
       const answer = await this.#fhir.putById(context.mapped.resource, known.id, null, requestIdOf(context));
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition !== 'gone') return { kind: 'failed', fault: answer.fault };
-    }
+    } else if (known.by === 'link' && known.versionId !== null) await this.#doubt(context);
     return this.#contactAgain(context);
   }
 
@@ -164,11 +184,15 @@ export class Writer {
   async #putByIdentifier(context: StateContext, identifier: Token, linked: string | null): Promise<WriteResult> {
     context.mustHold();
     const { delivery, mapped } = context;
+    const { resourceType, sourceId } = delivery;
     const answer = await this.#fhir.putByIdentifier(mapped.resource, identifier, requestIdOf(context));
     if (!answer.ok) return { kind: 'failed', fault: answer.fault };
-    // Nothing but the answer tells whose resource has the identifier there; one that was just created is nobody else's.
-    if (answer.id !== linked && answer.status !== 201) {
-      const owner = await this.#links.livingOwner(delivery.resourceType, answer.id, delivery.sourceId);
+    if (answer.status === 201) {
+      // A server gives an id away a second time only if it knows nothing of the first.
+      if (await this.#links.takeOver(resourceType, answer.id, sourceId)) await this.#doubt(context);
+    } else if (answer.id !== linked) {
+      // Nothing but the answer tells whose resource has the identifier there.
+      const owner = await this.#links.livingOwner(resourceType, answer.id, sourceId);
       if (owner !== null) return this.#giveBack(context, owner);
     }
     return written(answer, linked === null);
@@ -183,6 +207,16 @@ export class Writer {
     };
   }
 
+  /** The server is empty, or an older copy of itself: it may give any id that is linked to somebody else. */
+  async #doubt(context: StateContext): Promise<void> {
+    context.onLoss();
+    await this.#links.doubtAll(context.delivery.resourceType);
+  }
+
+  #readOwn({ delivery, mapped }: WriteContext, id: string, versionId?: string): Promise<OwnRead> {
+    return readOwn(this.#fhir, this.#links, delivery, mapped, id, versionId);
+  }
+
   async #delete(context: WriteContext, link: Link | null): Promise<WriteResult> {
     const { delivery, mapped } = context;
     let known: Known | null = link?.fhirId ? knownBy(link, link.fhirId) : null;
@@ -195,6 +229,11 @@ export class Writer {
       known = { ...found.match, by: 'search' };
     }
     if (this.#deletes === 'delete') {
+      if (known.by === 'link' && known.versionId === null) {
+        const found = await this.#readOwn(context, known.id);
+        if (found.kind === 'failed') return found;
+        if (found.kind === 'of-another') return { kind: 'nothing-to-do' };
+      }
       context.mustHold();
       const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestId(delivery.eventKey, ''));
       if (!answer.ok) return { kind: 'failed', fault: answer.fault };

@@ -114,6 +114,13 @@ export class FhirLedger {
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
+  /** Everything is lost, and ids are given from the first one on again. */
+  lose(): void {
+    this.#stored.clear();
+    this.#carriers.clear();
+    this.writes.length = 0;
+  }
+
   /** As somebody else would write; null deletes. Returns the new version. */
   write(id: string, body: Body | null, how: How = { requestId: null, query: null, ifMatch: null }): number {
     const stored = this.#stored.get(id) ?? { version: 0, body: null };
@@ -153,7 +160,7 @@ export class FhirLedger {
   #apply({ method, path, body }: Request, ifMatch: string | undefined, requestId: string | null): Answer {
     const url = new URL(path, 'http://ledger/');
     const how = { requestId, query: url.searchParams.get('identifier'), ifMatch: ifMatch ?? null };
-    const [type, id] = url.pathname.slice(1).split('/');
+    const [type, id, , version] = url.pathname.slice(1).split('/');
     // As HAPI's pages: the base with a query.
     if (type === '' && method === 'GET') return this.#page(url.searchParams);
     if (type === 'metadata') return { status: 200, headers: {}, body: CAPABILITIES };
@@ -168,6 +175,7 @@ export class FhirLedger {
     }
     const stored = this.#stored.get(id);
     if (!stored) return outcome(404);
+    if (method === 'GET' && version !== undefined) return this.#version(id, Number(version));
     if (method === 'GET') return stored.body ? this.#resource(id, 200, { ...stored.body, id }) : outcome(410);
     if (ifMatch !== undefined && ifMatch !== `W/"${stored.version}"`) return outcome(409);
     if (method === 'DELETE') {
@@ -176,6 +184,14 @@ export class FhirLedger {
     }
     if (!body) return outcome(400);
     return this.#put(id, body, how);
+  }
+
+  #version(id: string, version: number): Answer {
+    const write = this.writes.find((one) => one.id === id && one.version === version);
+    if (!write) return outcome(404);
+    if (!write.body) return outcome(410);
+    const body = { ...write.body, id, meta: { versionId: String(version) } };
+    return { status: 200, headers: { etag: `W/"${version}"` }, body };
   }
 
   /** As HAPI does, an unchanged body keeps its version. */

@@ -1,0 +1,151 @@
+// A FHIR server that is empty all of a sudden gives its ids away again: no patient's data lands on another's resource.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type RunningConnector, startConnector } from '../support/connector.ts';
+import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+
+const SOON = { timeout: 20_000 };
+
+let database: TestDatabase;
+let fhir: FhirLedger;
+let connector: RunningConnector;
+
+beforeEach(async () => {
+  database = await createDatabase();
+  fhir = await FhirLedger.start();
+});
+
+afterEach(async () => {
+  await connector.stop();
+  await database.drop();
+  await fhir.stop();
+});
+
+async function start(deletes: 'deactivate' | 'delete' = 'deactivate'): Promise<void> {
+  connector = startConnector(database, fhir.url, { deletes });
+  await expect.poll(() => connector.metrics.connectorState.get(), SOON).toBe('streaming');
+}
+
+/** Patients 1 to 3, with the resources r1 to r3, version 1 each; and then nothing of them on the server any more. */
+async function lostThree(deletes: 'deactivate' | 'delete' = 'deactivate'): Promise<void> {
+  await start(deletes);
+  for (const id of [1, 2, 3]) {
+    await insert(id);
+    await settled();
+  }
+  expect(people()).toEqual({ r1: 'Born-1 P-1', r2: 'Born-2 P-2', r3: 'Born-3 P-3' });
+  fhir.lose();
+}
+
+describe('a server that lost everything', () => {
+  it('gets each patient again with its next change, as one resource that the link names, and the log tells of it', async () => {
+    await lostThree();
+    for (const id of [3, 2, 1]) {
+      await rename(id);
+      await settled();
+    }
+    expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Changed-2 P-2', r3: 'Changed-1 P-1' });
+    expect(await links()).toEqual({ 1: 'r3', 2: 'r2', 3: 'r1' });
+    expect(await deadLetters()).toEqual([]);
+    expect(connector.log.map(({ msg }) => msg)).toContainEqual(expect.stringContaining('it is empty or an older copy'));
+    expect(JSON.stringify(connector.log)).not.toMatch(/Changed-|Born-|P-\d/);
+  });
+
+  it('gets them all again when all change at once', async () => {
+    await lostThree();
+    await Promise.all([1, 2, 3].map(rename));
+    await settled();
+    expect(Object.values(people()).toSorted()).toEqual(['Changed-1 P-1', 'Changed-2 P-2', 'Changed-3 P-3']);
+    expect(await deadLetters()).toEqual([]);
+  });
+
+  it('and gave the id, up to the same version, to somebody else: who stays untouched, also after a restart', async () => {
+    await lostThree();
+    await rename(3);
+    await settled();
+    fhir.write('r2', stranger('STRANGER'));
+    await connector.stop();
+    await start();
+    await rename(2);
+    await settled();
+    expect(people()).toMatchObject({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER', r3: 'Changed-2 P-2' });
+    expect(await deadLetters()).toEqual([]);
+  });
+
+  // A patient's third version is what was written last: the stranger has fewer versions, or one of that number too.
+  it.each([1, 4])('and gave the id, up to version %i, to somebody else: who stays untouched', async (versions) => {
+    await start();
+    await insert(1);
+    for (const _ of [2, 3]) await rename(1);
+    await settled();
+    fhir.lose();
+    for (let n = 1; n <= versions; n += 1) fhir.write('r1', stranger(`STRANGER-${n}`));
+    await rename(1);
+    await settled();
+    expect(people()).toEqual({ r1: `Stranger STRANGER-${versions}`, r2: 'Changed-1 P-1' });
+    expect(await deadLetters()).toEqual([]);
+  });
+
+  it('and gives an id to a new patient: whose it was gets another one with its next change', async () => {
+    await lostThree();
+    await insert(4);
+    await settled();
+    expect(await links()).toEqual({ 1: null, 2: 'r2', 3: 'r3', 4: 'r1' });
+    await rename(1);
+    await settled();
+    expect(people()).toEqual({ r1: 'Born-4 P-4', r2: 'Changed-1 P-1' });
+    expect(await deadLetters()).toEqual([]);
+  });
+
+  it('and gave the id of a patient to somebody else: that one is not deleted when the patient is', async () => {
+    await lostThree('delete');
+    await rename(3);
+    await settled();
+    fhir.write('r2', stranger('STRANGER'));
+    await sql('DELETE FROM patient WHERE id = 2');
+    await settled();
+    expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER' });
+    expect(await deadLetters()).toEqual([]);
+  });
+});
+
+const sql = (text: string) => database.pool.query(text);
+
+const insert = (id: number) =>
+  sql(
+    `INSERT INTO patient (id, identifier_system, identifier_value, name_family) VALUES (${id}, 't', 'P-${id}', 'Born-${id}')`,
+  );
+
+let changes = 0;
+const rename = (id: number) => {
+  changes += 1;
+  return sql(`UPDATE patient SET name_family = 'Changed-${id}', phone_number = '${changes}' WHERE id = ${id}`);
+};
+
+function stranger(value: string): Body {
+  return { resourceType: 'Patient', identifier: [{ system: 't', value }], name: [{ family: 'Stranger' }] };
+}
+
+/** All that was committed is delivered or a dead letter. */
+async function settled(): Promise<void> {
+  await expect.poll(async () => (await sql('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON).toBe(0);
+}
+
+/** id → family name and identifiers */
+function people(): Record<string, string> {
+  return Object.fromEntries(
+    [...fhir.resources].map(([id, body]) => [
+      id,
+      [(body.name as { family: string }[])[0]?.family, ...tokensOf(body).map((token) => token.replace('t|', ''))].join(
+        ' ',
+      ),
+    ]),
+  );
+}
+
+const deadLetters = async () => (await sql('SELECT source_id, http_status, error_text FROM fhir_dlq ORDER BY id')).rows;
+
+async function links(): Promise<Record<string, string | null>> {
+  const { rows } = await sql('SELECT source_id, fhir_id FROM fhir_link ORDER BY source_id');
+  return Object.fromEntries(rows.map(({ source_id, fhir_id }) => [source_id, fhir_id]));
+}
