@@ -144,7 +144,7 @@ export class Courier {
           onLoss: () =>
             log.error(
               { eventKey, txid: delivery.txid },
-              'The FHIR server does not have a resource that it had: it is empty or an older copy. Each change creates its patient again; backfill sends the others.',
+              'The FHIR server does not have a resource that it had: it is empty or an older copy. Each change sends its patient anew; verify --repair sends the others.',
             ),
         }),
       log,

@@ -7,7 +7,7 @@ import { hapiContainer } from './hapi-server.ts';
 import type { HapiDatabase } from './own-hapi-database.ts';
 import { hapiCommands } from './own-hapi-process.ts';
 
-export interface HapiSettings {
+interface HapiSettings {
   /** By default H2 in memory, which is empty at each start. */
   readonly database?: HapiDatabase;
   /** Refuse what is not valid, with 422. HAPI's default is to take it. */
