@@ -6,7 +6,7 @@ import type { SendGate } from '../fhir/send-gate.ts';
 import { sameTokens, type Token } from '../fhir/token.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
-import type { Delivery } from './delivery.ts';
+import { type Delivery, whoIs } from './delivery.ts';
 import type { Links } from './links.ts';
 import { persistently } from './persistence.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
@@ -286,10 +286,6 @@ export class Courier {
       log.info({ ...ids, fhirId: outcome.fhirId, version: outcome.versionId }, 'delivered');
     }
   }
-}
-
-function whoIs(delivery: Delivery): string {
-  return `${delivery.resourceType}/${delivery.sourceId}`;
 }
 
 /** What the state that is to be sent carries; null when its row is gone. */

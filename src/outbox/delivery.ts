@@ -124,3 +124,8 @@ function unreadableRow(id: number, txid: number, reason: string, origin: Origin)
     mapped: { ok: false, reason },
   };
 }
+
+/** As Patient/7, by the id of its row. */
+export function whoIs({ resourceType, sourceId }: Delivery): string {
+  return `${resourceType}/${sourceId}`;
+}
