@@ -1,4 +1,4 @@
-// The same drain by the best-known package of the same kind: pg-transactional-outbox reads its own outbox table from a slot.
+// The same drain by a package of the same kind: pg-transactional-outbox reads its own outbox table from a slot.
 // https://github.com/Zehelein/pg-transactional-outbox
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
