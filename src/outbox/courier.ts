@@ -6,7 +6,7 @@ import type { SendGate } from '../fhir/send-gate.ts';
 import { sameTokens, type Token } from '../fhir/token.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
-import { type Delivery, whoIs } from './delivery.ts';
+import { type Delivery, identifiersOf, whoIs } from './delivery.ts';
 import type { Links } from './links.ts';
 import { persistently } from './persistence.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
@@ -16,7 +16,8 @@ import type { Recorder } from './recorder.ts';
 import { isExhausted, isPatientsFault, retryDelay } from './retry-policy.ts';
 import { type Holding, SlotChangedHands, type SlotGuard } from './slot-guard.ts';
 import type { Standing } from './standing.ts';
-import type { WriteResult, Writer } from './write.ts';
+import type { Writer } from './write.ts';
+import type { WriteResult } from './write-context.ts';
 
 export interface CourierParts {
   readonly gate: SendGate;
@@ -286,11 +287,6 @@ export class Courier {
       log.info({ ...ids, fhirId: outcome.fhirId, version: outcome.versionId }, 'delivered');
     }
   }
-}
-
-/** What the state that is to be sent carries; null when its row is gone. */
-function identifiersOf({ mapped }: Delivery): readonly Token[] | null {
-  return mapped?.ok ? mapped.identifiers : null;
 }
 
 function dead(reason: string, fault: Fault | null, delivery: Delivery, { uncertain }: Progress): Outcome {

@@ -44,6 +44,11 @@ export type MapState = (
   payload: unknown,
 ) => MappedResource | null;
 
+/** What the state that is to be sent carries; null when its row is gone. */
+export function identifiersOf({ mapped }: Delivery): readonly Token[] | null {
+  return mapped?.ok ? mapped.identifiers : null;
+}
+
 /** One Delivery for each resource that the rows touch, in the order of their last revisions. */
 export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapState: MapState): Delivery[] {
   const groups = new Map<string, { kind: ResourceKind; sourceId: number; events: OutboxEvent[] }>();

@@ -7,46 +7,12 @@ import type { MappedResource } from '../fhir/patient-mapper.ts';
 import { requestId } from '../fhir/request-id.ts';
 import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
-import type { Delivery } from './delivery.ts';
 import type { Link, Links } from './links.ts';
 import { isOfAnother, type OwnRead, readOwn } from './own-resource.ts';
+import type { WriteContext, WriteResult } from './write-context.ts';
 
 export type UpdateMode = 'by-id' | 'conditional';
 export type DeletePolicy = 'deactivate' | 'delete';
-
-export type WriteResult =
-  | {
-      readonly kind: 'written';
-      readonly fhirId: string;
-      readonly versionId: string | null;
-      readonly firstContact: boolean;
-    }
-  /** A delete of what is not there. */
-  | { readonly kind: 'nothing-to-do' }
-  /** It was recorded, or a newer state was, while we tried: look it up again. */
-  | { readonly kind: 'overtaken' }
-  | { readonly kind: 'failed'; readonly fault: Fault }
-  /** Refused here, without asking the server: it would have mixed up two patients. */
-  | { readonly kind: 'refused'; readonly reason: string };
-
-/** What the writer may ask while it holds the delivery's lanes. */
-export interface WriteContext {
-  readonly delivery: Delivery;
-  readonly mapped: MappedResource;
-  /** An earlier try of a conditional PUT ended without an answer: it may have been applied. */
-  readonly uncertain: boolean;
-  /** Asked before each write, for what went before may have taken long: throws when the slot is no longer ours. */
-  mustHold(): void;
-  /** Waits until nobody else works on the identifier, and keeps others from starting. */
-  claim(identifier: Token): Promise<void>;
-  /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
-  overtaken(): Promise<boolean>;
-  onForeignEdit(): void;
-  /** The resource of this other living row carries our state: puts it right. */
-  giveBack(owner: number): Promise<void>;
-  /** The server has lost what it had: whatever else is linked is read before it is written. */
-  onLoss(): void;
-}
 
 /** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
 type Known = Match & { readonly by: 'link' | 'tombstone' | 'search' };

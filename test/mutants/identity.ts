@@ -40,7 +40,7 @@ export const IDENTITIES: readonly Mutant[] = [
     name: 'living-row-robbed',
     harm: "A first contact that meets a living row's resource takes it away: that row's next change makes a second one.",
     edits: [
-      { file: WRITE, find: 'if (answer.id !== linked && answer.status !== 201) {', replace: 'if (!answer.id) {' },
+      { file: WRITE, find: '} else if (answer.id !== linked) {', replace: '} else if (!answer.id) {' },
       { file: 'src/outbox/record.ts', find: ' AND l.deleted_at IS NOT NULL', replace: '' },
     ],
     test: { file: IDENTITY, title: GIVEN_AWAY },
