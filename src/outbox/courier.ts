@@ -224,7 +224,7 @@ export class Courier {
     if (fault.attempt !== 'if-server-answers') return fault.attempt === 'counts';
     const workedBefore = progress.serverWorked;
     progress.serverWorked = await this.#parts.gate.worksAfter(failedAt, whoIs(delivery));
-    return isPatientsFault(failedAt - started, workedBefore, progress.serverWorked);
+    return isPatientsFault(performance.now() - started, workedBefore, progress.serverWorked);
   }
 
   /** Is it the server that fails or refuses, and not this patient? The gate then makes it wait, and tries one a second. */

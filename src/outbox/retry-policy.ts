@@ -21,13 +21,13 @@ export function isExhausted(attempts: number, maxRetries: number, triedMs: numbe
   return attempts > maxRetries || triedMs > MAX_RETRY_TIME_MS;
 }
 
-/** While a try takes so long, in milliseconds, an outage may begin and end. HAPI without its database answers after 30 seconds. */
-const LONG_TRY_MS = 5000;
+/** In so long a time, in milliseconds, an outage may begin and end. HAPI without its database answers after 30 seconds. */
+const LONG_MS = 5000;
 
 /**
- * A failure may be the server's. That it works afterwards makes a failure after a short try the patient's; after a long one
- * it must also have worked before, when the failure before that one was over.
+ * A failure may be the server's. That it works afterwards makes the failure the patient's, when that is known soon: `afterMs`
+ * is from the begin of the try. Later it must also have worked before: after the failure before this one.
  */
-export function isPatientsFault(tookMs: number, workedBefore: boolean, worksAfter: boolean): boolean {
-  return worksAfter && (workedBefore || tookMs < LONG_TRY_MS);
+export function isPatientsFault(afterMs: number, workedBefore: boolean, worksAfter: boolean): boolean {
+  return worksAfter && (workedBefore || afterMs < LONG_MS);
 }

@@ -43,7 +43,10 @@ interface HistoryEntry {
 }
 
 async function historyOf(id: string): Promise<HistoryEntry[]> {
-  const { entry = [] } = await request<{ entry?: HistoryEntry[] }>('GET', `Patient/${id}/_history?_count=200`);
+  // Without an offset HAPI gives as many as there were a minute ago, and leaves out the oldest ones:
+  // https://hapifhir.io/hapi-fhir/apidocs/hapi-fhir-storage/ca/uhn/fhir/jpa/api/config/JpaStorageSettings.html , HistoryCountMode
+  const path = `Patient/${id}/_history?_count=200&_offset=0`;
+  const { entry = [] } = await request<{ entry?: HistoryEntry[] }>('GET', path);
   return entry.toReversed();
 }
 

@@ -66,7 +66,7 @@ describe('a delivery that was looked up, or found new, when the slot was held be
     works.hold({ lease: before, newAfter: parseLsn('0/1') });
     const [delivery] = await insertPatients('old');
     if (!delivery) throw new Error('One patient makes one delivery.');
-    await link(delivery.sourceId, 'r1', 0);
+    await link(delivery.sourceId, 'r1', 0, '1');
     sink.script(async () => {
       sink.script(() => undefined);
       before.valid = false;
@@ -192,10 +192,10 @@ async function deliveries(): Promise<Delivery[]> {
   );
 }
 
-async function link(sourceId: number, fhirId: string, revision: number): Promise<void> {
+async function link(sourceId: number, fhirId: string, revision: number, version: string | null = null): Promise<void> {
   await database.pool.query(
-    `INSERT INTO fhir_link (resource_type, source_id, fhir_id, version_id, last_revision) VALUES ('Patient', $1, $2, NULL, $3)
+    `INSERT INTO fhir_link (resource_type, source_id, fhir_id, version_id, last_revision) VALUES ('Patient', $1, $2, $4, $3)
      ON CONFLICT (resource_type, source_id) DO UPDATE SET last_revision = EXCLUDED.last_revision`,
-    [sourceId, fhirId, revision],
+    [sourceId, fhirId, revision, version],
   );
 }
