@@ -8,5 +8,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const { url, close } = await startFhirServer();
   project.provide('fhir', url);
   project.provide('staleIfMatch', 412);
+  project.provide('keepsUnchanged', false);
   return close;
 }

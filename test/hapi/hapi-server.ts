@@ -10,6 +10,8 @@ declare module 'vitest' {
     fhir: string;
     /** With what the server refuses a PUT by id whose If-Match is stale: HAPI with 409, where FHIR asks for 412. */
     staleIfMatch: 409 | 412;
+    /** A PUT that changes nothing makes no version. */
+    keepsUnchanged: boolean;
   }
 }
 
@@ -19,6 +21,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   console.log(`Tests run on ${await softwareOf(url)}, ${kind}.`);
   project.provide('fhir', url);
   project.provide('staleIfMatch', 409);
+  project.provide('keepsUnchanged', true);
   return stop;
 }
 

@@ -9,6 +9,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const port = await freePort(Number(process.env.HAPI_PORT ?? 0));
   project.provide('fhir', `http://127.0.0.1:${port}/fhir`);
   project.provide('staleIfMatch', 409);
+  project.provide('keepsUnchanged', true);
   const commands = hapiCommands();
   return async () => {
     // A container goes with testcontainers' reaper.

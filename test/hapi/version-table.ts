@@ -1,4 +1,4 @@
-// Prints, after all test files, how many versions each scenario made on HAPI against how many commits there were.
+// Prints, after all test files, how many versions each scenario made on the FHIR server against how many commits there were.
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -47,7 +47,7 @@ function tableOf(rows: readonly VersionCounts[]): string {
       because,
     ])
     .toSorted(([a = ''], [b = '']) => a.localeCompare(b, 'en'));
-  const table = [['Scenario', 'Commits → HAPI versions, of each patient', ''], ...cells];
+  const table = [['Scenario', 'Commits → versions on the FHIR server, of each patient', ''], ...cells];
   const widths = [0, 1].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
   const lines = table.map((row) =>
     row
