@@ -142,6 +142,7 @@ export class Courier {
             );
           },
           giveBack: (owner) => this.#parts.giveBack(delivery, owner),
+          persistently: (question) => persistently(question, log, signal),
           onLoss: () =>
             log.error(
               { eventKey, txid: delivery.txid },

@@ -32,6 +32,8 @@ export interface WriteContext {
   /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
   overtaken(): Promise<boolean>;
   onForeignEdit(): void;
+  /** Asks the database through its outages: what has been sent must not be sent again because of one. */
+  persistently<T>(question: () => Promise<T>): Promise<T>;
   /** The resource of this other living row carries our state: puts it right. */
   giveBack(owner: number): Promise<void>;
   /** The server has lost what it had: whatever else is linked is read before it is written. */

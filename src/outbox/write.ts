@@ -155,10 +155,11 @@ export class Writer {
     if (!answer.ok) return { kind: 'failed', fault: answer.fault };
     if (answer.status === 201) {
       // A server gives an id away a second time only if it knows nothing of the first.
-      if (await this.#links.takeOver(resourceType, answer.id, sourceId)) await this.#doubt(context);
+      const takenOver = await context.persistently(() => this.#links.takeOver(resourceType, answer.id, sourceId));
+      if (takenOver) await this.#doubt(context);
     } else if (answer.id !== linked) {
       // Nothing but the answer tells whose resource has the identifier there.
-      const owner = await this.#links.livingOwner(resourceType, answer.id, sourceId);
+      const owner = await context.persistently(() => this.#links.livingOwner(resourceType, answer.id, sourceId));
       if (owner !== null) return this.#giveBack(context, owner);
     }
     return written(answer, linked === null);
@@ -166,7 +167,7 @@ export class Writer {
 
   /** Somebody gave our identifier to the resource of another living row, and so our state went (or may have gone) there. */
   async #giveBack(context: StateContext, owner: number): Promise<WriteResult> {
-    await context.giveBack(owner);
+    await context.persistently(() => context.giveBack(owner));
     return {
       kind: 'refused',
       reason: `The FHIR server had the primary identifier on the resource of another living row (id ${owner}), where somebody else put it. That resource gets its own row's state back; check it there, then dlq replay this one.`,
@@ -176,7 +177,7 @@ export class Writer {
   /** The server is empty, or an older copy of itself: it may give any id that is linked to somebody else. */
   async #doubt(context: StateContext): Promise<void> {
     context.onLoss();
-    await this.#links.doubtAll(context.delivery.resourceType);
+    await context.persistently(() => this.#links.doubtAll(context.delivery.resourceType));
   }
 
   #readOwn({ delivery, mapped }: WriteContext, id: string, versionId?: string): Promise<OwnRead> {

@@ -67,6 +67,8 @@ it('fifty kills among twenty thousand transactions lose nothing, keep each order
   await expect
     .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, DRAINED)
     .toBe(0);
+  // All may have been done before it started; it listens to signals once it works.
+  await expect.poll(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE).toBe(true);
   connector.child.kill('SIGTERM');
   expect(await connector.exited).toBe(0);
 
