@@ -48,7 +48,13 @@ export const IDENTITIES: readonly Mutant[] = [
   {
     name: 'state-left-at-another-row',
     harm: "A patient's data stays on another patient's resource, to whom somebody gave the identifier there.",
-    edits: [{ file: WRITE, find: 'await context.giveBack(owner);', replace: 'void context;' }],
+    edits: [
+      {
+        file: WRITE,
+        find: 'await context.persistently(() => context.giveBack(owner));',
+        replace: 'void [context, owner];',
+      },
+    ],
     test: { file: IDENTITY, title: GIVEN_AWAY },
   },
   {
