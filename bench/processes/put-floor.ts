@@ -1,5 +1,6 @@
 // PUT alone: what the connector would send, as fast as the sink takes it. `node put-floor.ts URL WIDTH COUNT`
 import { Pool } from 'undici';
+import { patientBody } from '../patient-body.ts';
 import { cpuSeconds } from '../usage.ts';
 
 const [url = '', width = '', count = ''] = process.argv.slice(2);
@@ -21,17 +22,7 @@ async function worker(until: number): Promise<void> {
     const n = sent;
     sent += 1;
     const id = `floor-${n % PATIENTS}`;
-    const body = JSON.stringify({
-      resourceType: 'Patient',
-      identifier: [{ system: 'urn:bench', value: id }],
-      active: true,
-      name: [{ text: 'Jane Doe', family: 'Doe', given: ['Jane'] }],
-      telecom: [{ system: 'phone', value: String(n) }],
-      gender: 'female',
-      birthDate: '1990-01-15',
-      address: [{ line: ['1 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'US' }],
-      id,
-    });
+    const body = patientBody(id, n);
     const answer = await http.request({ method: 'PUT', path: `/fhir/Patient/${id}`, headers, body });
     await answer.body.dump();
   }

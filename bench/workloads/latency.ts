@@ -7,6 +7,7 @@ import { setTimeout as delay, setInterval } from 'node:timers/promises';
 import { Pool } from 'undici';
 import type { Arena, BenchDatabase } from '../arena.ts';
 import { Connector } from '../connector.ts';
+import { patientBody } from '../patient-body.ts';
 import { allProcessed, insertPatients } from '../patients.ts';
 import { percentile } from '../statistics.ts';
 
@@ -93,16 +94,7 @@ async function transaction(
 /** What the connector would send, without the connector. */
 async function barePut(http: Pool, n: number, sentAt: Map<number, number>): Promise<void> {
   const id = `bare-${n % PATIENTS}`;
-  const body = JSON.stringify({
-    resourceType: 'Patient',
-    identifier: [{ system: 'urn:bench', value: id }],
-    active: true,
-    name: [{ text: 'Jane Doe', family: 'Doe', given: ['Jane'] }],
-    telecom: [{ system: 'phone', value: String(n) }],
-    gender: 'female',
-    birthDate: '1990-01-15',
-    address: [{ line: ['1 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'US' }],
-  });
+  const body = patientBody(id, n);
   sentAt.set(n, now());
   const headers = { 'content-type': 'application/fhir+json' };
   const answer = await http.request({ method: 'PUT', path: `/fhir/Patient/${id}`, headers, body });

@@ -63,7 +63,7 @@ it('fifty kills among twenty thousand transactions lose nothing, keep each order
     inFlight += new Set(arrived).size - recorded;
   }
   await committing;
-  start();
+  start('info');
   await expect
     .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, DRAINED)
     .toBe(0);
@@ -88,9 +88,9 @@ it('fifty kills among twenty thousand transactions lose nothing, keep each order
   expect(repeated).toBeLessThanOrEqual(inFlight);
 });
 
-function start(): void {
+function start(LOG_LEVEL = 'warn'): void {
   const environment = connectorEnvironment(database, fhir.url);
-  connector = spawnConnector({ ...environment, FHIR_CONCURRENCY: String(CONCURRENCY), LOG_LEVEL: 'warn' });
+  connector = spawnConnector({ ...environment, FHIR_CONCURRENCY: String(CONCURRENCY), LOG_LEVEL });
 }
 
 /** One version of each patient, each in a transaction of its own. */
