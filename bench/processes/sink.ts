@@ -1,6 +1,8 @@
 // The FHIR server of a benchmark, in a process of its own: counts, checks the order of each patient, and costs little.
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { capabilityStatement } from '../../test/support/capability-statement.ts';
+import { now } from '../clock.ts';
 
 export type SinkCommand =
   | { readonly do: 'configure'; readonly latencyMs?: number; readonly failing?: boolean }
@@ -32,24 +34,7 @@ interface Stored {
 
 /** What a patient's phone begins with in a benchmark; the number of its state follows. */
 const PHONE = '"system":"phone","value":"';
-const CAPABILITIES = {
-  resourceType: 'CapabilityStatement',
-  fhirVersion: '4.0.1',
-  software: { name: 'sink' },
-  rest: [
-    {
-      mode: 'server',
-      resource: [
-        {
-          type: 'Patient',
-          interaction: ['read', 'update', 'delete', 'search-type'].map((code) => ({ code })),
-          versioning: 'versioned-update',
-          conditionalUpdate: true,
-        },
-      ],
-    },
-  ],
-};
+const CAPABILITIES = capabilityStatement('sink');
 
 const stored = new Map<string, Stored>();
 const arrivals: [number, number][] = [];
@@ -61,9 +46,6 @@ let duplicates = 0;
 let misordered = 0;
 let firstAt = 0;
 let halfAt = 0;
-
-/** Milliseconds of the clock that all processes of a machine share. */
-const now = () => Number(process.hrtime.bigint()) / 1e6;
 
 const server = createServer((request, response) => {
   const chunks: Buffer[] = [];

@@ -7,7 +7,7 @@ import type { CapabilitiesAnswer } from './capabilities.ts';
 import { readCapabilities } from './capabilities.ts';
 import type { Fault, Operation } from './fault.ts';
 import { faultOf } from './fault.ts';
-import { couldMatch, hasIdentifier } from './identified.ts';
+import { couldMatch, hasIdentifier } from './identity.ts';
 import { judge, noResource } from './judge.ts';
 import type { Resource } from './resources.ts';
 import type { Token } from './token.ts';

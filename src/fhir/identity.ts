@@ -1,5 +1,6 @@
-// Whose resource it is: the identifiers that a resource on the server has, as tokens.
+// Whose resource it is: the identifiers that it has, as tokens, and whether it has, or can have, a certain one.
 import { isObject, type Json } from './answer.ts';
+import type { Resource } from './resources.ts';
 import { readIdentifier, sameToken, type Token } from './token.ts';
 
 /** What is no identifier is left out. */
@@ -13,6 +14,23 @@ export function identifiersIn({ identifier }: Json): Token[] {
 
 export function haveOneInCommon(some: readonly Token[], others: readonly Token[]): boolean {
   return some.some((one) => others.some((other) => sameToken(one, other)));
+}
+
+/** Whether it has the identifier that it is written by. */
+export function hasIdentifier(resource: Resource, token: Token): boolean {
+  return haveOneInCommon(identifiersIn({ ...resource }), [token]);
+}
+
+/**
+ * Whether a found resource can have this identifier. Servers differ in case and white space, and may leave the element
+ * out; but one with other identifiers only means that the parameter was ignored, and any patient would "match".
+ */
+export function couldMatch(resource: Json, token: Token): boolean {
+  const { identifier } = resource;
+  if (!Array.isArray(identifier)) return true;
+  return identifier.filter(isObject).some(({ value }) => {
+    return typeof value === 'string' && value.trim().toLowerCase() === token.value.toLowerCase();
+  });
 }
 
 function textOf(value: unknown): string | null {

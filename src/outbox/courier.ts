@@ -6,6 +6,7 @@ import type { SendGate } from '../fhir/send-gate.ts';
 import { sameTokens, type Token } from '../fhir/token.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
+import { deadOutcome } from './dead-outcome.ts';
 import { type Delivery, identifiersOf, whoIs } from './delivery.ts';
 import type { Links } from './links.ts';
 import { persistently } from './persistence.ts';
@@ -46,6 +47,7 @@ export interface Lane {
   unpark(): void;
 }
 
+/** `done: null` means that it is recorded already. */
 type Step = { readonly done: Outcome | null } | { readonly retryAfter: number };
 
 export class Courier {
@@ -109,7 +111,6 @@ export class Courier {
     return { standing, lease };
   }
 
-  /** `done: null` means that it is recorded already. */
   async #send(
     delivery: Delivery,
     lane: Lane,
@@ -186,7 +187,7 @@ export class Courier {
         progress.mustLookUp = true;
         return { retryAfter: 0 };
       case 'refused':
-        return { done: dead(result.reason, null, delivery, progress) };
+        return { done: deadOutcome(delivery, result.reason, null, progress.uncertain) };
       case 'failed':
         break;
     }
@@ -198,7 +199,7 @@ export class Courier {
     if (fault.disposition === 'hold' || fault.disposition === 'dead-letter') {
       const held = this.#isHeld(delivery, progress, fault, failedAt);
       place.release();
-      if (!held) return { done: dead(fault.reason, fault, delivery, progress) };
+      if (!held) return { done: deadOutcome(delivery, fault.reason, fault, progress.uncertain) };
       return this.#retry(delivery, fault, 0);
     }
     place.release();
@@ -210,7 +211,7 @@ export class Courier {
       if (isExhausted(delivery.attempts, maxRetries, progress.triedMs)) {
         // A server that answers reads and takes no writes (its disk is full, say) passes every probe and fails everybody.
         if (!this.#isHeld(delivery, progress, fault, failedAt))
-          return { done: dead(fault.reason, fault, delivery, progress) };
+          return { done: deadOutcome(delivery, fault.reason, fault, progress.uncertain) };
         return this.#retry(delivery, fault, 0);
       }
       progress.triedMs += wait;
@@ -288,15 +289,4 @@ export class Courier {
       log.info({ ...ids, fhirId: outcome.fhirId, version: outcome.versionId }, 'delivered');
     }
   }
-}
-
-function dead(reason: string, fault: Fault | null, delivery: Delivery, { uncertain }: Progress): Outcome {
-  return {
-    kind: 'dead',
-    reason,
-    httpStatus: fault?.status ?? null,
-    operationOutcome: fault?.outcome ?? null,
-    attempts: delivery.attempts,
-    mayCarry: uncertain ? identifiersOf(delivery) : null,
-  };
 }

@@ -2,15 +2,15 @@
 import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { Database } from './database.ts';
-import type { Delivery } from './delivery.ts';
+import { type Delivery, identifiersOf } from './delivery.ts';
 
 /**
  * Emits the owner's current state, and remembers that its resource carries the delivery's identifiers now: until that
  * state is delivered nobody else is sent there by them, and it goes by id whatever FHIR_UPDATE says.
  */
 export async function giveBack(db: Database, delivery: Delivery, owner: number, log: Logger): Promise<void> {
-  const { resourceType, eventKey, txid, mapped } = delivery;
-  const identifiers = JSON.stringify(mapped?.ok ? mapped.identifiers : []);
+  const { resourceType, eventKey, txid } = delivery;
+  const identifiers = JSON.stringify(identifiersOf(delivery) ?? []);
   await db.transaction().execute(async (transaction) => {
     await sql`
       INSERT INTO fhir_link_identifier (resource_type, system, value, source_id)

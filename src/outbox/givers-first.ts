@@ -1,6 +1,6 @@
 // The order within a transaction: who gives an identifier up goes before who takes it.
 import type { Token } from '../fhir/token.ts';
-import type { Delivery } from './delivery.ts';
+import { type Delivery, identifiersOf } from './delivery.ts';
 
 /**
  * In the database both happen at once; on the server the taker's first contact must not find the giver's resource. Where
@@ -38,8 +38,8 @@ function taken(delivery: Delivery): readonly Token[] {
   return current(delivery).filter((token) => !had.has(key(token)));
 }
 
-function current({ mapped }: Delivery): readonly Token[] {
-  return mapped?.ok ? mapped.identifiers : [];
+function current(delivery: Delivery): readonly Token[] {
+  return identifiersOf(delivery) ?? [];
 }
 
 function key({ system, value }: Token): string {

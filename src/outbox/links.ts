@@ -145,7 +145,7 @@ export class Links {
       .where('source_id', '=', String(owner))
       .where('fhir_id', '=', fhirId)
       .execute();
-    this.#cache.delete(`${resourceType}/${owner}`);
+    this.forget(resourceType, owner);
     return true;
   }
 

@@ -4,7 +4,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import type { Lsn } from '../replication/lsn.ts';
 import { Completion } from './completion.ts';
 import type { Courier } from './courier.ts';
-import { type Delivery, deliveriesOf, type MapState } from './delivery.ts';
+import { type Delivery, deliveriesOf, identifiersOf, type MapState } from './delivery.ts';
 import { parseEvent } from './event.ts';
 import { giversFirst } from './givers-first.ts';
 import type { Lanes, Place } from './lanes.ts';
@@ -200,7 +200,7 @@ export class Outbox {
     const keys = [patientLane(delivery)];
     const link = this.#parts.links.peek(delivery.resourceType, delivery.sourceId);
     if (link?.fhirId && !link.deleted && delivery.previous === null && delivery.operation === 'upsert') return keys;
-    const current = delivery.mapped?.ok ? delivery.mapped.identifiers : [];
+    const current = identifiersOf(delivery) ?? [];
     return keys.concat([...current, ...(delivery.previous ?? [])].map(identifierLane));
   }
 }

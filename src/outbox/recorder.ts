@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
 import type { Database } from './database.ts';
+import { deadOutcome } from './dead-outcome.ts';
 import type { Delivery } from './delivery.ts';
 import { isDataError, persistently, sqlState } from './persistence.ts';
 import { type Entry, type Outcome, type Recorded, recordGroup } from './record.ts';
@@ -90,15 +91,8 @@ export class Recorder {
     } else if (first && first.outcome.kind !== 'dead') {
       const reason = `PostgreSQL refused to record the delivery (SQLSTATE ${sqlState(error)}).`;
       this.#log.error({ eventKey: first.delivery.eventKey, code: sqlState(error) }, reason);
-      const outcome: Outcome = {
-        kind: 'dead',
-        reason,
-        httpStatus: null,
-        operationOutcome: null,
-        attempts: first.delivery.attempts,
-        // It was sent.
-        mayCarry: first.delivery.mapped?.ok ? first.delivery.mapped.identifiers : null,
-      };
+      // It was sent.
+      const outcome = deadOutcome(first.delivery, reason, null, true);
       await this.#writeGroup([{ ...first, outcome }]);
     } else first?.reject(error);
   }

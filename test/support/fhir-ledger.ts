@@ -2,6 +2,7 @@
 // writes that were applied, and faults by script.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { capabilityStatement } from './capability-statement.ts';
 
 export type Body = Record<string, unknown>;
 
@@ -48,18 +49,7 @@ interface Stored {
   body: Body | null;
 }
 
-const PATIENT = {
-  type: 'Patient',
-  interaction: ['read', 'update', 'delete', 'search-type'].map((code) => ({ code })),
-  versioning: 'versioned-update',
-  conditionalUpdate: true,
-};
-const CAPABILITIES = {
-  resourceType: 'CapabilityStatement',
-  fhirVersion: '4.0.1',
-  software: { name: 'ledger' },
-  rest: [{ mode: 'server', resource: [PATIENT] }],
-};
+const CAPABILITIES = capabilityStatement('ledger');
 
 export class FhirLedger {
   /** Every version that was made, in order. */

@@ -1,6 +1,7 @@
 // A counting HTTP sink that answers writes as a FHIR server would: quick, with a log, and obedient to a test's script.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { capabilityStatement } from './capability-statement.ts';
 
 export interface Put {
   readonly id: string;
@@ -28,24 +29,7 @@ interface Stored {
 type Script = (body: Record<string, unknown>) => Promise<Verdict> | Verdict;
 type Verdict = number | 'lose-answer' | undefined;
 
-const CAPABILITIES = {
-  resourceType: 'CapabilityStatement',
-  fhirVersion: '4.0.1',
-  software: { name: 'sink' },
-  rest: [
-    {
-      mode: 'server',
-      resource: [
-        {
-          type: 'Patient',
-          interaction: ['read', 'update', 'delete', 'search-type'].map((code) => ({ code })),
-          versioning: 'versioned-update',
-          conditionalUpdate: true,
-        },
-      ],
-    },
-  ],
-};
+const CAPABILITIES = capabilityStatement('sink');
 
 export class FhirSink {
   /** Every PUT that was applied, in order. */

@@ -1,0 +1,16 @@
+// The end of a delivery that is given up.
+import type { Fault } from '../fhir/fault.ts';
+import { type Delivery, identifiersOf } from './delivery.ts';
+import type { Outcome } from './record.ts';
+
+/** `mayBeThere`: a try may have been applied without our hearing of it, or without its record. */
+export function deadOutcome(delivery: Delivery, reason: string, fault: Fault | null, mayBeThere: boolean): Outcome {
+  return {
+    kind: 'dead',
+    reason,
+    httpStatus: fault?.status ?? null,
+    operationOutcome: fault?.outcome ?? null,
+    attempts: delivery.attempts,
+    mayCarry: mayBeThere ? identifiersOf(delivery) : null,
+  };
+}
