@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectorEnvironment, type DatabaseTarget } from '../test/support/connector.ts';
-import { cpuSeconds, peakMB, residentMB } from './usage.ts';
+import { now } from './clock.ts';
+import { cpuSeconds, peakMB } from './usage.ts';
 
 const START_MS = 30_000;
 /** As the image runs it, with its modules compiled before; Dockerfile has the reasons. */
@@ -14,10 +15,14 @@ const FLAGS = ['--max-semi-space-size=16', '--heap-growing-percent=50'];
 const CACHE = join(tmpdir(), 'fhir-connector-bench-cache');
 
 export class Connector {
-  /** By process.hrtime, milliseconds. */
-  readonly startedAt = Number(process.hrtime.bigint()) / 1e6;
+  /** By `now`. */
+  readonly startedAt = now();
   readonly #folder = mkdtempSync(join(tmpdir(), 'fhir-connector-bench-'));
   readonly #child;
+  readonly #end = () => {
+    this.#child.kill();
+    rmSync(this.#folder, { recursive: true, force: true });
+  };
 
   private constructor(environment: Record<string, string>) {
     const log = openSync(join(this.#folder, 'log'), 'w');
@@ -26,19 +31,15 @@ export class Connector {
       stdio: ['ignore', log, log],
     });
     closeSync(log);
-    process.once('exit', () => {
-      this.#child.kill();
-      rmSync(this.#folder, { recursive: true, force: true });
-    });
+    process.once('exit', this.#end);
   }
 
   /** Returns at once; `width` is FHIR_CONCURRENCY. */
-  static start(database: DatabaseTarget, fhirUrl: string, width: number, more: Record<string, string> = {}): Connector {
+  static start(database: DatabaseTarget, fhirUrl: string, width: number): Connector {
     return new Connector({
       ...connectorEnvironment(database, fhirUrl),
       FHIR_CONCURRENCY: String(width),
       RETENTION_DAYS: '0',
-      ...more,
     });
   }
 
@@ -59,24 +60,21 @@ export class Connector {
 
   /** Since its start, in seconds. */
   get cpuSeconds(): number {
-    return cpuSeconds(this.pid);
-  }
-
-  get residentMB(): number {
-    return residentMB(this.pid);
+    return cpuSeconds(this.#pid);
   }
 
   get peakMB(): number {
-    return peakMB(this.pid);
+    return peakMB(this.#pid);
   }
 
   async stop(): Promise<void> {
     const exited = once(this.#child, 'exit');
     if (this.#child.exitCode === null && this.#child.kill('SIGTERM')) await exited;
+    process.off('exit', this.#end);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  get pid(): number {
+  get #pid(): number {
     if (this.#child.pid === undefined) throw new Error('The connector was not started.');
     return this.#child.pid;
   }

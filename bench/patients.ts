@@ -2,6 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BenchDatabase } from './arena.ts';
 
+const STUCK_MS = 60_000;
+
 /** In one transaction, `count` patients with the identifiers `first`, `first` + 1, … */
 export async function insertPatients({ pool }: BenchDatabase, count: number, first = 1): Promise<void> {
   await pool.query(
@@ -13,27 +15,36 @@ export async function insertPatients({ pool }: BenchDatabase, count: number, fir
   );
 }
 
-/**
- * `count` transactions, each of which updates one patient, round and round; the phone is `first`, `first` + 1, … Written
- * without waiting for the disk, for this is not what is measured.
- */
+/** `count` transactions, each of which updates one patient, round and round; the phone is `first`, `first` + 1, … */
 export async function updateOneByOne(
-  { pool }: BenchDatabase,
+  database: BenchDatabase,
   patients: number,
   count: number,
   first = 1,
 ): Promise<void> {
+  await commitOneByOne(
+    database,
+    count,
+    `UPDATE patient SET phone_number = ${first} + n - 1 WHERE id = (n - 1) % ${patients} + 1`,
+  );
+}
+
+/**
+ * The statement `count` times, each time in a transaction of its own; `n` in it is 1, 2, … Written without waiting for
+ * the disk, for this is not what is measured.
+ */
+export async function commitOneByOne({ pool }: BenchDatabase, count: number, statement: string): Promise<void> {
   const client = await pool.connect();
   try {
     await client.query('SET synchronous_commit = off');
     await client.query(`DO $$ BEGIN
-      FOR n IN 0 .. ${count - 1} LOOP
-        UPDATE patient SET phone_number = ${first} + n WHERE id = n % ${patients} + 1;
+      FOR n IN 1 .. ${count} LOOP
+        ${statement};
         COMMIT;
       END LOOP;
     END $$`);
     // A commit that waits puts all before it on the disk.
-    await client.query(`RESET synchronous_commit; CREATE TABLE IF NOT EXISTS flushed (); DROP TABLE flushed`);
+    await client.query('RESET synchronous_commit; CREATE TABLE IF NOT EXISTS flushed (); DROP TABLE flushed');
   } finally {
     client.release();
   }
@@ -44,8 +55,8 @@ async function unprocessed({ pool }: BenchDatabase): Promise<number> {
   return Number(rows[0]?.n);
 }
 
-/** Resolves when every outbox row is processed. `stuckMs` is how long nothing may be finished before it gives up. */
-export async function allProcessed(database: BenchDatabase, stuckMs = 60_000): Promise<void> {
+/** Resolves when every outbox row is processed; gives up when nothing is finished for long. */
+export async function allProcessed(database: BenchDatabase): Promise<void> {
   let least = Number.POSITIVE_INFINITY;
   let since = performance.now();
   for (;;) {
@@ -54,7 +65,7 @@ export async function allProcessed(database: BenchDatabase, stuckMs = 60_000): P
     if (left < least) {
       least = left;
       since = performance.now();
-    } else if (performance.now() - since > stuckMs) {
+    } else if (performance.now() - since > STUCK_MS) {
       throw new Error(`${left} outbox rows stay unprocessed.`);
     }
     await delay(left > 2000 ? 100 : 5);

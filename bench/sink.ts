@@ -24,7 +24,12 @@ export class Sink {
     this.#tell({ do: 'configure', ...settings });
   }
 
-  /** Counts from now on; resolves when `puts` PUTs have arrived. */
+  /** Counts from now on. */
+  reset(): void {
+    this.#tell({ do: 'reset', expect: 0 });
+  }
+
+  /** As `reset`; resolves when `puts` PUTs have arrived. */
   expect(puts: number): Promise<Reached> {
     this.#tell({ do: 'reset', expect: puts });
     return heard(this.#child, 'reached');

@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { createFhirClient, type FhirClient } from '../src/fhir/client.ts';
 import type { Patient } from '../src/fhir/resources.ts';
 import type { Token } from '../src/fhir/token.ts';
+import { median, percentile } from './statistics.ts';
 
 const WIDTHS = [8, 32];
 /** Few, so that the two rounds of a pair are close in time. */
@@ -67,12 +68,12 @@ async function measure(client: FhirClient, width: number): Promise<void> {
     ];
     console.log(`  ${which.padEnd(8)} ${figures.join(', ')}`);
   }
-  const median = quantile(ratios, 0.5);
-  const spread = [0, 0.25, 0.75, 1].map((part) => quantile(ratios, part).toFixed(2));
-  console.log(`By id / by identifier at ${width}: median ${median.toFixed(2)}`);
+  const middle = median(ratios);
+  const spread = [0, 25, 75, 100].map((percent) => percentile(ratios, percent).toFixed(2));
+  console.log(`By id / by identifier at ${width}: median ${middle.toFixed(2)}`);
   console.log(`  half of the pairs ${spread[1]} to ${spread[2]}, all ${spread[0]} to ${spread[3]}; load now ${load()}`);
   console.log(
-    median >= 1
+    middle >= 1
       ? 'FHIR_UPDATE=by-id follows as the default: it is not slower, and it alone is fenced by If-Match.\n'
       : 'FHIR_UPDATE=conditional is faster here; only by-id is fenced by If-Match, so weigh the two.\n',
   );
@@ -111,14 +112,6 @@ async function write(client: FhirClient, mode: Mode, patient: Known): Promise<vo
   if (answer.versionId === null) refuse('The server names no versions, so there is no If-Match to measure.');
   patient.id = answer.id;
   patient.versionId = answer.versionId;
-}
-
-/** `part` 0 is the least, 1 the most; between two values, on the line from one to the other. */
-function quantile(samples: readonly number[], part: number): number {
-  const sorted = samples.toSorted((a, b) => a - b);
-  const at = part * (sorted.length - 1);
-  const [lower = Number.NaN, upper = Number.NaN] = [sorted[Math.floor(at)], sorted[Math.ceil(at)]];
-  return lower + (upper - lower) * (at % 1);
 }
 
 function isLoopback(text: string): boolean {

@@ -14,13 +14,7 @@ export function cpuSeconds(pid: number | 'self' = 'self'): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS;
 }
 
-/** Resident memory in MB (10^6 bytes). */
-export function residentMB(pid: number): number {
-  const kib = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-  return (Number(kib) * 1024) / 1e6;
-}
-
-/** The most that it ever had, in MB. */
+/** The most resident memory that it ever had, in MB (10^6 bytes). */
 export function peakMB(pid: number): number {
   const kib = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return (Number(kib) * 1024) / 1e6;

@@ -1,6 +1,6 @@
 // PUT alone: what the connector would send, as fast as the sink takes it. `node put-floor.ts URL WIDTH COUNT`
 import { Pool } from 'undici';
-import { patientBody } from '../patient-body.ts';
+import { patientBody } from '../patient.ts';
 import { cpuSeconds } from '../usage.ts';
 
 const [url = '', width = '', count = ''] = process.argv.slice(2);

@@ -1,5 +1,6 @@
 // A backlog of transactions that each update one patient is drained, beside the floors of the same run.
 import type { Arena, BenchDatabase, Floor } from '../arena.ts';
+import { now } from '../clock.ts';
 import { Connector } from '../connector.ts';
 import { allProcessed, insertPatients, updateOneByOne } from '../patients.ts';
 
@@ -42,7 +43,7 @@ export async function drain(arena: Arena, { transactions, latencyMs, width }: Dr
     const connector = Connector.start(database, sink.url, width);
     const { firstAt } = await reached;
     await allProcessed(database);
-    const endedAt = Number(process.hrtime.bigint()) / 1e6;
+    const endedAt = now();
     const seconds = (endedAt - firstAt) / 1000;
     const { cpuSeconds, peakMB } = connector;
     const startSeconds = (firstAt - connector.startedAt) / 1000;

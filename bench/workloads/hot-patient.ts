@@ -1,5 +1,6 @@
 // A thousand changes of one patient: each is a version of its own, so nothing here can go side by side.
 import type { Arena } from '../arena.ts';
+import { now } from '../clock.ts';
 import { Connector } from '../connector.ts';
 import { allProcessed, updateOneByOne } from '../patients.ts';
 import { linkPatients } from './drain.ts';
@@ -23,7 +24,7 @@ export async function hotPatient(arena: Arena, changes: number): Promise<HotPati
     connector = Connector.start(database, sink.url, 32);
     const { firstAt } = await reached;
     await allProcessed(database);
-    const rate = changes / ((Number(process.hrtime.bigint()) / 1e6 - firstAt) / 1000);
+    const rate = changes / ((now() - firstAt) / 1000);
     const { misordered, duplicates } = await sink.report();
     if (misordered + duplicates > 0) throw new Error(`${misordered} PUTs out of order, ${duplicates} twice.`);
     return { rate, putRate: (await arena.putFloor(1, changes)).rate };

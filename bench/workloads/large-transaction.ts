@@ -1,5 +1,6 @@
 // One transaction that changes many patients at once: how fast it is worked off, and what memory that takes.
 import type { Arena } from '../arena.ts';
+import { now } from '../clock.ts';
 import { Connector } from '../connector.ts';
 import { allProcessed, insertPatients } from '../patients.ts';
 import { linkPatients } from './drain.ts';
@@ -33,7 +34,7 @@ export async function largeTransaction(arena: Arena, rows: number, update: boole
     else await insertPatients(database, rows, 2001);
     const { firstAt, halfAt, lastAt } = await reached;
     await allProcessed(database);
-    const endedAt = Number(process.hrtime.bigint()) / 1e6;
+    const endedAt = now();
     const { peakMB } = connector;
     return {
       rate: rows / ((endedAt - firstAt) / 1000),

@@ -6,8 +6,9 @@
 import { setTimeout as delay, setInterval } from 'node:timers/promises';
 import { Pool } from 'undici';
 import type { Arena, BenchDatabase } from '../arena.ts';
+import { now } from '../clock.ts';
 import { Connector } from '../connector.ts';
-import { patientBody } from '../patient-body.ts';
+import { patientBody } from '../patient.ts';
 import { allProcessed, insertPatients } from '../patients.ts';
 import { percentile } from '../statistics.ts';
 
@@ -38,7 +39,7 @@ export async function latency(arena: Arena, perSecond: number, seconds: number):
     await connector.streaming();
     await insertPatients(database, PATIENTS);
     await allProcessed(database);
-    void sink.expect(0);
+    sink.reset();
     const committedAt = new Map<number, number>();
     const sentAt = new Map<number, number>();
     const roundTrips: number[] = [];
@@ -71,9 +72,6 @@ export async function latency(arena: Arena, perSecond: number, seconds: number):
     await database.drop();
   }
 }
-
-/** Milliseconds of the clock that all processes of a machine share. */
-const now = () => Number(process.hrtime.bigint()) / 1e6;
 
 async function transaction(
   { pool }: BenchDatabase,

@@ -1,6 +1,7 @@
 // The FHIR server is away while changes go on, and comes back: how long until all is made up for, and what memory that took.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Arena } from '../arena.ts';
+import { now } from '../clock.ts';
 import { Connector } from '../connector.ts';
 import { allProcessed, updateOneByOne } from '../patients.ts';
 import { linkPatients } from './drain.ts';
@@ -33,7 +34,7 @@ export async function outage(arena: Arena, seconds: number): Promise<Outage> {
     sink.configure({ failing: false });
     const { firstAt } = await reached;
     await allProcessed(database);
-    const rate = backlog / ((Number(process.hrtime.bigint()) / 1e6 - firstAt) / 1000);
+    const rate = backlog / ((now() - firstAt) / 1000);
     const { rows } = await database.pool.query<{ n: string }>('SELECT count(*) AS n FROM fhir_dlq');
     if (Number(rows[0]?.n) > 0) throw new Error(`The outage made ${rows[0]?.n} dead letters.`);
     return { backlog, rate, peakMB: connector.peakMB };

@@ -6,6 +6,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { DatabaseSetup } from 'pg-transactional-outbox';
 import type { Arena, BenchDatabase } from '../arena.ts';
+import { now } from '../clock.ts';
+import { PATIENT } from '../patient.ts';
+import { commitOneByOne } from '../patients.ts';
 import type { PeerStrategy } from '../processes/peer.ts';
 import { cpuSeconds, peakMB } from '../usage.ts';
 
@@ -50,7 +53,7 @@ export async function peer(
     const timeUp = new AbortController();
     await Promise.race([reached, ended(listener), delay(mostSeconds * 1000, undefined, { signal: timeUp.signal })]);
     timeUp.abort();
-    const endedAt = Number(process.hrtime.bigint()) / 1e6;
+    const endedAt = now();
     const used = { cpuMs: cpuSeconds(pid) * 1000, peakMB: peakMB(pid) };
     const { puts, duplicates, misordered, arrivals } = await sink.report();
     const arrived = puts - duplicates - misordered;
@@ -91,33 +94,16 @@ async function setUp({ pool, name }: BenchDatabase): Promise<string> {
   return replicationSlot;
 }
 
-/** As updateOneByOne: each in a transaction of its own, and without waiting for the disk. */
-async function writeMessages({ pool, name }: BenchDatabase, count: number): Promise<void> {
-  const patient = JSON.stringify({
-    resourceType: 'Patient',
-    identifier: [{ system: 'urn:bench', value: '1' }],
-    active: true,
-    name: [{ text: 'Jane Doe', family: 'Doe', given: ['Jane'] }],
-    gender: 'female',
-    birthDate: '1990-01-15',
-    address: [{ line: ['1 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'US' }],
-  });
-  const client = await pool.connect();
-  try {
-    await client.query('SET synchronous_commit = off');
-    // The ids are of this database: of another one's patients the sink may hold later states.
-    await client.query(`DO $$ BEGIN
-      FOR n IN 1 .. ${count} LOOP
-        INSERT INTO outbox (id, aggregate_type, aggregate_id, message_type, segment, payload)
-        VALUES (gen_random_uuid(), 'patient', n % ${PATIENTS}, 'changed', n % ${PATIENTS},
-                jsonb_build_object('patient', '${patient}'::jsonb, 'id', '${name}-' || n % ${PATIENTS}, 'phone', n::text));
-        COMMIT;
-      END LOOP;
-    END $$`);
-    await client.query('RESET synchronous_commit; CREATE TABLE flushed (); DROP TABLE flushed');
-  } finally {
-    client.release();
-  }
+/** Each in a transaction of its own. */
+async function writeMessages(database: BenchDatabase, count: number): Promise<void> {
+  // The ids are of this database: of another one's patients the sink may hold later states.
+  await commitOneByOne(
+    database,
+    count,
+    `INSERT INTO outbox (id, aggregate_type, aggregate_id, message_type, segment, payload)
+     VALUES (gen_random_uuid(), 'patient', n % ${PATIENTS}, 'changed', n % ${PATIENTS},
+             jsonb_build_object('patient', '${JSON.stringify(PATIENT)}'::jsonb, 'id', '${database.name}-' || n % ${PATIENTS}, 'phone', n::text))`,
+  );
 }
 
 function start({ config }: BenchDatabase, slot: string, strategy: PeerStrategy, url: string): ChildProcess {
