@@ -259,9 +259,9 @@ export class Courier {
   }
 
   /** Only after this has resolved may the transaction's LSN be acknowledged. */
-  async #record(delivery: Delivery, outcome: Outcome): Promise<void> {
+  async #record(delivery: Delivery, ended: Outcome): Promise<void> {
     const { recorder, links, metrics, log } = this.#parts;
-    await recorder.record(delivery, outcome);
+    const outcome = await recorder.record(delivery, ended);
     const ids = { txid: delivery.txid, eventKey: delivery.eventKey, outboxIds: delivery.outboxIds };
     metrics.progressed();
     if (outcome.kind === 'superseded') {

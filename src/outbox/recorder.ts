@@ -13,7 +13,7 @@ const MAX_GROUP = 500;
 const INVISIBLE_RETRY_MS = 5;
 
 interface Pending extends Entry {
-  resolve(): void;
+  resolve(recorded: Outcome): void;
   reject(error: unknown): void;
 }
 
@@ -32,8 +32,11 @@ export class Recorder {
     this.#signal = signal;
   }
 
-  /** Resolves once the record is committed in PostgreSQL. Waits through outages; rejects when the connector stops. */
-  record(delivery: Delivery, outcome: Outcome): Promise<void> {
+  /**
+   * Resolves once the record is committed in PostgreSQL, with what was recorded: a dead letter where PostgreSQL refused
+   * the outcome. Waits through outages; rejects when the connector stops.
+   */
+  record(delivery: Delivery, outcome: Outcome): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       this.#add({ delivery, outcome, withoutRows: false, resolve, reject });
     });
@@ -61,7 +64,7 @@ export class Recorder {
 
   #settle(entry: Pending, result: Recorded): void {
     if (result === 'recorded') {
-      entry.resolve();
+      entry.resolve(entry.outcome);
       return;
     }
     // What was read from the table has been visible (and may have come from another cluster, with a txid of the future).

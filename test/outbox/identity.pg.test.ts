@@ -158,6 +158,23 @@ describe('a changed identifier', () => {
     expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
   });
 
+  it('given up in a delivery that PostgreSQL refused to record, is free once a later change is delivered', async () => {
+    await insert(1, 'X', 'Ada');
+    await settled();
+    await sql(`ALTER TABLE fhir_link ADD CONSTRAINT refused CHECK (version_id IS DISTINCT FROM '2')`);
+    await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y' });
+    expect(await deadLetters()).toMatchObject([{ error_text: expect.stringContaining('SQLSTATE 23514') }]);
+    expect((await connector.metrics.failed.get()).values[0]?.value).toBe(1);
+    await sql('ALTER TABLE fhir_link DROP CONSTRAINT refused');
+    await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
+    await settled();
+    await insert(2, 'X', 'Bob');
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
+  });
+
   it('delivered with a later change only, and given up in one that failed, is refused to the next patient', async () => {
     await insert(1, 'X', 'Ada');
     await settled();
