@@ -9,7 +9,6 @@ import { pause } from '../pause.ts';
 import { deadOutcome } from './dead-outcome.ts';
 import { type Delivery, identifiersOf, whoIs } from './delivery.ts';
 import type { Links } from './links.ts';
-import { persistently } from './persistence.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
 import { noProgress, type Progress } from './progress.ts';
 import type { Outcome } from './record.ts';
@@ -41,7 +40,8 @@ export interface CourierParts {
 
 /** What the courier needs of the lanes that the delivery is in. */
 export interface Lane {
-  claim(identifier: Token): Promise<void>;
+  /** Null when nobody runs in the identifier's lane: from now on it is this delivery's. */
+  claim(identifier: Token): Promise<void> | null;
   /** Waiting for a retry: keep only ids, of this delivery and of those behind it, and let others be read. */
   park(): void;
   unpark(): void;
@@ -104,11 +104,10 @@ export class Courier {
 
   /** Where the delivery stands, and the lease under which that is true as long as it is valid. */
   async #lookUp(delivery: Delivery, progress: Progress): Promise<{ standing: Standing; lease: Holding['lease'] }> {
-    const { guard, log, signal } = this.#parts;
+    const { guard } = this.#parts;
     const lease = await guard.held();
     if (!progress.mustLookUp && guard.isNew(delivery)) return { standing: 'pending', lease };
-    const standing = await persistently(() => this.#parts.standing(delivery), log, signal);
-    return { standing, lease };
+    return { standing: await this.#parts.standing(delivery), lease };
   }
 
   async #send(
@@ -118,41 +117,36 @@ export class Courier {
     lease: Holding['lease'],
     place: PlaceAtGate,
   ): Promise<Step> {
-    const { guard, links, writer, log, signal } = this.#parts;
+    const { guard, writer, log } = this.#parts;
     const { eventKey } = delivery;
     const started = performance.now();
-    const mapped = delivery.mapped ?? (await persistently(() => this.#parts.reload(delivery), log, signal));
+    const mapped = delivery.mapped ?? (await this.#parts.reload(delivery));
     delivery.mapped = mapped;
-    if (links.peek(delivery.resourceType, delivery.sourceId) === undefined)
-      await persistently(() => links.get(delivery.resourceType, delivery.sourceId), log, signal);
-    const result = await persistently(
-      () =>
-        writer.write({
-          delivery,
-          mapped,
-          uncertain: progress.uncertain,
-          mustHold: () => guard.mustHold(lease),
-          // Whoever is in that lane may need the very place at the gate that this one has.
-          claim: (identifier) => place.without(() => lane.claim(identifier)),
-          overtaken: async () => (await this.#parts.standing(delivery)) !== 'pending',
-          onForeignEdit: () => {
-            this.#parts.metrics.foreignEdits.inc();
-            log.warn(
-              { eventKey, txid: delivery.txid },
-              'Somebody else changed the resource on the FHIR server; overwriting it with the state of the database.',
-            );
-          },
-          giveBack: (owner) => this.#parts.giveBack(delivery, owner),
-          persistently: (question) => persistently(question, log, signal),
-          onLoss: () =>
-            log.error(
-              { eventKey, txid: delivery.txid },
-              'The FHIR server does not have a resource that it had: it is empty or an older copy. Each change sends its patient anew; verify --repair sends the others.',
-            ),
-        }),
-      log,
-      signal,
-    );
+    const result = await writer.write({
+      delivery,
+      mapped,
+      uncertain: progress.uncertain,
+      mustHold: () => guard.mustHold(lease),
+      claim: async (identifier) => {
+        const others = lane.claim(identifier);
+        // Whoever is in that lane may need the very place at the gate that this one has.
+        if (others) await place.without(() => others);
+      },
+      overtaken: async () => (await this.#parts.standing(delivery)) !== 'pending',
+      onForeignEdit: () => {
+        this.#parts.metrics.foreignEdits.inc();
+        log.warn(
+          { eventKey, txid: delivery.txid },
+          'Somebody else changed the resource on the FHIR server; overwriting it with the state of the database.',
+        );
+      },
+      giveBack: (owner) => this.#parts.giveBack(delivery, owner),
+      onLoss: () =>
+        log.error(
+          { eventKey, txid: delivery.txid },
+          'The FHIR server does not have a resource that it had: it is empty or an older copy. Each change sends its patient anew; verify --repair sends the others.',
+        ),
+    });
     return this.#judge(delivery, progress, result, started, place);
   }
 

@@ -35,16 +35,17 @@ export class Lanes<T> {
 
   /**
    * A started place needs one more lane after all. It goes before all that have not started, so nobody starts in that
-   * lane meanwhile, and waits only for those that run: they hold every lane they need, so they will end.
+   * lane meanwhile, and waits only for those that run: they hold every lane they need, so they will end. Null when there
+   * is nobody to wait for.
    */
-  async claim(claimant: Place<T>, key: string): Promise<void> {
+  claim(claimant: Place<T>, key: string): Promise<void> | null {
     const place = claimant as OpenPlace<T>;
-    if (place.keys.includes(key)) return;
+    if (place.keys.includes(key)) return null;
     place.keys.push(key);
     const lane = this.#lanes.get(key);
     if (!lane) {
       this.#lanes.set(key, [place]);
-      return;
+      return null;
     }
     const running = lane.findIndex((other) => !other.started);
     const index = running === -1 ? lane.length : running;
@@ -58,6 +59,7 @@ export class Lanes<T> {
     // The former first has not started: it waits in one lane more.
     const displaced = lane[1];
     if (displaced) displaced.behind += 1;
+    return null;
   }
 
   /** Frees the place; the next in each lane moves up. */

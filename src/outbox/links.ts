@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import type { Token } from '../fhir/token.ts';
 import type { Database } from './database.ts';
+import type { Persistently } from './persistence.ts';
 
 export interface Link {
   /** Null when another patient adopted the resource after this one was deleted. */
@@ -26,12 +27,17 @@ const CACHED_LINKS = 100_000;
  */
 export class Links {
   readonly #db: Database;
+  readonly #persistently: Persistently;
   readonly #cache = new LRUCache<string, Link | typeof NONE>({ max: CACHED_LINKS });
   /** Which hold of the slot the cache belongs to: what was asked for under an earlier one may be outdated. */
   #hold = 0;
+  /** By resource type. */
+  readonly #doubts = new Map<string, { readonly running: Promise<void> | null; readonly next: Promise<void> | null }>();
 
-  constructor(db: Database) {
+  /** Whatever is asked of the database is asked by way of `persistently`, and so through its outages. */
+  constructor(db: Database, persistently: Persistently) {
     this.#db = db;
+    this.#persistently = persistently;
   }
 
   /** Undefined when it is not known without asking; null when there is none. */
@@ -71,13 +77,13 @@ export class Links {
     const types = new Set(missing.map(({ resourceType }) => resourceType));
     for (const type of types) {
       const ids = new Set(missing.filter(({ resourceType }) => resourceType === type).map(({ sourceId }) => sourceId));
-      const rows = await this.#db
+      const linked = this.#db
         .selectFrom('fhir_link')
         .select(['source_id', 'fhir_id', 'version_id', 'last_revision', 'deleted_at'])
         .where('resource_type', '=', type)
         // One parameter for all: the protocol counts parameters in 16 bits.
-        .where(sql<boolean>`source_id = ANY (${[...ids]}::bigint[])`)
-        .execute();
+        .where(sql<boolean>`source_id = ANY (${[...ids]}::bigint[])`);
+      const rows = await this.#persistently(() => linked.execute());
       if (hold !== this.#hold) return;
       for (const id of ids) this.remember(type, id, null);
       for (const row of rows) {
@@ -94,7 +100,7 @@ export class Links {
 
   /** The other living source whose resource carries the identifier, primary or not; null when there is none. */
   async livingHolder(resourceType: string, identifier: Token, except: number): Promise<number | null> {
-    const row = await this.#db
+    const holders = this.#db
       .selectFrom('fhir_link_identifier as i')
       .innerJoin('fhir_link as l', (join) =>
         join.onRef('l.resource_type', '=', 'i.resource_type').onRef('l.source_id', '=', 'i.source_id'),
@@ -106,57 +112,76 @@ export class Links {
       .where('i.source_id', '!=', String(except))
       .where('l.deleted_at', 'is', null)
       .where('l.fhir_id', 'is not', null)
-      .limit(1)
-      .executeTakeFirst();
+      .limit(1);
+    const row = await this.#persistently(() => holders.executeTakeFirst());
     return row ? Number(row.source_id) : null;
   }
 
   /** The other living source that is linked to this very resource; null when there is none. */
   async livingOwner(resourceType: string, fhirId: string, except: number): Promise<number | null> {
-    const row = await this.#db
+    const owners = this.#db
       .selectFrom('fhir_link')
       .select('source_id')
       .where('resource_type', '=', resourceType)
       .where('fhir_id', '=', fhirId)
       .where('source_id', '!=', String(except))
-      .where('deleted_at', 'is', null)
-      .executeTakeFirst();
+      .where('deleted_at', 'is', null);
+    const row = await this.#persistently(() => owners.executeTakeFirst());
     return row ? Number(row.source_id) : null;
   }
 
   /** The identifiers that the source's resource was delivered with, primary or not. */
   async identifiersOf(resourceType: string, sourceId: number): Promise<Token[]> {
-    return await this.#db
+    const identifiers = this.#db
       .selectFrom('fhir_link_identifier')
       .select(['system', 'value'])
       .where('resource_type', '=', resourceType)
-      .where('source_id', '=', String(sourceId))
-      .execute();
+      .where('source_id', '=', String(sourceId));
+    return await this.#persistently(() => identifiers.execute());
   }
 
   /** Another living source's link to this resource ends: its next change is a first contact. False when there is none. */
   async takeOver(resourceType: string, fhirId: string, by: number): Promise<boolean> {
     const owner = await this.livingOwner(resourceType, fhirId, by);
     if (owner === null) return false;
-    await this.#db
-      .updateTable('fhir_link')
-      .set({ fhir_id: null, version_id: null })
-      .where('resource_type', '=', resourceType)
-      .where('source_id', '=', String(owner))
-      .where('fhir_id', '=', fhirId)
-      .execute();
-    this.forget(resourceType, owner);
+    await this.unlink(resourceType, owner, fhirId);
     return true;
   }
 
-  /** From now on no link's version is known, until it is written again. It outlives us: a loss is noticed once. */
-  async doubtAll(resourceType: string): Promise<void> {
-    await this.#db
+  /** The source's link to this resource ends; its identifiers are free. */
+  async unlink(resourceType: string, sourceId: number, fhirId: string): Promise<void> {
+    const link = this.#db
+      .updateTable('fhir_link')
+      .set({ fhir_id: null, version_id: null })
+      .where('resource_type', '=', resourceType)
+      .where('source_id', '=', String(sourceId))
+      .where('fhir_id', '=', fhirId);
+    await this.#persistently(() => link.execute());
+    this.forget(resourceType, sourceId);
+  }
+
+  /**
+   * From now on no link's version is known, until it is written again. It outlives us: a loss is noticed once. Many
+   * notice it at the same time; but a statement that has begun does not see what was recorded since, so they share the next.
+   */
+  doubtAll(resourceType: string): Promise<void> {
+    const { running, next } = this.#doubts.get(resourceType) ?? { running: null, next: null };
+    if (next) return next;
+    const doubt = (running ?? Promise.resolve()).then(() => {
+      this.#doubts.set(resourceType, { running: doubt, next: null });
+      return this.#doubt(resourceType);
+    });
+    this.#doubts.set(resourceType, { running, next: doubt });
+    return doubt;
+  }
+
+  async #doubt(resourceType: string): Promise<void> {
+    const known = this.#db
       .updateTable('fhir_link')
       .set({ version_id: null })
       .where('resource_type', '=', resourceType)
-      .where('version_id', 'is not', null)
-      .execute();
+      .where('version_id', 'is not', null);
+    await this.#persistently(() => known.execute());
     this.forgetAll();
   }
 }

@@ -37,8 +37,6 @@ export interface OutboxParts {
   readonly courier: Courier;
   readonly metrics: Metrics;
   readonly mapState: MapState;
-  /** Runs a look-up through outages of the database. */
-  persistently<T>(work: () => Promise<T>): Promise<T>;
 }
 
 export class Outbox {
@@ -71,8 +69,7 @@ export class Outbox {
           ),
       };
     });
-    const { links, persistently } = this.#parts;
-    await persistently(() => links.prefetch(prepared.flatMap(({ deliveries }) => deliveries ?? [])));
+    await this.#parts.links.prefetch(prepared.flatMap(({ deliveries }) => deliveries ?? []));
     return prepared;
   }
 
@@ -118,14 +115,12 @@ export class Outbox {
 
   /** Reads the states of parked deliveries, and their links, in a few queries. */
   async load(deliveries: readonly Delivery[]): Promise<void> {
-    const { links, reader, persistently } = this.#parts;
-    await persistently(() => links.prefetch(deliveries));
-    await persistently(() =>
-      Promise.all(
-        deliveries.map(async (delivery) => {
-          delivery.mapped ??= await reader.reload(delivery);
-        }),
-      ),
+    const { links, reader } = this.#parts;
+    await links.prefetch(deliveries);
+    await Promise.all(
+      deliveries.map(async (delivery) => {
+        delivery.mapped ??= await reader.reload(delivery);
+      }),
     );
   }
 

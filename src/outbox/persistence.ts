@@ -28,6 +28,9 @@ export function mayPass(error: unknown): boolean {
   return !isDataError(error) && !PROGRAM_ERRORS.has(state.slice(0, 2));
 }
 
+/** `persistently` with its log and its signal. */
+export type Persistently = <T>(work: () => Promise<T>) => Promise<T>;
+
 /**
  * Runs `work` until PostgreSQL answers, once a second. Data errors and programming errors are thrown at once; the
  * signal's reason is thrown when it is aborted.

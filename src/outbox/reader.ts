@@ -82,8 +82,9 @@ export class OutboxReader {
   }
 
   async #loadPayloads(ids: readonly number[]) {
-    const { rows } = await sql<{ id: string; payload_json: Record<string, unknown> }>`
-      SELECT id, payload_json FROM fhir_outbox WHERE id = ANY (${[...ids]}::bigint[])`.execute(this.#db);
+    const payloads = sql<{ id: string; payload_json: Record<string, unknown> }>`
+      SELECT id, payload_json FROM fhir_outbox WHERE id = ANY (${[...ids]}::bigint[])`;
+    const { rows } = await persistently(() => payloads.execute(this.#db), this.#log, this.#signal);
     const byId = new Map(rows.map((row) => [Number(row.id), row.payload_json]));
     return ids.map((id) => byId.get(id) ?? null);
   }

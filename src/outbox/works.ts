@@ -12,7 +12,7 @@ import { giveBack } from './give-back.ts';
 import { Lanes } from './lanes.ts';
 import { Links } from './links.ts';
 import { Outbox } from './outbox.ts';
-import { persistently, sqlState } from './persistence.ts';
+import { type Persistently, persistently, sqlState } from './persistence.ts';
 import { OutboxReader } from './reader.ts';
 import { Recorder } from './recorder.ts';
 import { type Holding, SlotGuard, Stopped } from './slot-guard.ts';
@@ -44,8 +44,8 @@ export class OutboxWorks {
     const waits = this.#waits.signal;
     const mapState: MapState = (kind, operation, payload) =>
       kind.map(payload, settings.profile, operation === 'delete' && settings.deletes === 'deactivate');
-    const lookUp = <T>(work: () => Promise<T>) => persistently(work, log, waits);
-    this.#links = new Links(db);
+    const lookUp: Persistently = (work) => persistently(work, log, waits);
+    this.#links = new Links(db, lookUp);
     this.#metrics = metrics;
     this.#gate = new SendGate({
       concurrency: settings.concurrency,
@@ -76,9 +76,9 @@ export class OutboxWorks {
       log,
       signal: waits,
       maxRetries: settings.maxRetries,
-      standing: standingLookup(db),
+      standing: standingLookup(db, lookUp),
       reload: (delivery) => this.reader.reload(delivery),
-      giveBack: (delivery, owner) => giveBack(db, delivery, owner, log),
+      giveBack: (delivery, owner) => lookUp(() => giveBack(db, delivery, owner, log)),
       noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
     });
     this.outbox = new Outbox({
@@ -89,7 +89,6 @@ export class OutboxWorks {
       courier,
       metrics,
       mapState,
-      persistently: lookUp,
     });
   }
 

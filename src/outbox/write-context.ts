@@ -19,7 +19,10 @@ export type WriteResult =
   /** Refused here, without asking the server: it would have mixed up two patients. */
   | { readonly kind: 'refused'; readonly reason: string };
 
-/** What the writer may ask while it holds the delivery's lanes. */
+/**
+ * What the writer may ask while it holds the delivery's lanes. Whatever it asks of the database, here and of the links,
+ * waits through outages: what has been sent must not be sent again because of one.
+ */
 export interface WriteContext {
   readonly delivery: Delivery;
   readonly mapped: MappedResource;
@@ -32,8 +35,6 @@ export interface WriteContext {
   /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
   overtaken(): Promise<boolean>;
   onForeignEdit(): void;
-  /** Asks the database through its outages: what has been sent must not be sent again because of one. */
-  persistently<T>(question: () => Promise<T>): Promise<T>;
   /** The resource of this other living row carries our state: puts it right. */
   giveBack(owner: number): Promise<void>;
   /** The server has lost what it had: whatever else is linked is read before it is written. */

@@ -60,7 +60,7 @@ export class Writer {
       const found = await this.#readOwn(context, known.id);
       if (found.kind === 'failed') return found;
       if (found.kind === 'gone') return this.#putGone(context, known, found.fault);
-      if (found.kind === 'of-another') return this.#contactAgain(context);
+      if (found.kind === 'of-another') return this.#contactAgain(context, known);
       version = found.versionId;
     }
     for (let conflicts = 0; ; conflicts += 1) {
@@ -80,7 +80,7 @@ export class Writer {
         return { kind: 'written', fhirId: known.id, versionId: current.versionId, firstContact: false };
       }
       // Whose it is by now nobody here can know; if it is still ours, it has our identifier, and is found by that.
-      if (known.by === 'tombstone') return this.#contactAgain(context);
+      if (known.by === 'tombstone') return this.#contactAgain(context, known);
       if (known.by === 'search') return { kind: 'failed', fault: answer.fault };
       if (version !== null && (await isOfAnother(this.#links, context.delivery, context.mapped, current.resource))) {
         // Somebody edited the identifiers of ours; or the server lost ours, and gave its id to another patient.
@@ -88,7 +88,7 @@ export class Writer {
         if (before.kind === 'failed') return before;
         if (before.kind !== 'own') {
           await this.#doubt(context);
-          return this.#contactAgain(context);
+          return this.#contactAgain(context, known);
         }
       }
       // The database is the truth: a foreign edit is counted, told and overwritten, never silently.
@@ -106,18 +106,27 @@ export class Writer {
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition !== 'gone') return { kind: 'failed', fault: answer.fault };
     } else if (known.by === 'link' && known.versionId !== null) await this.#doubt(context);
-    return this.#contactAgain(context);
+    // The search finds what a PUT does not: asking both again at once would go on for ever.
+    if (known.by === 'search') return { kind: 'failed', fault };
+    return this.#contactAgain(context, known);
   }
 
-  /** A first contact of a row that was linked, and so may not be in its identifier's lane yet. */
-  async #contactAgain(context: StateContext): Promise<WriteResult> {
-    if (context.delivery.operation === 'delete') return { kind: 'nothing-to-do' };
-    await context.claim(context.mapped.identifier);
+  /** The resource that the row is linked to is not its own any more. */
+  async #contactAgain(context: StateContext, known: Known): Promise<WriteResult> {
+    if (context.delivery.operation === 'delete') return this.#letGo(context, known);
     return this.#firstContact(context);
+  }
+
+  /** The row is deleted, and its resource somebody else's: a link that lived on would keep its identifiers from others. */
+  async #letGo({ delivery }: WriteContext, known: Known): Promise<WriteResult> {
+    await this.#links.unlink(delivery.resourceType, delivery.sourceId, known.id);
+    return { kind: 'nothing-to-do' };
   }
 
   async #firstContact(context: StateContext): Promise<WriteResult> {
     const { delivery, mapped } = context;
+    // A row that was linked when it took its places is not in its identifier's lane yet.
+    await context.claim(mapped.identifier);
     const holder = await this.#links.livingHolder(delivery.resourceType, mapped.identifier, delivery.sourceId);
     if (holder !== null) {
       return {
@@ -155,11 +164,11 @@ export class Writer {
     if (!answer.ok) return { kind: 'failed', fault: answer.fault };
     if (answer.status === 201) {
       // A server gives an id away a second time only if it knows nothing of the first.
-      const takenOver = await context.persistently(() => this.#links.takeOver(resourceType, answer.id, sourceId));
+      const takenOver = await this.#links.takeOver(resourceType, answer.id, sourceId);
       if (takenOver) await this.#doubt(context);
     } else if (answer.id !== linked) {
       // Nothing but the answer tells whose resource has the identifier there.
-      const owner = await context.persistently(() => this.#links.livingOwner(resourceType, answer.id, sourceId));
+      const owner = await this.#links.livingOwner(resourceType, answer.id, sourceId);
       if (owner !== null) return this.#giveBack(context, owner);
     }
     return written(answer, linked === null);
@@ -167,7 +176,7 @@ export class Writer {
 
   /** Somebody gave our identifier to the resource of another living row, and so our state went (or may have gone) there. */
   async #giveBack(context: StateContext, owner: number): Promise<WriteResult> {
-    await context.persistently(() => context.giveBack(owner));
+    await context.giveBack(owner);
     return {
       kind: 'refused',
       reason: `The FHIR server had the primary identifier on the resource of another living row (id ${owner}), where somebody else put it. That resource gets its own row's state back; check it there, then dlq replay this one.`,
@@ -177,7 +186,7 @@ export class Writer {
   /** The server is empty, or an older copy of itself: it may give any id that is linked to somebody else. */
   async #doubt(context: StateContext): Promise<void> {
     context.onLoss();
-    await context.persistently(() => this.#links.doubtAll(context.delivery.resourceType));
+    await this.#links.doubtAll(context.delivery.resourceType);
   }
 
   #readOwn({ delivery, mapped }: WriteContext, id: string, versionId?: string): Promise<OwnRead> {
@@ -199,7 +208,7 @@ export class Writer {
       if (known.by === 'link' && known.versionId === null) {
         const found = await this.#readOwn(context, known.id);
         if (found.kind === 'failed') return found;
-        if (found.kind === 'of-another') return { kind: 'nothing-to-do' };
+        if (found.kind === 'of-another') return this.#letGo(context, known);
       }
       context.mustHold();
       const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, requestId(delivery.eventKey, ''));

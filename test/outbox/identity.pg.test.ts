@@ -228,6 +228,28 @@ describe('a changed identifier that the server took without our hearing of it', 
   });
 });
 
+describe('a first contact whose answer was lost', () => {
+  it.each([404, 405])(
+    'and whose resource the search finds and a PUT answers with %i, is a dead letter',
+    async (status) => {
+      await connector.stop();
+      connector = startConnector(database, fhir.url, { maxRetries: 1 });
+      let byId = 0;
+      fhir.fault = ({ method, path }) => {
+        if (method !== 'PUT') return undefined;
+        if (path.includes('?')) return { cut: 'after' };
+        byId += 1;
+        return { status };
+      };
+      await insert(1, 'X', 'Ada');
+      await settled();
+      expect(people()).toEqual({ r1: 'Ada t|X' });
+      expect(await deadLetters()).toMatchObject([{ source_id: '1', http_status: status }]);
+      expect(byId).toBeLessThanOrEqual(2);
+    },
+  );
+});
+
 describe('an identifier that two patients carry', () => {
   it("primary of one and other identifier of a living one, does not lead to the other's resource", async () => {
     await insert(1, 'X', 'Ada', ['Z']);

@@ -38,7 +38,7 @@ async function link(sourceId: number, fhirId: string, revision: number): Promise
 describe('Links', () => {
   it('asks for many in one statement, remembers what there is and what there is not', async () => {
     await link(1, 'a', 5);
-    const links = new Links(db);
+    const links = new Links(db, (work) => work());
     expect(links.peek('Patient', 1)).toBe(undefined);
     await links.prefetch([1, 2, 1].map((sourceId) => ({ resourceType: 'Patient', sourceId })));
     expect(links.peek('Patient', 1)).toEqual({
@@ -56,7 +56,7 @@ describe('Links', () => {
 
   it('asks for more than 65,535 at once', async () => {
     await link(70_000, 'last', 1);
-    const links = new Links(db);
+    const links = new Links(db, (work) => work());
     await links.prefetch(
       Array.from({ length: 70_000 }, (_, index) => ({ resourceType: 'Patient', sourceId: index + 1 })),
     );
@@ -64,7 +64,7 @@ describe('Links', () => {
   });
 
   it('forgets everything when the slot is taken again', async () => {
-    const links = new Links(db);
+    const links = new Links(db, (work) => work());
     await expect(links.get('Patient', 1)).resolves.toBe(null);
     await link(1, 'b', 6);
     await expect(links.get('Patient', 1)).resolves.toBe(null);
@@ -74,7 +74,7 @@ describe('Links', () => {
 
   it('does not remember an answer to a question from before that', async () => {
     await link(1, 'a', 5);
-    const links = new Links(db);
+    const links = new Links(db, (work) => work());
     afterStatement = async () => {
       // While the answer is on its way, another connector writes and the slot comes back to us.
       await link(1, 'b', 6);

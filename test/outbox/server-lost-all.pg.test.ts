@@ -97,23 +97,65 @@ describe('a server that lost everything', () => {
     expect(await deadLetters()).toEqual([]);
   });
 
-  it('and gave the id of a patient to somebody else: that one is not deleted when the patient is', async () => {
-    await lostThree('delete');
-    await rename(3);
+  it.each(['delete', 'deactivate'] as const)(
+    'and gave the id of a patient to somebody else: that one stays when the patient goes (%s), whose identifier is free',
+    async (deletes) => {
+      await lostThree(deletes);
+      await rename(3);
+      await settled();
+      fhir.write('r2', stranger('STRANGER'));
+      await sql('DELETE FROM patient WHERE id = 2');
+      await settled();
+      expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER' });
+      await insert(4, 'P-2');
+      await settled();
+      expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER', r3: 'Born-4 P-2' });
+      expect(await deadLetters()).toEqual([]);
+    },
+  );
+
+  it('and gives the id of a patient away while a change of that patient waits: it goes in the lane of its identifier', async () => {
+    await lostThree();
+    const [first, fifth] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const arrived: string[] = [];
+    fhir.fault = ({ method, path, body }) => {
+      if (method !== 'PUT') return undefined;
+      const who = tokensOf(body)[0] ?? '';
+      arrived.push(`${who}${path.includes('?') ? ' for the first time' : ''}`);
+      if (who === 't|P-1' && !path.includes('?')) return { delay: first.promise, status: 422 };
+      return who === 't|P-5' ? { delay: fifth.promise } : undefined;
+    };
+    await rename(1);
+    await expect.poll(() => arrived, SOON).toEqual(['t|P-1']);
+    await rename(1);
+    await insert(4);
+    await expect.poll(links, SOON).toEqual({ 1: null, 2: 'r2', 3: 'r3', 4: 'r1' });
+    // On its way, with the identifier of the first patient among its others.
+    await sql(`BEGIN; INSERT INTO patient (id, identifier_system, identifier_value, name_family) VALUES (5, 't', 'P-5', 'Born-5');
+      INSERT INTO patient_other_identifiers (patient_id, identifier_system, identifier_value) VALUES (5, 't', 'P-1'); COMMIT`);
+    await expect.poll(() => arrived, SOON).toContain('t|P-5 for the first time');
+    first.resolve();
+    await expect.poll(async () => (await deadLetters()).length, SOON).toBe(1);
+    // Who comes after them is delivered: they had their chance.
+    await insert(6);
+    await expect.poll(() => Object.values(people()), SOON).toContain('Born-6 P-6');
+    const early = arrived.filter((who) => who.startsWith('t|P-1'));
+    fifth.resolve();
     await settled();
-    fhir.write('r2', stranger('STRANGER'));
-    await sql('DELETE FROM patient WHERE id = 2');
-    await settled();
-    expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER' });
-    expect(await deadLetters()).toEqual([]);
+    expect(early).toEqual(['t|P-1']);
+    expect(people()).toEqual({ r1: 'Born-4 P-4', r2: 'Born-6 P-6', r3: 'Born-5 P-5 P-1' });
+    expect((await deadLetters()).map(({ error_text }) => error_text)).toEqual([
+      expect.stringContaining('does not accept the resource'),
+      expect.stringContaining('another living row (id 5)'),
+    ]);
   });
 });
 
 const sql = (text: string) => database.pool.query(text);
 
-const insert = (id: number) =>
+const insert = (id: number, identifier = `P-${id}`) =>
   sql(
-    `INSERT INTO patient (id, identifier_system, identifier_value, name_family) VALUES (${id}, 't', 'P-${id}', 'Born-${id}')`,
+    `INSERT INTO patient (id, identifier_system, identifier_value, name_family) VALUES (${id}, 't', '${identifier}', 'Born-${id}')`,
   );
 
 let changes = 0;
