@@ -250,6 +250,35 @@ describe('a first contact whose answer was lost', () => {
   );
 });
 
+describe('a write in whose middle the database does not answer', () => {
+  it('asks the database again, and the FHIR server nothing', async () => {
+    const searched = Promise.withResolvers<void>();
+    let searches = 0;
+    let puts = 0;
+    fhir.fault = ({ method, path }) => {
+      if (method === 'PUT') puts += 1;
+      if (method === 'PUT' && puts === 1) return { cut: 'after' };
+      if (method !== 'GET' || !path.includes('?identifier=')) return undefined;
+      searches += 1;
+      return { delay: searched.promise };
+    };
+    await insert(1, 'X', 'Ada');
+    await expect.poll(() => searches, SOON).toBe(1);
+    // Whose the found resource is will be asked next.
+    const blocker = await database.pool.connect();
+    await blocker.query('BEGIN; LOCK TABLE fhir_link IN ACCESS EXCLUSIVE MODE');
+    searched.resolve();
+    const cancelled = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+      WHERE wait_event_type = 'Lock' AND query LIKE '%"fhir_id" =%' AND datname = current_database()`;
+    await expect.poll(async () => (await database.pool.query(cancelled)).rowCount, SOON).toBe(1);
+    await blocker.query('COMMIT');
+    blocker.release();
+    await settled();
+    expect(people()).toEqual({ r1: 'Ada t|X' });
+    expect({ searches, puts }).toEqual({ searches: 1, puts: 2 });
+  });
+});
+
 describe('an identifier that two patients carry', () => {
   it("primary of one and other identifier of a living one, does not lead to the other's resource", async () => {
     await insert(1, 'X', 'Ada', ['Z']);

@@ -82,4 +82,24 @@ describe('Links', () => {
     };
     await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'b', lastRevision: 6 });
   });
+
+  it('doubts the versions of all once for everybody who asks for it at the same time', async () => {
+    await link(1, 'a', 5);
+    const links = new Links(db, (work) => work());
+    await Promise.all(Array.from({ length: 5 }, () => links.doubtAll('Patient')));
+    expect(statements).toBe(1);
+  });
+
+  it('doubts again what was recorded since it began to', async () => {
+    await link(1, 'a', 5);
+    const links = new Links(db, (work) => work());
+    let again: Promise<void> | undefined;
+    afterStatement = async () => {
+      await database.pool.query(`UPDATE fhir_link SET version_id = '7'`);
+      again = links.doubtAll('Patient');
+    };
+    await links.doubtAll('Patient');
+    await again;
+    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'a', versionId: null });
+  });
 });
