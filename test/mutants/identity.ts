@@ -51,7 +51,7 @@ export const IDENTITIES: readonly Mutant[] = [
     edits: [
       {
         file: WRITE,
-        find: 'await context.persistently(() => context.giveBack(owner));',
+        find: 'await context.giveBack(owner);',
         replace: 'void [context, owner];',
       },
     ],
@@ -63,7 +63,7 @@ export const IDENTITIES: readonly Mutant[] = [
     edits: [
       {
         file: WRITE,
-        find: "if (known.by === 'tombstone') return this.#contactAgain(context);",
+        find: "if (known.by === 'tombstone') return this.#contactAgain(context, known);",
         replace: '',
       },
     ],

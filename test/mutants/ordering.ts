@@ -68,17 +68,15 @@ export const ORDERING: readonly Mutant[] = [
         replace: `  readonly #onArrival = new WeakMap<Delivery, Standing>();
 
   async lookUpOnArrival(delivery: Delivery): Promise<void> {
-    const { log, signal } = this.#parts;
-    this.#onArrival.set(delivery, await persistently(() => this.#parts.standing(delivery), log, signal));
+    this.#onArrival.set(delivery, await this.#parts.standing(delivery));
   }
 
   /** Resolves once the delivery is finished AND recorded`,
       },
       {
         file: COURIER,
-        find: 'const standing = await persistently(() => this.#parts.standing(delivery), log, signal);\n    return',
-        replace:
-          'void [log, signal];\n    const standing = this.#onArrival.get(delivery) ?? (await this.#parts.standing(delivery));\n    return',
+        find: 'return { standing: await this.#parts.standing(delivery), lease };',
+        replace: 'return { standing: this.#onArrival.get(delivery) ?? (await this.#parts.standing(delivery)), lease };',
       },
     ],
     test: {
