@@ -134,8 +134,8 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: 'A patient that is deleted and inserted again in one statement is deactivated, though it lives.',
     edits: [
       {
-        file: 'sql/migrations/003_write_events.sql',
-        find: "WHEN p.id IS NULL THEN 'D'",
+        file: 'sql/migrations/010_single_changes.sql',
+        find: "WHEN p.id IS NULL THEN 'D'\n         WHEN c.operation = 'D' THEN 'U'",
         replace: "WHEN c.operation = 'D' THEN 'D'",
       },
     ],

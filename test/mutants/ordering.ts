@@ -1,42 +1,51 @@
 // Mutants of who may send, and in which order: the bugs that let an older state overwrite a newer one.
 import type { Mutant } from './mutant.ts';
 
-const WRITE_EVENTS = 'sql/migrations/003_write_events.sql';
+const WRITE_EVENTS = 'sql/migrations/010_single_changes.sql';
 const WRITE_SKEW = 'test/sql/write-skew.pg.test.ts';
 const COURIER = 'src/outbox/courier.ts';
 const WORKS = 'test/outbox/works.pg.test.ts';
 
-/** The write that all changes of one patient meet at. */
-const REVISION_WRITE = 'ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + excluded.revision;';
-/** Revisions from elsewhere, so that only the meeting is missing. */
-const REVISION_FROM_A_SEQUENCE = {
-  file: WRITE_EVENTS,
-  find: 'r.revision - c.of_patient + c.nth_of_patient,',
-  replace: `nextval('public.fhir_outbox_id_seq'),`,
-};
+/** The write that all changes of one patient meet at: of a statement that changes many, and of one that changes this one alone. */
+const REVISION_WRITES = [
+  'ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + excluded.revision;',
+  `ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + 1
+  RETURNING revision INTO new_revision;`,
+] as const;
+
+/** `many`, `alone`: what is done instead. Revisions come from elsewhere, so that only the meeting is missing. */
+const withoutRevisionWrite = (many: string, alone: string) => [
+  { file: WRITE_EVENTS, find: REVISION_WRITES[0], replace: `ON CONFLICT DO NOTHING;${many}` },
+  {
+    file: WRITE_EVENTS,
+    find: 'r.revision - c.of_patient + c.nth_of_patient,',
+    replace: `nextval('public.fhir_outbox_id_seq'),`,
+  },
+  {
+    file: WRITE_EVENTS,
+    find: REVISION_WRITES[1],
+    replace: `ON CONFLICT DO NOTHING;${alone}\n  new_revision := nextval('public.fhir_outbox_id_seq');`,
+  },
+];
 
 export const ORDERING: readonly Mutant[] = [
   {
     name: 'no-write-in-the-trigger',
     harm: 'Two transactions change one patient, one its row and one its identifiers: each writes an event without the other half, and the last one stands.',
-    edits: [{ file: WRITE_EVENTS, find: REVISION_WRITE, replace: 'ON CONFLICT DO NOTHING;' }, REVISION_FROM_A_SEQUENCE],
+    edits: withoutRevisionWrite('', ''),
     test: {
       file: WRITE_SKEW,
-      title: 'a change waits for the other half of a transaction that is not committed yet, and then holds both',
+      title:
+        'a change of the patient waits for the other half of a transaction that is not committed yet, and then holds both',
     },
   },
   {
     name: 'lock-instead-of-write',
     harm: 'Under REPEATABLE READ a lock lets the older snapshot through: a stale patient is sent, and nobody is told.',
-    edits: [
-      {
-        file: WRITE_EVENTS,
-        find: REVISION_WRITE,
-        replace: `ON CONFLICT DO NOTHING;
-  PERFORM FROM public.patient WHERE id IN (SELECT c.patient_id FROM unnest(changes) AS c) ORDER BY id FOR NO KEY UPDATE;`,
-      },
-      REVISION_FROM_A_SEQUENCE,
-    ],
+    edits: withoutRevisionWrite(
+      '\n  PERFORM FROM public.patient WHERE id IN (SELECT c.patient_id FROM unnest(changes) AS c) ORDER BY id FOR NO KEY UPDATE;',
+      '\n  PERFORM FROM public.patient WHERE id = changed_id FOR NO KEY UPDATE;',
+    ),
     test: {
       file: WRITE_SKEW,
       title:

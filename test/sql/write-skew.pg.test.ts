@@ -69,22 +69,27 @@ test.each(['READ COMMITTED', 'REPEATABLE READ'])(
   },
 );
 
-test('a change waits for the other half of a transaction that is not committed yet, and then holds both', async () => {
-  const patient = await insertPatient(db.pool, ['start']);
-  const [a, b] = sessions;
-  await a.query('BEGIN');
-  await a.query(`UPDATE patient SET name_given = 'both' WHERE id = ${patient.id}`);
-  let ended = false;
-  const changed = b
-    .query(`UPDATE patient_other_identifiers SET identifier_value = 'both' WHERE patient_id = ${patient.id}`)
-    .then(() => {
+test.each([
+  { change: 'patient', before: 'identifiers' },
+  { change: 'identifiers', before: 'patient' },
+] as const)(
+  'a change of the $change waits for the other half of a transaction that is not committed yet, and then holds both',
+  async ({ change, before }) => {
+    const patient = await insertPatient(db.pool, ['start']);
+    const set = changesOf(patient.id, 'both');
+    const [a, b] = sessions;
+    await a.query('BEGIN');
+    await a.query(set[before]);
+    let ended = false;
+    const changed = b.query(set[change]).then(() => {
       ended = true;
     });
-  await expect.poll(async () => ended || (await waiters()) === 1, { timeout: 20_000 }).toBe(true);
-  await a.query('COMMIT');
-  await changed;
-  expect(await lastEvent(patient.id)).toEqual({ given: 'both', other: 'both' });
-});
+    await expect.poll(async () => ended || (await waiters()) === 1, { timeout: 20_000 }).toBe(true);
+    await a.query('COMMIT');
+    await changed;
+    expect(await lastEvent(patient.id)).toEqual({ given: 'both', other: 'both' });
+  },
+);
 
 test.each([
   { change: 'patient', since: 'identifiers' },
@@ -93,15 +98,11 @@ test.each([
   'under REPEATABLE READ, a change of the $change is refused (40001) when the $since changed since its snapshot',
   async ({ change, since }) => {
     const patient = await insertPatient(db.pool, ['start']);
-    const set = (value: string) => ({
-      patient: `UPDATE patient SET name_given = '${value}' WHERE id = ${patient.id}`,
-      identifiers: `UPDATE patient_other_identifiers SET identifier_value = '${value}' WHERE patient_id = ${patient.id}`,
-    });
     const [a, b] = sessions;
     await a.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
     await a.query('SELECT FROM patient LIMIT 1');
-    await b.query(set('newer')[since]);
-    const ended = await a.query(set('stale')[change]).catch((error: pg.DatabaseError) => error.code);
+    await b.query(changesOf(patient.id, 'newer')[since]);
+    const ended = await a.query(changesOf(patient.id, 'stale')[change]).catch((error: pg.DatabaseError) => error.code);
     await a.query('ROLLBACK');
     expect(ended).toBe('40001');
   },
@@ -134,6 +135,13 @@ test('revisions of a patient rise in the order of the WAL, whichever session wri
   expect(revisions).toEqual(revisions.toSorted((x, y) => x - y));
   expect(new Set(revisions).size).toBe(402);
 });
+
+function changesOf(id: number, value: string) {
+  return {
+    patient: `UPDATE patient SET name_given = '${value}' WHERE id = ${id}`,
+    identifiers: `UPDATE patient_other_identifiers SET identifier_value = '${value}' WHERE patient_id = ${id}`,
+  };
+}
 
 /** The column values of pgoutput's Insert message: https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html */
 function insertedColumns(message: Buffer): (string | null)[] {
