@@ -14,6 +14,6 @@ export function createLog(config: LogConfig): Logger {
       base: { service: 'fhir-connector', worker_id: config.WORKER_ID },
       timestamp: pino.stdTimeFunctions.isoTime,
     },
-    pino.destination({ fd: 1, sync: false, minLength: 0 }),
+    pino.destination({ fd: 1, sync: false, minLength: 4096, periodicFlush: 100 }),
   );
 }

@@ -13,6 +13,9 @@ export interface Match {
 
 /** https://hl7.org/fhir/R4/datatypes.html#id */
 const ID = '[A-Za-z0-9\\-.]{1,64}';
+const WHOLE_ID = new RegExp(`^${ID}$`);
+const LOCATION = new RegExp(`(?:^|/)([A-Za-z]+)/(${ID})(?:/_history/(${ID}))?$`);
+const ETAG = new RegExp(`^(?:W/)?"(${ID})"$`);
 
 /** The body as a JSON object; null when there is none or it is something else. */
 export function jsonOf(answer: HttpAnswer): Json | null {
@@ -75,17 +78,18 @@ export function matchOf(resource: Json, answer?: HttpAnswer): Match | null {
 }
 
 function isId(value: unknown): value is string {
-  return typeof value === 'string' && new RegExp(`^${ID}$`).test(value);
+  return typeof value === 'string' && WHOLE_ID.test(value);
 }
 
 function locationOf(location: string | undefined, type: string): Match | null {
-  const parts = new RegExp(`(?:^|/)${type}/(${ID})(?:/_history/(${ID}))?$`).exec(location?.split(/[?#]/)[0] ?? '');
-  return parts?.[1] === undefined ? null : { id: parts[1], versionId: parts[2] ?? null };
+  if (location === undefined) return null;
+  const [, named, id, versionId] = LOCATION.exec(location.split(/[?#]/)[0] ?? '') ?? [];
+  return id === undefined || named !== type ? null : { id, versionId: versionId ?? null };
 }
 
 /** W/"3" or "3" → 3, https://hl7.org/fhir/R4/http.html#versioning */
 function etagOf(answer: HttpAnswer): string | null {
-  return new RegExp(`^(?:W/)?"(${ID})"$`).exec(answer.headers.get('etag')?.trim() ?? '')?.[1] ?? null;
+  return ETAG.exec(answer.headers.get('etag')?.trim() ?? '')?.[1] ?? null;
 }
 
 /** The resources of a Bundle. */

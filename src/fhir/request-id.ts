@@ -1,6 +1,6 @@
 // The id that a write carries in X-Request-Id, and that HAPI keeps in meta.source.
 
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /**
  * The first 16 hex digits of SHA-256(event key + body): a repeat of the same write has the same id, a different body
@@ -8,5 +8,5 @@ import { createHash } from 'node:crypto';
  * are sent, and the id can be compared whole.
  */
 export function requestId(eventKey: string, body: string): string {
-  return createHash('sha256').update(eventKey).update(body).digest('hex').slice(0, 16);
+  return hash('sha256', eventKey + body, 'hex').slice(0, 16);
 }

@@ -107,8 +107,8 @@ export function createMetrics(registry: Registry = new Registry()) {
       'Time from the commit in PostgreSQL to the answer of the FHIR server, in seconds',
       commitToPutBuckets,
     ),
-    deliveriesInFlight: gauge('fhir_deliveries_in_flight', 'Deliveries being sent to the FHIR server now'),
-    deliveriesQueued: gauge('fhir_deliveries_queued', 'Deliveries waiting in the lanes'),
+    deliveriesInFlight: followedGauge('fhir_deliveries_in_flight', 'Deliveries being sent to the FHIR server now'),
+    deliveriesQueued: followedGauge('fhir_deliveries_queued', 'Deliveries waiting in the lanes'),
     foreignEdits: counter('fhir_foreign_edits_total', 'Resources found changed by someone else, and overwritten'),
     breakerState: stateGauge(
       'fhir_breaker_state',
@@ -174,6 +174,25 @@ export function createMetrics(registry: Registry = new Registry()) {
     });
     for (const table of ['fhir_outbox', 'fhir_processed_event', 'fhir_dlq']) metric.inc({ table }, 0);
     return metric;
+  }
+
+  /** Read when it is asked for: what changes with every delivery would cost more to tell than to ask. 0 until it follows something. */
+  function followedGauge(name: string, help: string) {
+    let read = () => 0;
+    const metric = new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+    return {
+      follow(source: () => number): void {
+        read = source;
+      },
+      get: () => metric.get(),
+    };
   }
 
   /** NaN until there was a verification of that scope. */

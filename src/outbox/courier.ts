@@ -72,13 +72,12 @@ export class Courier {
 
   /** One turn: the look-up, a place at the gate, the write and its record, all under one lease. */
   async #turn(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
-    const { gate, guard, metrics } = this.#parts;
+    const { gate, guard } = this.#parts;
     // Before the gate: there it would keep the place of somebody who could be sent.
     const lookedUp = await this.#lookUp(delivery, progress);
     if (lookedUp.standing === 'recorded') return { done: null };
     await gate.admit();
     const place = new PlaceAtGate(gate);
-    metrics.deliveriesInFlight.set(gate.inFlight);
     try {
       return await guard.act(async (lease) => {
         // Since we looked it up another connector may have had the slot.
@@ -98,7 +97,6 @@ export class Courier {
       return { retryAfter: 0 };
     } finally {
       place.release();
-      metrics.deliveriesInFlight.set(gate.inFlight);
     }
   }
 

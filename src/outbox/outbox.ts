@@ -1,6 +1,5 @@
 // From transactions to finished deliveries: prepares them, takes their places in the lanes, and tells when all is recorded.
 import type { Token } from '../fhir/token.ts';
-import type { Metrics } from '../metrics/metrics.ts';
 import type { Lsn } from '../replication/lsn.ts';
 import { Completion } from './completion.ts';
 import type { Courier } from './courier.ts';
@@ -35,7 +34,6 @@ export interface OutboxParts {
   readonly links: Links;
   readonly reader: OutboxReader;
   readonly courier: Courier;
-  readonly metrics: Metrics;
   readonly mapState: MapState;
 }
 
@@ -140,7 +138,7 @@ export class Outbox {
   #enter(delivery: Delivery): Promise<void> {
     const running = this.#inLanes.get(delivery.eventKey);
     if (running) return running;
-    const { lanes, window, metrics } = this.#parts;
+    const { lanes, window } = this.#parts;
     const place = lanes.enter(delivery, this.#keysOf(delivery));
     window.enter(delivery.bytes);
     for (const id of delivery.outboxIds) this.#rowsInLanes.add(id);
@@ -149,12 +147,10 @@ export class Outbox {
       window.leave(delivery.bytes);
       this.#inLanes.delete(delivery.eventKey);
       for (const id of delivery.outboxIds) this.#rowsInLanes.delete(id);
-      metrics.deliveriesQueued.set(window.deliveries);
     });
     this.#inLanes.set(delivery.eventKey, done);
     // Behind a patient that waits for a retry only ids are kept.
     if (lanes.first(patientLane(delivery))?.waitsForRetry) this.#park(delivery);
-    metrics.deliveriesQueued.set(window.deliveries);
     return done;
   }
 

@@ -81,13 +81,15 @@ export class OutboxWorks {
       giveBack: (delivery, owner) => lookUp(() => giveBack(db, delivery, owner, log)),
       noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
     });
+    const window = new Window(settings.concurrency);
+    metrics.deliveriesInFlight.follow(() => this.#gate.inFlight);
+    metrics.deliveriesQueued.follow(() => window.deliveries);
     this.outbox = new Outbox({
       lanes: new Lanes<Delivery>(),
-      window: new Window(settings.concurrency),
+      window,
       links: this.#links,
       reader: this.reader,
       courier,
-      metrics,
       mapState,
     });
   }

@@ -1,7 +1,11 @@
 // A bounded queue between the socket's events and a `for await` loop: it pauses the socket, and it fails once, loudly.
 
+import { setImmediate } from 'node:timers/promises';
+
 const HIGH_WATER_BYTES = 512 * 1024;
 const LOW_WATER_BYTES = 128 * 1024;
+/** Fifty small transactions: a millisecond or two, in which no answer to a PUT is read and none is sent. */
+const MAX_BATCH = 150;
 
 /** What the queue slows down. */
 interface Pausable {
@@ -12,6 +16,7 @@ interface Pausable {
 export class MessageQueue<T> implements AsyncIterable<readonly T[]> {
   readonly #source: Pausable;
   #items: T[] = [];
+  #sizes: number[] = [];
   #bytes = 0;
   #paused = false;
   #ended: { error: Error | null } | null = null;
@@ -24,6 +29,7 @@ export class MessageQueue<T> implements AsyncIterable<readonly T[]> {
   push(item: T, bytes: number): void {
     if (this.#ended) return;
     this.#items.push(item);
+    this.#sizes.push(bytes);
     this.#bytes += bytes;
     if (this.#bytes > HIGH_WATER_BYTES && !this.#paused) {
       this.#paused = true;
@@ -38,7 +44,7 @@ export class MessageQueue<T> implements AsyncIterable<readonly T[]> {
     this.#wake?.();
   }
 
-  /** Yields everything that has arrived since the last turn, in order. */
+  /** Yields what has arrived, in order and not too much of it at once: between two batches others have their turn. */
   async *[Symbol.asyncIterator](): AsyncGenerator<readonly T[]> {
     for (;;) {
       if (this.#ended) {
@@ -52,15 +58,15 @@ export class MessageQueue<T> implements AsyncIterable<readonly T[]> {
         this.#wake = null;
         continue;
       }
-      const batch = this.#items;
-      this.#items = [];
-      this.#bytes = 0;
+      const batch = this.#items.splice(0, MAX_BATCH);
       yield batch;
+      for (const bytes of this.#sizes.splice(0, batch.length)) this.#bytes -= bytes;
       // Only once the batch has been worked off may the socket go on; what arrived meanwhile is counted already.
       if (this.#paused && this.#bytes < LOW_WATER_BYTES) {
         this.#paused = false;
         this.#source.resume();
       }
+      if (this.#items.length > 0) await setImmediate();
     }
   }
 }

@@ -112,6 +112,28 @@ describe('MessageQueue', () => {
     );
   });
 
+  it('hands over many in several batches, between which others have their turn', async () => {
+    const queue = new MessageQueue<number>(new PassThrough());
+    const sent = Array.from({ length: 1000 }, (_, item) => item);
+    for (const item of sent) queue.push(item, 1);
+    const seen: number[] = [];
+    let turns = 0;
+    let sizes = 0;
+    const other = () => {
+      turns += 1;
+      if (seen.length < sent.length) setImmediate(other);
+    };
+    setImmediate(other);
+    for await (const batch of queue) {
+      seen.push(...batch);
+      sizes += 1;
+      expect(turns).toBeGreaterThanOrEqual(sizes - 1);
+      if (seen.length === sent.length) break;
+    }
+    expect(seen).toEqual(sent);
+    expect(sizes).toBeGreaterThan(5);
+  });
+
   it('hands over what is queued in one batch', async () => {
     const queue = new MessageQueue<number>(new PassThrough());
     for (const item of [1, 2, 3]) queue.push(item, 1);
