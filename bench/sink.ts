@@ -26,13 +26,21 @@ export class Sink {
 
   /** Counts from now on. */
   reset(): void {
-    this.#tell({ do: 'reset', expect: 0 });
+    this.#tell({ do: 'reset', expect: 0, mark: 0 });
   }
 
   /** As `reset`; resolves when `puts` PUTs have arrived. */
   expect(puts: number): Promise<Reached> {
-    this.#tell({ do: 'reset', expect: puts });
-    return heard(this.#child, 'reached');
+    return this.expectMarked(puts, 0).reached;
+  }
+
+  /** `marked` resolves when the first `mark` of them have arrived, with the time of that. */
+  expectMarked(puts: number, mark: number): { marked: Promise<number>; reached: Promise<Reached> } {
+    const marked = heard(this.#child, 'marked').then(({ at }) => at);
+    marked.catch(() => undefined);
+    const reached = heard(this.#child, 'reached');
+    this.#tell({ do: 'reset', expect: puts, mark });
+    return { marked, reached };
   }
 
   async report(): Promise<SinkReport> {

@@ -7,7 +7,7 @@ import { now } from '../clock.ts';
 export type SinkCommand =
   | { readonly do: 'configure'; readonly latencyMs?: number; readonly failing?: boolean }
   /** Forgets what it counted, not what it stores. */
-  | { readonly do: 'reset'; readonly expect: number }
+  | { readonly do: 'reset'; readonly expect: number; readonly mark: number }
   | { readonly do: 'report' };
 
 export interface SinkReport {
@@ -23,8 +23,10 @@ export interface SinkReport {
 
 export type SinkMessage =
   | { readonly is: 'listening'; readonly url: string }
+  /** So many of them have arrived that what follows counts. */
+  | { readonly is: 'marked'; readonly at: number }
   /** The expected number of PUTs has arrived. */
-  | { readonly is: 'reached'; readonly firstAt: number; readonly lastAt: number; readonly halfAt: number }
+  | { readonly is: 'reached'; readonly firstAt: number; readonly lastAt: number }
   | { readonly is: 'report'; readonly report: SinkReport };
 
 interface Stored {
@@ -41,11 +43,11 @@ const arrivals: [number, number][] = [];
 let latencyMs = 0;
 let failing = false;
 let expected = 0;
+let mark = 0;
 let puts = 0;
 let duplicates = 0;
 let misordered = 0;
 let firstAt = 0;
-let halfAt = 0;
 
 const server = createServer((request, response) => {
   const chunks: Buffer[] = [];
@@ -72,6 +74,7 @@ process.on('message', (command: SinkCommand) => {
     failing = command.failing ?? failing;
   } else if (command.do === 'reset') {
     expected = command.expect;
+    mark = command.mark;
     puts = duplicates = misordered = 0;
     arrivals.length = 0;
   } else tell({ is: 'report', report: { puts, duplicates, misordered, arrivals } });
@@ -90,8 +93,8 @@ function put(url: string, body: string, response: ServerResponse): void {
   arrivals.push([state, at]);
   puts += 1;
   if (puts === 1) firstAt = at;
-  if (puts === expected >> 1) halfAt = at;
-  if (puts === expected) tell({ is: 'reached', firstAt, halfAt, lastAt: at });
+  if (puts === mark) tell({ is: 'marked', at });
+  if (puts === expected) tell({ is: 'reached', firstAt, lastAt: at });
   response.writeHead(version === 1 ? 201 : 200, {
     etag: `W/"${version}"`,
     'content-location': `/fhir/Patient/${id}/_history/${version}`,

@@ -23,7 +23,7 @@ export interface PeerOptions {
 }
 
 export interface Peer {
-  /** Messages a second, from the first PUT's arrival until the last one's or, if extrapolated, until it was ended. */
+  /** Messages a second until the last PUT's arrival or, if extrapolated, until it was ended; a first third does not count. */
   readonly rate: number;
   readonly arrived: number;
   /** Not all arrived in time. */
@@ -58,10 +58,10 @@ export async function peer(
     const { puts, duplicates, misordered, arrivals } = await sink.report();
     const arrived = puts - duplicates - misordered;
     const extrapolated = arrived < transactions;
-    const first = arrivals[0]?.[1] ?? Number.NaN;
+    const first = Math.floor(arrivals.length / 3);
     const last = extrapolated ? endedAt : (arrivals.at(-1)?.[1] ?? Number.NaN);
     return {
-      rate: arrived / ((last - first) / 1000),
+      rate: (arrivals.length - first - 1) / ((last - (arrivals[first]?.[1] ?? Number.NaN)) / 1000),
       arrived,
       extrapolated,
       cpuMs: used.cpuMs / arrived,
