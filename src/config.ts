@@ -47,7 +47,12 @@ export const environmentSchema = z.object({
   FHIR_SERVER: fhirBase.describe('Base URL of the FHIR R4 server, such as https://fhir.example.com/fhir.'),
   FHIR_CONCURRENCY: count(1, 1024)
     .default(32)
-    .describe('Requests to the FHIR server at once (each of another patient).'),
+    .describe('Requests to the FHIR server at once (each of other patients).'),
+  FHIR_BATCH_SIZE: count(1, 200)
+    .default(1)
+    .describe(
+      'Patients that go in one request at most, as a FHIR transaction Bundle; 1 for none. Together with a smaller FHIR_CONCURRENCY.',
+    ),
   FHIR_TIMEOUT_MS: count(100, 600_000).default(30_000).describe('Time-out of one FHIR request, in milliseconds.'),
   FHIR_PROFILE: z
     .enum(['us-core', 'r4'], 'must be us-core or r4')

@@ -46,6 +46,7 @@ describe('readConfig', () => {
       DB_HOST: 'localhost',
       DB_PORT: 5432,
       FHIR_CONCURRENCY: 32,
+      FHIR_BATCH_SIZE: 1,
       FHIR_TIMEOUT_MS: 30_000,
       FHIR_PROFILE: 'us-core',
       FHIR_UPDATE: 'by-id',

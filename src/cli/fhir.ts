@@ -1,12 +1,13 @@
 // The FHIR client of a command, as the configuration has it.
 import packageJson from '../../package.json' with { type: 'json' };
 import type { FhirConfig } from '../config.ts';
-import { createFhirClient, type FhirClient } from '../fhir/client.ts';
+import { createFhirClient, type FhirClient, type FhirClientConfig } from '../fhir/client.ts';
 
-/** `onCall` is told of every request when it has ended. */
+/** `onCall` is told of every request when it has ended. `bundles`: for PUTs that go together. */
 export function openFhirClient(
   config: FhirConfig,
   onCall: Parameters<typeof createFhirClient>[1] = () => undefined,
+  bundles: Pick<FhirClientConfig, 'batchSize' | 'onSmallerBundles'> = {},
 ): FhirClient {
   return createFhirClient(
     {
@@ -14,6 +15,7 @@ export function openFhirClient(
       concurrency: config.FHIR_CONCURRENCY,
       timeoutMs: config.FHIR_TIMEOUT_MS,
       userAgent: `${packageJson.name}/${packageJson.version}`,
+      ...bundles,
     },
     onCall,
   );

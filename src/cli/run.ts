@@ -12,6 +12,11 @@ import { openFhirClient } from './fhir.ts';
 
 const READY_STATES = new Set(['streaming', 'standby', 'catching-up']);
 
+const NO_BUNDLES =
+  'The FHIR server takes no transaction Bundles: until the next start each patient goes in a request of its own. Set FHIR_BATCH_SIZE=1, or allow transactions on the server.';
+const SMALLER_BUNDLES =
+  'The FHIR server takes only smaller Bundles: until the next start they have so many patients at most. Set FHIR_BATCH_SIZE to that.';
+
 /** Throws a FatalError on a fault that only an operator can mend. */
 export async function runCommand(): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
@@ -25,10 +30,18 @@ export async function runCommand(): Promise<void> {
   const metrics = createMetrics();
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const db = openDatabase(client, log);
-  const fhir = openFhirClient(config, ({ outcome, seconds }) => {
-    metrics.callLatency.observe(seconds);
-    if (outcome !== 'ok') metrics.callErrors.inc({ code: outcome });
-  });
+  const fhir = openFhirClient(
+    config,
+    ({ outcome, seconds, puts }) => {
+      metrics.callLatency.observe(seconds);
+      if (puts !== undefined) metrics.bundlePatients.observe(puts);
+      if (outcome !== 'ok') metrics.callErrors.inc({ code: outcome });
+    },
+    {
+      batchSize: config.FHIR_BATCH_SIZE,
+      onSmallerBundles: (size) => log.warn({ size }, size === 1 ? NO_BUNDLES : SMALLER_BUNDLES),
+    },
+  );
   const http = await createHttpServer({
     host: config.METRICS_HOST,
     port: config.METRICS_PORT,
@@ -48,6 +61,7 @@ export async function runCommand(): Promise<void> {
         slot: { client, slot: config.SLOT_NAME, publication: config.PUBLICATION_NAME },
         outbox: {
           concurrency: config.FHIR_CONCURRENCY,
+          batchSize: config.FHIR_BATCH_SIZE,
           maxRetries: config.MAX_RETRIES,
           profile: config.FHIR_PROFILE,
           update: config.FHIR_UPDATE,

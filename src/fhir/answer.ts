@@ -16,6 +16,7 @@ const ID = '[A-Za-z0-9\\-.]{1,64}';
 const WHOLE_ID = new RegExp(`^${ID}$`);
 const LOCATION = new RegExp(`(?:^|/)([A-Za-z]+)/(${ID})(?:/_history/(${ID}))?$`);
 const ETAG = new RegExp(`^(?:W/)?"(${ID})"$`);
+const ENTRY_ETAG = new RegExp(`^(?:(?:W/)?"(${ID})"|(${ID}))$`);
 
 /** The body as a JSON object; null when there is none or it is something else. */
 export function jsonOf(answer: HttpAnswer): Json | null {
@@ -81,7 +82,8 @@ function isId(value: unknown): value is string {
   return typeof value === 'string' && WHOLE_ID.test(value);
 }
 
-function locationOf(location: string | undefined, type: string): Match | null {
+/** The resource that a location names, with the version if that is named too. */
+export function locationOf(location: string | undefined, type: string): Match | null {
   if (location === undefined) return null;
   const [, named, id, versionId] = LOCATION.exec(location.split(/[?#]/)[0] ?? '') ?? [];
   return id === undefined || named !== type ? null : { id, versionId: versionId ?? null };
@@ -90,6 +92,11 @@ function locationOf(location: string | undefined, type: string): Match | null {
 /** W/"3" or "3" → 3, https://hl7.org/fhir/R4/http.html#versioning */
 function etagOf(answer: HttpAnswer): string | null {
   return ETAG.exec(answer.headers.get('etag')?.trim() ?? '')?.[1] ?? null;
+}
+
+/** The etag of a Bundle's entry: HAPI has the bare version there. */
+export function versionInEtag(etag: string): string | null {
+  return ENTRY_ETAG.exec(etag.trim())?.slice(1).find(Boolean) ?? null;
 }
 
 /** The resources of a Bundle. */

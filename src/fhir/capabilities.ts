@@ -17,6 +17,8 @@ export interface Capabilities {
   readonly conditionalUpdate: boolean | null;
   /** no-version, versioned, or versioned-update. */
   readonly versioning: string | null;
+  /** Codes of what is done for the server as a whole: transaction, batch … */
+  readonly systemInteractions: ReadonlySet<string> | null;
 }
 
 export type CapabilitiesAnswer = { ok: true; capabilities: Capabilities } | { ok: false; fault: Fault };
@@ -25,6 +27,7 @@ export type CapabilitiesAnswer = { ok: true; capabilities: Capabilities } | { ok
 interface Needs {
   readonly update: 'by-id' | 'conditional';
   readonly deletes: 'deactivate' | 'delete';
+  readonly batchSize: number;
 }
 
 /** Of software; it goes into a log. */
@@ -45,7 +48,15 @@ const statement = z.object({
   resourceType: z.literal('CapabilityStatement'),
   fhirVersion: z.string(),
   software: lenient(z.object({ name: z.string(), version: lenient(z.string()) })),
-  rest: z.array(z.object({ mode: lenient(z.string()), resource: lenient(z.array(resource)) })).default([]),
+  rest: z
+    .array(
+      z.object({
+        mode: lenient(z.string()),
+        resource: lenient(z.array(resource)),
+        interaction: resource.shape.interaction,
+      }),
+    )
+    .default([]),
 });
 
 /** Reads the body of /metadata. Anything but the CapabilityStatement of an R4 server is a fault with a clear sentence. */
@@ -54,7 +65,8 @@ export function readCapabilities(body: unknown, status: number): CapabilitiesAns
   if (!read.success) return { ok: false, fault: faultOf('not-fhir', status) };
   const { fhirVersion, software, rest } = read.data;
   if (!/^4\.0\.\d+$/.test(fhirVersion)) return { ok: false, fault: faultOf('not-r4', status) };
-  const types = rest.filter(({ mode }) => mode === 'server').flatMap(({ resource }) => resource ?? []);
+  const servers = rest.filter(({ mode }) => mode === 'server');
+  const types = servers.flatMap(({ resource }) => resource ?? []);
   const patient = types.find(({ type }) => type === 'Patient');
   return {
     ok: true,
@@ -65,6 +77,7 @@ export function readCapabilities(body: unknown, status: number): CapabilitiesAns
       searchParameters: setOf(patient?.searchParam?.map(({ name }) => name)),
       conditionalUpdate: patient?.conditionalUpdate ?? null,
       versioning: patient?.versioning ?? null,
+      systemInteractions: setOf(servers.flatMap(({ interaction }) => interaction?.map(({ code }) => code) ?? [])),
     },
   };
 }
@@ -77,8 +90,8 @@ export function readCapabilities(body: unknown, status: number): CapabilitiesAns
  * clients; a line too many in the log does no harm, a connector that does not start because of one does. And where it is
  * right, nothing is lost: what the server then refuses is held, or is a dead letter, with this sentence to explain it.
  */
-export function lacking(capabilities: Capabilities, { update, deletes }: Needs): string[] {
-  const { patient, interactions, searchParameters, conditionalUpdate, versioning } = capabilities;
+export function lacking(capabilities: Capabilities, { update, deletes, batchSize }: Needs): string[] {
+  const { patient, interactions, searchParameters, conditionalUpdate, versioning, systemInteractions } = capabilities;
   if (patient === false) {
     return [
       'The FHIR server does not list Patient: nothing can be delivered. Check that FHIR_SERVER is the right server.',
@@ -106,6 +119,10 @@ export function lacking(capabilities: Capabilities, { update, deletes }: Needs):
     [
       update === 'by-id' && versioning === 'no-version',
       "The FHIR server keeps no versions of Patient, so If-Match cannot work: updates are not fenced, and others' edits are overwritten without being noticed. Switch versioning on on the server; FHIR_UPDATE=conditional is not fenced either.",
+    ],
+    [
+      batchSize > 1 && systemInteractions !== null && !systemInteractions.has('transaction'),
+      'The FHIR server does not offer transactions: the first Bundles will be refused, and then each patient goes in a request of its own. Set FHIR_BATCH_SIZE=1, or allow transactions on the server.',
     ],
     [
       deletes === 'delete' && lacks('delete'),

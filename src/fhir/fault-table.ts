@@ -2,10 +2,21 @@
 // tell the operator. The first row that fits decides, https://hl7.org/fhir/R4/http.html ; docs are made from it too.
 
 /** What was asked. The same status means different things: 412 is "stale" by id, "several match" by identifier. */
-export type Operation = 'conditional-put' | 'put-by-id' | 'delete-by-id' | 'search' | 'read' | 'probe' | 'metadata';
+export type Operation =
+  | 'conditional-put'
+  | 'put-by-id'
+  | 'transaction'
+  | 'delete-by-id'
+  | 'search'
+  | 'read'
+  | 'probe'
+  | 'metadata';
 
-/** What becomes of the delivery. `hold`: the server refuses everything; `conflict`, `gone`: look, then write again. */
-export type Disposition = 'retry' | 'dead-letter' | 'hold' | 'conflict' | 'gone';
+/**
+ * What becomes of the delivery. `hold`: the server refuses everything; `conflict`, `gone`: look, then write again;
+ * `halve`: of a Bundle, whose halves are sent, until what is refused stands alone.
+ */
+export type Disposition = 'retry' | 'dead-letter' | 'hold' | 'conflict' | 'gone' | 'halve';
 
 /** Whether a failure uses up one of the event's attempts: an outage must not. */
 export type Attempt = 'counts' | 'never' | 'if-server-answers';
@@ -22,6 +33,7 @@ export type Cause =
   | 'several-found'
   | 'not-several'
   | 'search-ignored'
+  | 'bundle-unreadable'
   | 'answer-too-large';
 
 interface Action {
@@ -48,6 +60,7 @@ const RETRY: Action = { disposition: 'retry', attempt: 'counts', stopsSends: fal
 const HOLD: Action = { disposition: 'hold', attempt: 'never', stopsSends: false };
 const DEAD_LETTER: Action = { disposition: 'dead-letter', attempt: 'counts', stopsSends: false };
 const CONFLICT: Action = { disposition: 'conflict', attempt: 'counts', stopsSends: false };
+const HALVE: Action = { disposition: 'halve', attempt: 'never', stopsSends: false };
 const GONE: Action = { disposition: 'gone', attempt: 'counts', stopsSends: false };
 /** Nobody knows yet whether it is the server or this patient: a write that always times out must end some day. */
 const OUTAGE: Action = { disposition: 'retry', attempt: 'if-server-answers', stopsSends: true };
@@ -83,12 +96,29 @@ export const FAULT_TABLE: readonly FaultRow[] = [
   { code: 'search-ignored', on: ['search'], match: 'search-ignored', ...HOLD,
     when: 'A search by identifier finds resources that do not have it',
     sentence: 'The FHIR server ignores the search parameter identifier: nothing can be written to it safely.' },
-  { code: 'redirect', on: 'any', match: { status: ['3xx'] }, ...HOLD,
-    when: 'A redirect; none is followed',
-    sentence: 'The base URL redirects: set FHIR_SERVER to the address that it redirects to.' },
   { code: 'unauthorized', on: 'any', match: { status: ['401'] }, ...HOLD,
     when: 'The credentials are not accepted',
     sentence: "The FHIR server does not let the connector in: check what it demands of its clients." },
+
+  // The server wants patience, and says for how long with Retry-After.
+  { code: 'http-*', on: 'any', match: { status: ['408'] }, ...RETRY, attempt: 'never',
+    when: 'The server gave up waiting for the request',
+    sentence: 'The FHIR server gave up waiting for the request.' },
+  { code: 'http-*', on: 'any', match: { status: ['429'] }, ...RETRY, attempt: 'never',
+    when: 'Too many requests',
+    sentence: 'The FHIR server asks for fewer requests: FHIR_CONCURRENCY may be too high.' },
+
+  // A transaction Bundle, https://hl7.org/fhir/R4/http.html#transaction : one of its PUTs may be to blame, or the Bundle itself.
+  { code: 'bundle-refused', on: ['transaction'], match: { status: ['3xx', '4xx', '501'] }, ...HALVE,
+    when: 'The Bundle is refused: for one of its PUTs, or because the server takes no such Bundle',
+    sentence: 'The FHIR server refuses the Bundle.' },
+  { code: 'bundle-unreadable', on: ['transaction'], match: 'bundle-unreadable', ...RETRY, attempt: 'never',
+    when: 'A success that does not say of each PUT what became of it, and where',
+    sentence: 'The FHIR server does not say what became of each write in the Bundle.' },
+
+  { code: 'redirect', on: 'any', match: { status: ['3xx'] }, ...HOLD,
+    when: 'A redirect; none is followed',
+    sentence: 'The base URL redirects: set FHIR_SERVER to the address that it redirects to.' },
   { code: 'forbidden', on: ['conditional-put', ...READS], match: { status: ['403'] }, ...HOLD,
     when: 'The account may not do this',
     sentence: "The FHIR server forbids it: the connector's account lacks a right on Patient." },
@@ -142,12 +172,6 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     sentence: 'The FHIR server allows no deletes: set FHIR_DELETE=deactivate, then dlq replay.' },
 
   // The server, for now. Retry-After is honoured.
-  { code: 'http-*', on: 'any', match: { status: ['408'] }, ...RETRY, attempt: 'never',
-    when: 'The server gave up waiting for the request',
-    sentence: 'The FHIR server gave up waiting for the request.' },
-  { code: 'http-*', on: 'any', match: { status: ['429'] }, ...RETRY, attempt: 'never',
-    when: 'Too many requests',
-    sentence: 'The FHIR server asks for fewer requests: FHIR_CONCURRENCY may be too high.' },
   { code: 'http-*', on: 'any', match: { status: ['503'] }, ...CLOSED,
     when: 'The server is not available',
     sentence: 'The FHIR server says that it is not available.' },

@@ -21,8 +21,9 @@ export function judge(
   ) {
     return { ok: true, answer };
   }
-  // A proxy's own 404 says nothing of the resource.
-  if ((status === 404 || status === 410) && !isFhirAnswer(answer)) return { ok: false, fault: noResource(answer) };
+  // A proxy's own 404 says nothing of the resource. To a Bundle it may be the server's: no such address for a POST.
+  if ((status === 404 || status === 410) && operation !== 'transaction' && !isFhirAnswer(answer))
+    return { ok: false, fault: noResource(answer) };
   const retryAfter = answer.headers.get('retry-after');
   return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome: outcomeOf(answer) }) };
 }

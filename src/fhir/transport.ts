@@ -19,8 +19,8 @@ export interface TransportConfig {
 }
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'PUT' | 'DELETE';
-  /** Below the base URL, encoded: Patient/7, Patient?identifier=… */
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  /** Below the base URL, encoded: Patient/7, Patient?identifier=…; '' for the base URL itself. */
   readonly path: string;
   readonly headers?: Record<string, string>;
   readonly body?: string;
@@ -63,7 +63,7 @@ export class Transport {
     }
     const options: Dispatcher.DispatchOptions = {
       method: request.method,
-      path: this.#basePath + request.path,
+      path: request.path === '' ? this.#basePath.replace(/(?<=.)\/$/, '') : this.#basePath + request.path,
       headers: {
         accept: ACCEPT,
         'user-agent': this.#config.userAgent,

@@ -39,6 +39,7 @@ const commonFailureCodes = ['unreachable', 'network', 'timeout', 'http-429', 'ht
 
 // A local round trip takes about a millisecond and the promise is one second; a retried delivery may take a minute.
 const commitToPutBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const bundleBuckets = [2, 4, 8, 16, 32, 64, 128, 200];
 const callBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /**
@@ -100,6 +101,11 @@ export function createMetrics(registry: Registry = new Registry()) {
     failed: counter('fhir_connector_failed_total', 'Outbox events moved to fhir_dlq'),
     superseded: counter('fhir_superseded_total', 'Outbox events not sent because a newer state was delivered already'),
     callLatency: histogram('fhir_call_latency_seconds', 'Time of one call to the FHIR server, in seconds', callBuckets),
+    bundlePatients: histogram(
+      'fhir_bundle_patients',
+      'Patients in one transaction Bundle sent to the FHIR server (FHIR_BATCH_SIZE); a lone one makes none',
+      bundleBuckets,
+    ),
     callErrors: counterByCode('fhir_call_errors_total', 'Calls to the FHIR server that failed, by fault code'),
     retries: counterByCode('fhir_retries_total', 'Deliveries to be tried again, by the fault code of the failed try'),
     commitToPut: histogram(

@@ -21,7 +21,10 @@ import { Window } from './window.ts';
 import { type DeletePolicy, type UpdateMode, Writer } from './write.ts';
 
 export interface OutboxSettings {
+  /** Requests at once. */
   readonly concurrency: number;
+  /** Deliveries in one request at most. */
+  readonly batchSize: number;
   readonly maxRetries: number;
   readonly profile: Profile;
   readonly update: UpdateMode;
@@ -45,10 +48,11 @@ export class OutboxWorks {
     const mapState: MapState = (kind, operation, payload) =>
       kind.map(payload, settings.profile, operation === 'delete' && settings.deletes === 'deactivate');
     const lookUp: Persistently = (work) => persistently(work, log, waits);
+    const atOnce = settings.concurrency * settings.batchSize;
     this.#links = new Links(db, lookUp);
     this.#metrics = metrics;
     this.#gate = new SendGate({
-      concurrency: settings.concurrency,
+      concurrency: atOnce,
       probe: () => fhir.probe(),
       onState: (state) => {
         metrics.breakerState.set(state);
@@ -81,7 +85,7 @@ export class OutboxWorks {
       giveBack: (delivery, owner) => lookUp(() => giveBack(db, delivery, owner, log)),
       noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
     });
-    const window = new Window(settings.concurrency);
+    const window = new Window(atOnce);
     metrics.deliveriesInFlight.follow(() => this.#gate.inFlight);
     metrics.deliveriesQueued.follow(() => window.deliveries);
     this.outbox = new Outbox({

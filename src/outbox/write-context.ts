@@ -1,6 +1,7 @@
 // What a write is told and may ask, and how it can end.
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { Sending } from '../fhir/put.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Delivery } from './delivery.ts';
 
@@ -23,13 +24,9 @@ export type WriteResult =
  * What the writer may ask while it holds the delivery's lanes. Whatever it asks of the database, here and of the links,
  * waits through outages: what has been sent must not be sent again because of one.
  */
-export interface WriteContext {
+export interface WriteContext extends Sending {
   readonly delivery: Delivery;
   readonly mapped: MappedResource;
-  /** An earlier try of a conditional PUT ended without an answer: it may have been applied. */
-  readonly uncertain: boolean;
-  /** Asked before each write, for what went before may have taken long: throws when the slot is no longer ours. */
-  mustHold(): void;
   /** Waits until nobody else works on the identifier, and keeps others from starting. */
   claim(identifier: Token): Promise<void>;
   /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */

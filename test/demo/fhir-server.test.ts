@@ -52,7 +52,7 @@ describe('what the connector needs', () => {
     const answer = await client.capabilities();
     if (!answer.ok) throw new Error(answer.fault.reason);
     expect(answer.capabilities).toMatchObject({ software: 'Medplum FHIR router, in memory', patient: true });
-    expect(lacking(answer.capabilities, { update: 'by-id', deletes: 'delete' })).toEqual([]);
+    expect(lacking(answer.capabilities, { update: 'by-id', deletes: 'delete', batchSize: 2 })).toEqual([]);
     expect(await client.probe()).toBeNull();
   });
 

@@ -9,6 +9,7 @@ import { pathOf, read, table, withGenerated } from './document.ts';
 const OPERATIONS: Readonly<Record<Operation, string>> = {
   'conditional-put': 'PUT by identifier',
   'put-by-id': 'PUT by id',
+  transaction: 'transaction Bundle',
   'delete-by-id': 'DELETE by id',
   search: 'search',
   read: 'read',
@@ -27,6 +28,7 @@ const CAUSES: Readonly<Record<Cause, string>> = {
   'several-found': 'several matches',
   'not-several': '412, and no several matches',
   'search-ignored': 'wrong matches',
+  'bundle-unreadable': 'not of each PUT',
   'answer-too-large': 'too large',
 };
 
@@ -36,6 +38,8 @@ function whatItDoes({ disposition, attempt, stopsSends }: FaultRow): string {
       return '**Hold**';
     case 'dead-letter':
       return '**Dead letter**';
+    case 'halve':
+      return '**Halve**';
     case 'conflict':
       return '**Look**: read it, then write again';
     case 'gone':

@@ -41,7 +41,7 @@ function withPatient(patient: Record<string, unknown>): unknown {
   return { ...HAPI, rest: [{ mode: 'server', resource: [{ type: 'Patient', ...patient }] }] };
 }
 
-const BY_ID = { update: 'by-id', deletes: 'deactivate' } as const;
+const BY_ID = { update: 'by-id', deletes: 'deactivate', batchSize: 1 } as const;
 
 /** What is wrong, by the sentences' first part; or the fault's code. */
 function wrong(body: unknown, needs: Parameters<typeof lacking>[1] = BY_ID): string[] {
@@ -54,6 +54,7 @@ const SEARCH = 'The FHIR server does not offer to search Patient by identifier';
 const READ = 'The FHIR server does not offer to read Patient';
 const DELETE = 'The FHIR server does not offer to delete Patient';
 const CONDITIONAL = 'The FHIR server does not offer conditional update of Patient';
+const TRANSACTION = 'The FHIR server does not offer transactions';
 const VERSIONS = 'The FHIR server keeps no versions of Patient';
 
 describe('readCapabilities', () => {
@@ -67,6 +68,7 @@ describe('readCapabilities', () => {
         searchParameters: new Set(['identifier']),
         conditionalUpdate: true,
         versioning: 'versioned-update',
+        systemInteractions: null,
       },
     });
   });
@@ -81,6 +83,7 @@ describe('readCapabilities', () => {
         searchParameters: null,
         conditionalUpdate: null,
         versioning: null,
+        systemInteractions: null,
       },
     });
   });
@@ -159,8 +162,8 @@ describe('what the server says that it lacks', () => {
   };
 
   it.each(['by-id', 'conditional'] as const)('is nothing, of what FHIR_UPDATE=%s needs', (update) => {
-    expect(wrong(HAPI, { update, deletes: 'delete' })).toEqual([]);
-    expect(wrong(withPatient(ALL), { update, deletes: 'deactivate' })).toEqual([]);
+    expect(wrong(HAPI, { ...BY_ID, update, deletes: 'delete' })).toEqual([]);
+    expect(wrong(withPatient(ALL), { ...BY_ID, update, deletes: 'deactivate' })).toEqual([]);
   });
 
   // Nearly all elements of a statement are optional: what is not there is not denied.
@@ -175,7 +178,7 @@ describe('what the server says that it lacks', () => {
       withPatient({ ...ALL, [element]: undefined }),
     ]),
   ])('is nothing, where the statement has %s', (_, body) => {
-    expect(wrong(body, { update: 'by-id', deletes: 'delete' }).filter((one) => one !== DELETE)).toEqual([]);
+    expect(wrong(body, { ...BY_ID, update: 'by-id', deletes: 'delete' }).filter((one) => one !== DELETE)).toEqual([]);
   });
 
   it.each<[string, Record<string, unknown>]>([
@@ -186,15 +189,15 @@ describe('what the server says that it lacks', () => {
     [CONDITIONAL, { conditionalUpdate: false }],
   ])('is told in either mode: %s', (sentence, patient) => {
     expect(wrong(withPatient({ ...ALL, ...patient }))).toEqual([sentence]);
-    expect(wrong(withPatient({ ...ALL, ...patient }), { update: 'conditional', deletes: 'deactivate' })).toEqual([
-      sentence,
-    ]);
+    expect(
+      wrong(withPatient({ ...ALL, ...patient }), { ...BY_ID, update: 'conditional', deletes: 'deactivate' }),
+    ).toEqual([sentence]);
   });
 
   it('is the fence, where no versions are kept; FHIR_UPDATE=conditional has none', () => {
     const body = withPatient({ ...ALL, versioning: 'no-version' });
     expect(wrong(body)).toEqual([VERSIONS]);
-    expect(wrong(body, { update: 'conditional', deletes: 'deactivate' })).toEqual([]);
+    expect(wrong(body, { ...BY_ID, update: 'conditional', deletes: 'deactivate' })).toEqual([]);
   });
 
   it.each(['versioned', 'versioned-update'])(
@@ -205,7 +208,16 @@ describe('what the server says that it lacks', () => {
   );
 
   it('is the delete, where FHIR_DELETE wants it', () => {
-    expect(wrong(withPatient(ALL), { update: 'by-id', deletes: 'delete' })).toEqual([DELETE]);
+    expect(wrong(withPatient(ALL), { ...BY_ID, update: 'by-id', deletes: 'delete' })).toEqual([DELETE]);
+  });
+
+  it.each([
+    ['batch', [TRANSACTION]],
+    ['transaction', []],
+  ])('is the transaction, where %s is what is offered and FHIR_BATCH_SIZE wants it', (code, expected) => {
+    const body = { ...HAPI, rest: HAPI.rest.map((rest) => ({ ...rest, interaction: [{ code }] })) };
+    expect(wrong(body, { ...BY_ID, batchSize: 2 })).toEqual(expected);
+    expect(wrong(body)).toEqual([]);
   });
 
   it('is all there is to say, where Patient is not listed', () => {
@@ -216,10 +228,16 @@ describe('what the server says that it lacks', () => {
   it('is told in sentences that say what to do', () => {
     const nothing = { patient: true, interactions: new Set<string>(), searchParameters: new Set<string>() };
     const sentences = lacking(
-      { ...nothing, software: null, conditionalUpdate: false, versioning: 'no-version' },
-      { update: 'by-id', deletes: 'delete' },
+      {
+        ...nothing,
+        software: null,
+        conditionalUpdate: false,
+        versioning: 'no-version',
+        systemInteractions: new Set(['batch']),
+      },
+      { update: 'by-id', deletes: 'delete', batchSize: 2 },
     );
-    expect(sentences).toHaveLength(6);
+    expect(sentences).toHaveLength(7);
     for (const sentence of sentences)
       expect(sentence).toMatch(/^The FHIR server .+[:,] .+\. .*(Allow|Switch|Set) .+\.$/);
   });

@@ -19,8 +19,12 @@ const EXAMPLES: readonly (Cause | readonly [operation: Operation, status: number
   'not-fhir',
   'not-r4',
   'search-ignored',
-  ['put-by-id', 307],
   ['put-by-id', 401],
+  ['put-by-id', 408],
+  ['put-by-id', 429],
+  ['transaction', 404],
+  'bundle-unreadable',
+  ['put-by-id', 307],
   ['conditional-put', 403],
   ['conditional-put', 405],
   ['put-by-id', 415],
@@ -35,8 +39,6 @@ const EXAMPLES: readonly (Cause | readonly [operation: Operation, status: number
   ['conditional-put', 500, 'HAPI-0550: HAPI-0824: The operation has failed with a unique index constraint failure'],
   ['delete-by-id', 409],
   ['delete-by-id', 405],
-  ['put-by-id', 408],
-  ['put-by-id', 429],
   ['put-by-id', 503],
   ['put-by-id', 502],
   ['put-by-id', 500],
@@ -145,6 +147,25 @@ describe('an answer', () => {
   });
 });
 
+describe('an answer to a transaction Bundle', () => {
+  it.each([400, 402, 403, 404, 405, 406, 409, 410, 412, 413, 415, 422, 499, 301, 501])(
+    '%i is a refusal: of one of its PUTs, perhaps, which its halves show',
+    (status) => expect(inShort('transaction', String(status))).toBe('bundle-refused halve never'),
+  );
+
+  it.each([
+    ['401', 'unauthorized hold'],
+    ['408', 'http-408 retry never'],
+    ['429', 'http-429 retry never'],
+    ['500', 'http-500 retry if-server-answers'],
+    ['502', 'http-502 retry if-server-answers stops'],
+    ['503', 'http-503 retry never stops'],
+    ['504', 'http-504 retry if-server-answers stops'],
+  ])('%s is the server’s', (status, expected) => {
+    expect(inShort('transaction', status)).toBe(expected);
+  });
+});
+
 describe('a failure without an answer', () => {
   it.each<[Cause, string]>([
     ['timeout', 'timeout retry if-server-answers stops'],
@@ -157,6 +178,7 @@ describe('a failure without an answer', () => {
     ['search-ignored', 'search-ignored hold never'],
     ['several-found', 'several-matches dead-letter counts'],
     ['not-several', 'not-several retry counts'],
+    ['bundle-unreadable', 'bundle-unreadable retry never'],
     ['answer-too-large', 'answer-too-large dead-letter counts'],
   ])('%s', (cause, expected) => {
     const { code, disposition, attempt, stopsSends, status, retryAfterMs, outcome } = faultOf(cause);

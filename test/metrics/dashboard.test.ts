@@ -55,7 +55,7 @@ describe('the dashboard', () => {
     for (const { name } of createMetrics().registry.getMetricsAsArray()) {
       if (name.startsWith('fhir_'))
         expect(
-          [name, `${name}_bucket`].some((each) => shown.has(each)),
+          [name, `${name}_bucket`, `${name}_sum`].some((each) => shown.has(each)),
           name,
         ).toBe(true);
     }

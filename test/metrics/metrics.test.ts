@@ -17,6 +17,7 @@ const ownTypes = {
   fhir_connector_failed_total: 'counter',
   fhir_superseded_total: 'counter',
   fhir_call_latency_seconds: 'histogram',
+  fhir_bundle_patients: 'histogram',
   fhir_call_errors_total: 'counter',
   fhir_retries_total: 'counter',
   fhir_commit_to_put_seconds: 'histogram',

@@ -157,7 +157,7 @@ function start(concurrency: number): void {
   works = new OutboxWorks(
     db,
     fhir,
-    { concurrency, maxRetries: 5, profile: 'us-core', update: 'by-id', deletes: 'deactivate' },
+    { concurrency, batchSize: 1, maxRetries: 5, profile: 'us-core', update: 'by-id', deletes: 'deactivate' },
     createMetrics(),
     pino({ enabled: false }),
   );

@@ -13,6 +13,6 @@ export function capabilityStatement(software: string): Record<string, unknown> {
     resourceType: 'CapabilityStatement',
     fhirVersion: '4.0.1',
     software: { name: software },
-    rest: [{ mode: 'server', resource: [PATIENT] }],
+    rest: [{ mode: 'server', resource: [PATIENT], interaction: [{ code: 'transaction' }] }],
   };
 }

@@ -58,6 +58,7 @@ export function startConnector(
   const metrics = createMetrics();
   const settings = {
     concurrency: 16,
+    batchSize: 1,
     maxRetries: 5,
     profile: 'us-core',
     update: 'by-id',
@@ -65,8 +66,15 @@ export function startConnector(
     ...outbox,
   } as const;
   const fhir = createFhirClient(
-    { baseUrl: fhirUrl, concurrency: settings.concurrency, timeoutMs, userAgent: 'fhir-connector/test' },
-    ({ outcome }) => {
+    {
+      baseUrl: fhirUrl,
+      concurrency: settings.concurrency,
+      batchSize: settings.batchSize,
+      timeoutMs,
+      userAgent: 'fhir-connector/test',
+    },
+    ({ outcome, puts }) => {
+      if (puts !== undefined) metrics.bundlePatients.observe(puts);
       if (outcome !== 'ok') metrics.callErrors.inc({ code: outcome });
     },
   );

@@ -44,6 +44,10 @@ export interface Fault {
   readonly cut?: 'before' | 'after' | 'silent-before' | 'silent-after';
 }
 
+interface BundledPut extends Request {
+  readonly ifMatch: string | null;
+}
+
 interface Stored {
   version: number;
   body: Body | null;
@@ -127,16 +131,20 @@ export class FhirLedger {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
     const text = Buffer.concat(chunks).toString();
-    const [, via = '', path = ''] = /^\/?(.*?)\/fhir\/(.*)$/.exec(incoming.url ?? '') ?? [];
+    const [, via = '', path = ''] = /^\/?(.*?)\/fhir(?:\/(.*))?$/.exec(incoming.url ?? '') ?? [];
     const body = text === '' ? null : (JSON.parse(text) as Body);
     const request: Request = { method: incoming.method ?? '', path, body, via };
-    const fault = [...this.faults].map((ask) => ask(request)).find((known) => known !== undefined);
+    // What one of its PUTs meets, the whole Bundle meets.
+    const met = [request, ...putsIn(request)].flatMap((one) => [...this.faults].map((ask) => ask(one)));
+    const fault = met.find((known) => known !== undefined);
     await fault?.delay;
     if (fault?.cut === 'before') return void incoming.socket.destroy();
     if (fault?.cut === 'silent-before') return;
     const answer = fault?.status
       ? outcome(fault.status, fault.diagnostics)
-      : this.#apply(request, incoming.headers['if-match'], header(incoming, 'x-request-id'));
+      : request.method === 'POST' && path === ''
+        ? this.#transaction(putsIn(request), header(incoming, 'x-request-id'))
+        : this.#apply(request, incoming.headers['if-match'], header(incoming, 'x-request-id'));
     if (fault?.cut === 'after') return void incoming.socket.destroy();
     if (fault?.cut === 'silent-after') return;
     response.writeHead(answer.status, {
@@ -174,6 +182,35 @@ export class FhirLedger {
     }
     if (!body) return outcome(400);
     return this.#put(id, body, how);
+  }
+
+  /**
+   * All or none, and as HAPI does what no client should ask for: of two PUTs that meet on one resource both answer 200,
+   * with one version that holds the last one's body.
+   */
+  #transaction(puts: readonly BundledPut[], requestId: string | null): Answer {
+    const targets: { id: string; put: BundledPut; query: string | null }[] = [];
+    let created = this.#stored.size;
+    for (const put of puts) {
+      const url = new URL(put.path, 'http://ledger/');
+      const query = url.searchParams.get('identifier');
+      const found = query === null ? [url.pathname.split('/')[2] ?? ''] : [...(this.#carriers.get(query) ?? [])];
+      if (found.length > 1) return outcome(412);
+      const [id] = found;
+      const stored = this.#stored.get(id ?? '');
+      if (query === null && !stored) return outcome(404);
+      if (put.ifMatch !== null && put.ifMatch !== `W/"${stored?.version}"`) return outcome(409);
+      if (id === undefined) created += 1;
+      targets.push({ id: id ?? `r${created}`, put, query });
+    }
+    const last = new Map(targets.map((target) => [target.id, target]));
+    for (const { id, put, query } of last.values())
+      this.#put(id, put.body ?? {}, { requestId, query, ifMatch: put.ifMatch });
+    const entry = targets.map(({ id }) => ({
+      resource: this.#resource(id, 200, { ...this.#stored.get(id)?.body, id }).body,
+      response: { status: '200 OK', location: `Patient/${id}/_history/${this.#stored.get(id)?.version}` },
+    }));
+    return { status: 200, headers: {}, body: { resourceType: 'Bundle', type: 'transaction-response', entry } };
   }
 
   #version(id: string, version: number): Answer {
@@ -232,6 +269,15 @@ interface Answer {
   readonly status: number;
   readonly headers: Record<string, string>;
   readonly body: Body | null;
+}
+
+/** The PUTs of a transaction Bundle, as the requests that they would have been; none of any other request. */
+function putsIn({ method, path, body, via }: Request): BundledPut[] {
+  if (method !== 'POST' || path !== '') return [];
+  const entries = (body?.entry ?? []) as { resource: Body; request: { url: string; ifMatch?: string } }[];
+  return entries.map(({ resource, request }) => {
+    return { method: 'PUT', path: request.url, body: resource, via, ifMatch: request.ifMatch ?? null };
+  });
 }
 
 /** The identifiers of a Patient as search tokens, primary first. */

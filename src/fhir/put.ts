@@ -1,0 +1,52 @@
+// One PUT as it is asked for: where it goes and what it carries, whether alone or as an entry of a Bundle.
+
+import { hasIdentifier } from './identity.ts';
+import type { Resource } from './resources.ts';
+import type { Token } from './token.ts';
+import { tokenParameter } from './token.ts';
+
+export interface Put {
+  readonly type: string;
+  /** `id`: by id; `identifier`: by the one resource that has it, or else a new one. */
+  readonly by: { readonly id: string } | { readonly identifier: Token };
+  /** Below the base URL: Patient/7, Patient?identifier=… */
+  readonly path: string;
+  /** The resource as JSON. */
+  readonly body: string;
+  /** The entity tag that the resource must have; null for none. */
+  readonly ifMatch: string | null;
+  readonly requestId: string;
+}
+
+/** What decides, when a write is really sent, whether and how it is. */
+export interface Sending {
+  /** Asked at that moment, for what went before may have taken long: throws when the slot is no longer ours. */
+  mustHold(): void;
+  /**
+   * An earlier try ended without an answer that says what became of it: it may have been applied. It goes in no Bundle any
+   * more, so that what it meets then is its own.
+   */
+  readonly uncertain: boolean;
+}
+
+export function putOfIdentifier(resource: Resource, identifier: Token, requestId: string): Put {
+  // HAPI checks this only when it creates: on an update it would take the body of another patient.
+  if (!hasIdentifier(resource, identifier)) {
+    throw new TypeError('The resource does not have the identifier that it is to be written by.');
+  }
+  const type = resource.resourceType;
+  const path = `${type}?identifier=${tokenParameter(identifier)}`;
+  return { type, by: { identifier }, path, body: JSON.stringify(resource), ifMatch: null, requestId };
+}
+
+export function putOfId(resource: Resource, id: string, versionId: string | null, requestId: string): Put {
+  const type = resource.resourceType;
+  return {
+    type,
+    by: { id },
+    path: `${type}/${encodeURIComponent(id)}`,
+    body: JSON.stringify({ ...resource, id }),
+    ifMatch: versionId === null ? null : `W/"${versionId}"`,
+    requestId,
+  };
+}
