@@ -38,6 +38,8 @@ export class VersionedRepository extends MemoryRepository {
   readonly #versions = new Map<string, Version[]>();
   readonly #identifiers = new IdentifierIndex();
   #lastId = 0;
+  /** What takes back each write of the transaction that is under way; null outside of one. */
+  #undo: (() => Promise<void>)[] | null = null;
 
   /** Of a resource, perhaps a deleted one; undefined when there never was one. */
   versionOf(type: string, id: string): string | undefined {
@@ -64,6 +66,7 @@ export class VersionedRepository extends MemoryRepository {
     const at = new Date().toISOString();
     const meta = { ...resource.meta, versionId: String(versions.length + 1), lastUpdated: at };
     // "Seeding" lets the version be ours; Medplum's own are UUIDs.
+    this.#takeBack(type, id);
     const stored = await this.withSeeding(() => super.createResource({ ...resource, id, meta }, options, update));
     this.#identifiers.replace(versions.at(-1)?.resource ?? null, stored);
     const method = update ? 'PUT' : 'POST';
@@ -87,6 +90,7 @@ export class VersionedRepository extends MemoryRepository {
     const versions = this.#versions.get(`${type}/${id}`);
     const last = versions?.at(-1);
     if (last?.resource === null) return;
+    this.#takeBack(type, id);
     await super.deleteResource(type, id, options);
     this.#identifiers.replace(last?.resource ?? null, null);
     const versionId = String((versions?.length ?? 0) + 1);
@@ -140,6 +144,35 @@ export class VersionedRepository extends MemoryRepository {
   ): ReturnType<typeof FhirRepository.prototype.conditionalCreate<T>> {
     const general = FhirRepository.prototype.conditionalCreate<T>;
     return await general.call(this, resource, search, options);
+  }
+
+  /** All or nothing, which Medplum's in memory is not. A part of a transaction may be one itself. */
+  override async withTransaction<T>(work: (repository: this) => Promise<T>): Promise<T> {
+    if (this.#undo) return await work(this);
+    const undo: (() => Promise<void>)[] = [];
+    this.#undo = undo;
+    try {
+      return await work(this);
+    } catch (error) {
+      this.#undo = null;
+      for (const takeBack of undo.toReversed()) await takeBack();
+      throw error;
+    } finally {
+      this.#undo = null;
+    }
+  }
+
+  #takeBack(type: string, id: string): void {
+    const key = `${type}/${id}`;
+    const versions = [...(this.#versions.get(key) ?? [])];
+    const resource = versions.at(-1)?.resource ?? null;
+    this.#undo?.push(async () => {
+      this.#identifiers.replace(this.#versions.get(key)?.at(-1)?.resource ?? null, resource);
+      if (versions.length > 0) this.#versions.set(key, versions);
+      else this.#versions.delete(key);
+      await this.expungeResource(type, id);
+      if (resource) await this.withSeeding(() => super.createResource(resource, undefined, true));
+    });
   }
 
   #unusedId(type: string): string {

@@ -5,10 +5,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import { badRequest, contentTooLarge, getStatus, isOk, notFound } from '@medplum/core';
 import { type FhirRequest, type FhirResponse, FhirRouter, type HttpMethod } from '@medplum/fhir-router';
-import type { OperationOutcome, Resource } from '@medplum/fhirtypes';
+import type { Bundle, OperationOutcome, Resource } from '@medplum/fhirtypes';
 import { capabilityStatement, loadDefinitions } from './fhir-definitions.ts';
 import { VersionedRepository } from './fhir-repository.ts';
 import { asSearchset } from './fhir-searchset.ts';
+import { transactionResponse, writesOf } from './fhir-transaction.ts';
 import { freePort } from './ports.ts';
 
 export interface FhirServer {
@@ -100,13 +101,18 @@ class Fhir {
     const [outcome, resource] = await this.#route(asked, request, body.json);
     if (!isOk(outcome)) return send(response, getStatus(outcome), outcome);
     if (asked.method === 'GET') return this.#sendFound(response, asked, resource ?? outcome);
+    if (resource?.resourceType === 'Bundle' && asked.path === '') {
+      for (const write of writesOf(body.json as Bundle, resource)) this.#onWrite(write);
+      return send(response, 200, transactionResponse(resource, isMinimal(request)));
+    }
     return this.#sendWritten(response, asked, request, getStatus(outcome), resource);
   }
 
   async #route({ method, path, search }: Asked, { headers }: IncomingMessage, body: unknown): Promise<FhirResponse> {
     // pathname, params and query are filled from the URL; a request that has a pathname already is refused.
     const parts = { url: path + search, pathname: '', params: {}, query: {} };
-    const request: FhirRequest = { ...parts, method: method as HttpMethod, headers, body };
+    const config = { transactions: true };
+    const request: FhirRequest = { ...parts, method: method as HttpMethod, headers, body, config };
     if (method === 'GET') return await this.#router.handleRequest(request, this.#repository);
     const done = this.#lastWrite.then(() => this.#router.handleRequest(request, this.#repository));
     this.#lastWrite = done.catch(() => undefined);
@@ -123,7 +129,7 @@ class Fhir {
   #sendWritten(
     response: ServerResponse,
     { method, path, search }: Asked,
-    { headers }: IncomingMessage,
+    request: IncomingMessage,
     answered: number,
     resource: Resource | undefined,
   ): void {
@@ -134,7 +140,7 @@ class Fhir {
     if (versionId !== undefined) {
       const query = [...new URLSearchParams(search)].map(([name, value]) => `${name}=${value}`).join('&');
       const target = query === '' ? path : `${path}?${query}`;
-      const ifMatch = headers['if-match'] ?? null;
+      const ifMatch = request.headers['if-match'] ?? null;
       this.#onWrite({ method, target, ifMatch, status, reference: `${type}/${id}`, versionId });
       const location = `${this.url}/${type}/${id}/_history/${versionId}`;
       response.setHeader('etag', `W/"${versionId}"`);
@@ -142,7 +148,7 @@ class Fhir {
       if (status === 201) response.setHeader('location', location);
     }
     if (resource) this.#setVersion(response, resource);
-    const minimal = /\breturn=minimal\b/.test(String(headers.prefer ?? '')) && versionId !== undefined;
+    const minimal = isMinimal(request) && versionId !== undefined;
     send(response, resource ? status : 204, minimal ? undefined : resource);
   }
 
@@ -150,6 +156,11 @@ class Fhir {
     if (meta?.versionId !== undefined) response.setHeader('etag', `W/"${meta.versionId}"`);
     if (meta?.lastUpdated !== undefined) response.setHeader('last-modified', new Date(meta.lastUpdated).toUTCString());
   }
+}
+
+/** https://hl7.org/fhir/R4/http.html#return */
+function isMinimal({ headers }: IncomingMessage): boolean {
+  return /\breturn=minimal\b/.test(String(headers.prefer ?? ''));
 }
 
 async function readJson(request: IncomingMessage): Promise<{ json: unknown } | { refusal: OperationOutcome }> {

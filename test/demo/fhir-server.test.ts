@@ -254,3 +254,68 @@ test('takes another port where the one asked for is taken', async () => {
   expect(other.port).not.toBe(server.port);
   await other.close();
 }, 60_000);
+
+describe('a transaction Bundle', () => {
+  const entry = (resource: Patient, url: string, ifMatch?: string) => ({
+    fullUrl: `urn:uuid:${randomUUID()}`,
+    resource,
+    request: { method: 'PUT', url, ...(ifMatch && { ifMatch }) },
+  });
+  const post = (entries: object[], prefer = 'return=minimal') =>
+    http('', {
+      method: 'POST',
+      headers: { 'content-type': 'application/fhir+json', prefer },
+      body: JSON.stringify({ resourceType: 'Bundle', type: 'transaction', entry: entries }),
+    });
+
+  test('is applied as a whole, and says where each write went', async () => {
+    const known = await created();
+    const fresh = patient();
+    const byIdentifier = `Patient?identifier=${encodeURIComponent(`${SYSTEM}|${fresh.identifier.value}`)}`;
+    const answer = await post([
+      entry({ ...known.resource, id: known.id, gender: 'female' }, `Patient/${known.id}`, 'W/"1"'),
+      entry(fresh.resource, byIdentifier),
+    ]);
+    expect(answer.status).toBe(200);
+    const found = await client.search('Patient', fresh.identifier);
+    const id = found.ok && found.matches[0]?.id;
+    expect(await answer.json()).toMatchObject({
+      resourceType: 'Bundle',
+      type: 'transaction-response',
+      entry: [
+        { response: { status: '200', location: `Patient/${known.id}/_history/2`, etag: 'W/"2"' } },
+        { response: { status: '201', location: `Patient/${id}/_history/1`, etag: 'W/"1"' } },
+      ],
+    });
+    expect(writes.slice(-2)).toMatchObject([
+      {
+        method: 'PUT',
+        target: `Patient/${known.id}`,
+        ifMatch: 'W/"1"',
+        reference: `Patient/${known.id}`,
+        versionId: '2',
+      },
+      { method: 'PUT', ifMatch: null, reference: `Patient/${id}`, versionId: '1', status: 201 },
+    ]);
+  });
+
+  test('leaves nothing behind when one of its writes fails: no version, no identifier, no resource', async () => {
+    const [first, second] = [await created(), await created()];
+    const fresh = patient();
+    const byIdentifier = `Patient?identifier=${encodeURIComponent(`${SYSTEM}|${fresh.identifier.value}`)}`;
+    const moved = patient().identifier;
+    const answer = await post([
+      entry({ ...first.resource, id: first.id, identifier: [moved] }, `Patient/${first.id}`, 'W/"1"'),
+      entry(fresh.resource, byIdentifier),
+      entry({ ...second.resource, id: second.id, gender: 'male' }, `Patient/${second.id}`, 'W/"7"'),
+    ]);
+    expect(answer.status).toBe(412);
+    expect(await client.read('Patient', first.id)).toMatchObject({ versionId: '1', resource: first.resource });
+    expect(await client.search('Patient', first.identifier)).toMatchObject({ matches: [{ id: first.id }] });
+    for (const identifier of [moved, fresh.identifier])
+      expect(await client.search('Patient', identifier)).toEqual({ ok: true, matches: [] });
+    expect(await client.putById({ ...first.resource, gender: 'other' }, first.id, '1', '')).toMatchObject({
+      versionId: '2',
+    });
+  });
+});

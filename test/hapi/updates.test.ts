@@ -9,9 +9,15 @@ let setting: Setting;
 
 const query = (sql: string, values: unknown[] = []) => setting.database.pool.query(sql, values);
 
-describe('an INSERT', () => {
+/** Whether anything went in a Bundle. */
+async function bundled(): Promise<boolean> {
+  const { values } = await setting.connector.metrics.bundlePatients.get();
+  return values.some(({ metricName, value }) => metricName === 'fhir_bundle_patients_count' && value > 0);
+}
+
+describe.each([1, 8])('with FHIR_BATCH_SIZE=%i, an INSERT', (batchSize) => {
   beforeAll(async () => {
-    setting = await startSetting();
+    setting = await startSetting({ batchSize, concurrency: 4 });
   });
 
   afterAll(() => setting?.end());
@@ -52,7 +58,9 @@ describe('an INSERT', () => {
       birthDate: '1990-01-15',
       address: [{ line: ['123 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'USA' }],
     });
-    await expectVersions(setting, 'created', [{ id: rows[0].id, fhirId: id ?? '', commits: 1 }]);
+    await expectVersions(setting, `created (in Bundles of ${batchSize} at most)`, [
+      { id: rows[0].id, fhirId: id ?? '', commits: 1 },
+    ]);
   });
 
   it('of many patients at once creates each of them once', async () => {
@@ -64,19 +72,25 @@ describe('an INSERT', () => {
     for (const [at, value] of values.entries())
       expect((await patientsWith(setting.system, value)).map(({ id }) => id)).toEqual([fhirIds[at]]);
     const patients = ids.map((id, at) => ({ id, fhirId: fhirIds[at] ?? '', commits: 1 }));
-    await expectVersions(setting, 'thirty created at once, three of them', patients.slice(0, 3));
+    const scenario = `thirty created at once, three of them (in Bundles of ${batchSize} at most)`;
+    await expectVersions(setting, scenario, patients.slice(0, 3));
   });
 });
 
-describe.each(['by-id', 'conditional'] as const)('with FHIR_UPDATE=%s, an UPDATE', (update) => {
+describe.each([
+  { update: 'by-id', batchSize: 1 },
+  { update: 'conditional', batchSize: 1 },
+  { update: 'by-id', batchSize: 8 },
+  { update: 'conditional', batchSize: 8 },
+] as const)('with FHIR_UPDATE=$update and FHIR_BATCH_SIZE=$batchSize, an UPDATE', ({ update, batchSize }) => {
   beforeAll(async () => {
-    setting = await startSetting({ update });
+    setting = await startSetting({ update, batchSize, concurrency: 4 });
   });
 
   afterAll(() => setting?.end());
 
   const versions = (scenario: string, ...rest: [Counted[], string?]) =>
-    expectVersions(setting, `${scenario} (${update})`, ...rest);
+    expectVersions(setting, `${scenario} (${update}${batchSize > 1 ? ', in Bundles' : ''})`, ...rest);
 
   it('makes a version of the same resource, and the outbox row names it', async () => {
     const { id, fhirId } = await deliveredPatient(setting, 'UPDATE');
@@ -113,6 +127,20 @@ describe.each(['by-id', 'conditional'] as const)('with FHIR_UPDATE=%s, an UPDATE
     await versions(
       'two patients in turn',
       both.map((each) => ({ ...each, commits: 11 })),
+    );
+  });
+
+  it('of many patients at once, again and again, makes the versions of each in its order', async () => {
+    const patients = await Promise.all(Array.from({ length: 20 }, (_, n) => deliveredPatient(setting, `MANY-${n}`)));
+    const ids = patients.map(({ id }) => id);
+    const phones = Array.from({ length: 5 }, (_, n) => `+1-555-${n}`);
+    for (const phone of phones) await query('UPDATE patient SET phone_number = $2 WHERE id = ANY ($1)', [ids, phone]);
+    await allFinished(setting);
+    for (const { fhirId } of patients) expect(await phonesOf(fhirId)).toEqual([undefined, ...phones]);
+    expect(await bundled()).toBe(batchSize > 1);
+    await versions(
+      'many patients at once, three of them',
+      patients.slice(0, 3).map((each) => ({ ...each, commits: 6 })),
     );
   });
 
