@@ -1,9 +1,9 @@
-// FHIR_UPDATE both ways on one server: `FHIR_TEST_URL=http://127.0.0.1:8080/fhir node bench/update.ts`.
+// Ways of updating on one server: `FHIR_TEST_URL=http://127.0.0.1:8080/fhir node bench/update.ts`.
 //
-// A PUT by id with If-Match against a PUT by identifier, through the connector's own client. Both write the same
-// patients, each once a round, and each write changes the patient: HAPI does nothing for one that does not. The rounds
-// alternate, by id first and by identifier first in turn, so that whatever else the machine does meets both; what counts
-// is the ratio within each pair of rounds.
+// A PUT by id with If-Match against a PUT by identifier, each in a request of its own, and against PUTs by id in Bundles,
+// through the connector's own clients. All write the same patients, each once a round, and each write changes the patient:
+// HAPI does nothing for one that does not. The rounds alternate, in an order that turns, so that whatever else the machine
+// does meets all ways; what counts are the ratios within each set of rounds.
 // It makes patients and removes none, and is load: only a server on this machine is asked.
 import { randomUUID } from 'node:crypto';
 import { loadavg } from 'node:os';
@@ -13,11 +13,14 @@ import type { Patient } from '../src/fhir/resources.ts';
 import type { Token } from '../src/fhir/token.ts';
 import { median, percentile } from './statistics.ts';
 
-const WIDTHS = [8, 32];
-/** Few, so that the two rounds of a pair are close in time. */
-const PATIENTS = 128;
+/** Few, so that the rounds of a set are close in time. */
+const PATIENTS = 256;
 /** HAPI's code is compiled while it runs: the first rounds are slower, whatever they do. */
-const WARM_UP_PAIRS = 8;
+const WARM_UP_SETS = 8;
+const MODES = ['conditional', 'by-id', 'bundles'] as const;
+type Mode = (typeof MODES)[number];
+/** As docs/decisions.md has them: how many times as fast Bundles must be. */
+const TARGETS = { conditional: 2, 'by-id': 1.3 } as const;
 
 interface Known {
   readonly identifier: Token;
@@ -25,73 +28,89 @@ interface Known {
   versionId: string | null;
 }
 
-type Mode = 'by-id' | 'conditional';
-
-const { values } = parseArgs({ options: { pairs: { type: 'string', default: '24' } } });
-const pairs = Number(values.pairs);
-if (!Number.isInteger(pairs) || pairs < 1) refuse('--pairs must be a whole number, 1 at least.');
+const { values } = parseArgs({
+  options: {
+    sets: { type: 'string', default: '24' },
+    width: { type: 'string', default: '32' },
+    requests: { type: 'string', default: '4' },
+    batch: { type: 'string', default: '32' },
+  },
+});
+const sets = whole('sets');
+/** Of single PUTs, at once. */
+const width = whole('width');
+/** Of Bundles, at once, and patients in each. */
+const requests = whole('requests');
+const batch = whole('batch');
 const url = process.env.FHIR_TEST_URL ?? '';
 if (!isLoopback(url))
   refuse('FHIR_TEST_URL must be the base URL of a FHIR server on this machine, such as http://127.0.0.1:8080/fhir.');
 
 let writes = 0;
-for (const width of WIDTHS) {
-  const client = createFhirClient(
-    { baseUrl: url, concurrency: width, timeoutMs: 30_000, userAgent: 'fhir-connector/bench' },
-    () => undefined,
-  );
-  const answer = await client.capabilities();
-  if (!answer.ok) refuse(`FHIR_TEST_URL: ${answer.fault.reason}`);
-  console.log(`${answer.capabilities.software}, ${width} at once, ${PATIENTS} patients, load ${load()}`);
-  await measure(client, width);
-  await client.close();
-}
+let bundled = 0;
+const single = createFhirClient({ ...clientConfig(), concurrency: width }, () => undefined);
+const bundling = createFhirClient({ ...clientConfig(), concurrency: requests, batchSize: batch }, ({ puts = 0 }) => {
+  bundled += puts;
+});
+const answer = await single.capabilities();
+if (!answer.ok) refuse(`FHIR_TEST_URL: ${answer.fault.reason}`);
+console.log(
+  `${answer.capabilities.software}, ${PATIENTS} patients, load ${load()}: single PUTs ${width} at once, Bundles of ${batch} ${requests} at once`,
+);
+await measure();
+await Promise.all([single.close(), bundling.close()]);
 
-async function measure(client: FhirClient, width: number): Promise<void> {
+async function measure(): Promise<void> {
   const patients = Array.from({ length: PATIENTS }, (): Known => {
     return { identifier: { system: 'urn:bench', value: randomUUID() }, id: '', versionId: null };
   });
-  await round(client, 'conditional', patients, width);
-  const ratios: number[] = [];
-  for (let pair = -WARM_UP_PAIRS; pair < pairs; pair += 1) {
-    const order: Mode[] = pair % 2 === 0 ? ['by-id', 'conditional'] : ['conditional', 'by-id'];
-    const rates: Partial<Record<Mode, number>> = {};
-    for (const mode of order) rates[mode] = await round(client, mode, patients, width);
-    const { 'by-id': byId = Number.NaN, conditional = Number.NaN } = rates;
-    const ratio = byId / conditional;
-    if (pair >= 0) ratios.push(ratio);
-    const which = pair < 0 ? 'warm-up' : `pair ${pair + 1}`;
-    const figures = [
-      `by-id ${byId.toFixed(0)}/s`,
-      `conditional ${conditional.toFixed(0)}/s`,
-      `ratio ${ratio.toFixed(2)}`,
-    ];
-    console.log(`  ${which.padEnd(8)} ${figures.join(', ')}`);
+  await round('conditional', patients);
+  const rates: Record<Mode, number>[] = [];
+  for (let set = -WARM_UP_SETS; set < sets; set += 1) {
+    const first = (set + WARM_UP_SETS) % MODES.length;
+    const rate = { conditional: 0, 'by-id': 0, bundles: 0 };
+    for (const mode of [...MODES.slice(first), ...MODES.slice(0, first)]) rate[mode] = await round(mode, patients);
+    if (set >= 0) rates.push(rate);
+    const figures = MODES.map((mode) => `${mode} ${rate[mode].toFixed(0)}/s`).join(', ');
+    console.log(`  ${(set < 0 ? 'warm-up' : `set ${set + 1}`).padEnd(8)} ${figures}`);
   }
-  const middle = median(ratios);
-  const spread = [0, 25, 75, 100].map((percent) => percentile(ratios, percent).toFixed(2));
-  console.log(`By id / by identifier at ${width}: median ${middle.toFixed(2)}`);
-  console.log(`  half of the pairs ${spread[1]} to ${spread[2]}, all ${spread[0]} to ${spread[3]}; load now ${load()}`);
+  if (bundled === 0) refuse('Nothing went in a Bundle: the server takes none.');
   console.log(
-    middle >= 1
-      ? 'FHIR_UPDATE=by-id follows as the default: it is not slower, and it alone is fenced by If-Match.\n'
-      : 'FHIR_UPDATE=conditional is faster here; only by-id is fenced by If-Match, so weigh the two.\n',
+    `Median: ${MODES.map((mode) => `${mode} ${median(rates.map((rate) => rate[mode])).toFixed(0)}/s`).join(', ')}`,
+  );
+  tell('By id / by identifier', ratios(rates, 'by-id', 'conditional'), 1);
+  tell('Bundles / by identifier', ratios(rates, 'bundles', 'conditional'), TARGETS.conditional);
+  tell('Bundles / by id', ratios(rates, 'bundles', 'by-id'), TARGETS['by-id']);
+  console.log(`Load now ${load()}`);
+}
+
+function ratios(rates: readonly Record<Mode, number>[], of: Mode, to: Mode): number[] {
+  return rates.map((rate) => rate[of] / rate[to]);
+}
+
+function tell(what: string, all: readonly number[], target: number): void {
+  const middle = median(all);
+  const [least, low, high, most] = [0, 25, 75, 100].map((percent) => percentile(all, percent).toFixed(2));
+  const verdict = middle >= target ? '✓' : '✗';
+  console.log(
+    `${verdict} ${what}: median ${middle.toFixed(2)}, at least ${target} wanted; half of the sets ${low} to ${high}, all ${least} to ${most}`,
   );
 }
 
-/** Writes each patient once, `width` at a time. Returns how many a second. */
-async function round(client: FhirClient, mode: Mode, patients: readonly Known[], width: number): Promise<number> {
+/** Writes each patient once, as many at a time as the mode has at once. Returns how many a second. */
+async function round(mode: Mode, patients: readonly Known[]): Promise<number> {
   const startedAt = performance.now();
   const next = patients.values();
+  const atOnce = mode === 'bundles' ? requests * batch : width;
   await Promise.all(
-    Array.from({ length: width }, async () => {
-      for (const patient of next) await write(client, mode, patient);
+    Array.from({ length: atOnce }, async () => {
+      for (const patient of next) await write(mode, patient);
     }),
   );
   return patients.length / ((performance.now() - startedAt) / 1000);
 }
 
-async function write(client: FhirClient, mode: Mode, patient: Known): Promise<void> {
+async function write(mode: Mode, patient: Known): Promise<void> {
   writes += 1;
   const resource: Patient = {
     resourceType: 'Patient',
@@ -104,14 +123,25 @@ async function write(client: FhirClient, mode: Mode, patient: Known): Promise<vo
     address: [{ line: ['1 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'USA' }],
   };
   const requestId = randomUUID().slice(0, 16);
-  const answer =
-    mode === 'by-id'
-      ? await client.putById(resource, patient.id, patient.versionId, requestId)
-      : await client.putByIdentifier(resource, patient.identifier, requestId);
-  if (!answer.ok) refuse(`A write failed: ${answer.fault.reason}`);
-  if (answer.versionId === null) refuse('The server names no versions, so there is no If-Match to measure.');
-  patient.id = answer.id;
-  patient.versionId = answer.versionId;
+  const client: FhirClient = mode === 'bundles' ? bundling : single;
+  const written =
+    mode === 'conditional'
+      ? await client.putByIdentifier(resource, patient.identifier, requestId)
+      : await client.putById(resource, patient.id, patient.versionId, requestId);
+  if (!written.ok) refuse(`A write failed: ${written.fault.reason}`);
+  if (written.versionId === null) refuse('The server names no versions, so there is no If-Match to measure.');
+  patient.id = written.id;
+  patient.versionId = written.versionId;
+}
+
+function clientConfig() {
+  return { baseUrl: url, timeoutMs: 30_000, userAgent: 'fhir-connector/bench' };
+}
+
+function whole(name: keyof typeof values): number {
+  const number = Number(values[name]);
+  if (!Number.isInteger(number) || number < 1) refuse(`--${name} must be a whole number, 1 at least.`);
+  return number;
 }
 
 function isLoopback(text: string): boolean {

@@ -30,7 +30,8 @@ const STALLED_MS = 120_000;
 export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promise<ChaosReport> {
   const dice = new Dice(seed, 0);
   const deletes = dice.chance(50) ? 'deactivate' : 'delete';
-  const world = await createWorld(deletes);
+  const batchSize = dice.pick([1, 16]);
+  const world = await createWorld(deletes, batchSize);
   const oracle = new WalOracle(deletes);
   const violations: string[] = [];
   const strikes = new Map(faults.map((kind) => [kind, 0]));
@@ -44,7 +45,9 @@ export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promi
     const writers = Array.from({ length: WRITERS }, (_, n) =>
       writer(world.config, new Dice(seed, n + 1), writing.signal),
     );
-    say(`Seed ${seed}: ${seconds} s, ${faults.length} kinds of faults, FHIR_DELETE=${deletes}.`);
+    say(
+      `Seed ${seed}: ${seconds} s, ${faults.length} kinds of faults, FHIR_DELETE=${deletes}, FHIR_BATCH_SIZE=${batchSize}.`,
+    );
 
     const until = performance.now() + seconds * 1000;
     let deck: string[] = [];

@@ -69,7 +69,7 @@ class Connector {
   }
 }
 
-export async function createWorld(deletes: 'deactivate' | 'delete'): Promise<World> {
+export async function createWorld(deletes: 'deactivate' | 'delete', batchSize: number): Promise<World> {
   const postgres = await startEmbeddedPostgres({
     fsync: false,
     settings: {
@@ -95,7 +95,8 @@ export async function createWorld(deletes: 'deactivate' | 'delete'): Promise<Wor
   const environment = {
     ...connectorEnvironment(target, fhir.url),
     FHIR_TIMEOUT_MS: '1000',
-    FHIR_CONCURRENCY: '16',
+    FHIR_CONCURRENCY: batchSize > 1 ? '2' : '16',
+    FHIR_BATCH_SIZE: String(batchSize),
     FHIR_DELETE: deletes,
     SHUTDOWN_TIMEOUT_MS: '5000',
   };

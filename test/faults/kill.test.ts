@@ -1,4 +1,4 @@
-// kill -9, fifty times, while twenty thousand transactions are committed: nothing lost, nothing out of order.
+// kill -9, again and again, while thousands of transactions are committed: nothing lost, nothing out of order.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { Dice } from '../chaos/dice.ts';
@@ -7,11 +7,7 @@ import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 
-const KILLS = 50;
 const PATIENTS = 400;
-/** One for each kill: 20,000 transactions. */
-const VERSIONS = KILLS;
-const CONCURRENCY = 16;
 const PATIENCE = { timeout: 60_000, interval: 5 };
 const DRAINED = { timeout: 240_000, interval: 200 };
 
@@ -32,6 +28,15 @@ afterEach(async () => {
 });
 
 it('fifty kills among twenty thousand transactions lose nothing, keep each order, and repeat only what was in flight', async () => {
+  await killAndJudge(50, { FHIR_CONCURRENCY: '16' });
+});
+
+it('ten kills among four thousand transactions whose patients go in Bundles do the same', async () => {
+  await killAndJudge(10, { FHIR_CONCURRENCY: '2', FHIR_BATCH_SIZE: '16' });
+});
+
+/** One version of each patient for each kill, all of them transactions of their own. */
+async function killAndJudge(times: number, settings: Record<string, string>): Promise<void> {
   const dice = new Dice(1, 0);
   /** Patient and version of each write that arrived. */
   const arrived: string[] = [];
@@ -42,8 +47,8 @@ it('fifty kills among twenty thousand transactions lose nothing, keep each order
   };
   let inFlight = 0;
   let committing: Promise<unknown> = Promise.resolve();
-  for (let kills = 0; kills < KILLS; kills += 1) {
-    start();
+  for (let kills = 0; kills < times; kills += 1) {
+    start(settings);
     await committing;
     committing = commit(kills);
     if (dice.chance(20)) {
@@ -63,7 +68,7 @@ it('fifty kills among twenty thousand transactions lose nothing, keep each order
     inFlight += new Set(arrived).size - recorded;
   }
   await committing;
-  start('info');
+  start({ ...settings, LOG_LEVEL: 'info' });
   await expect
     .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, DRAINED)
     .toBe(0);
@@ -75,22 +80,21 @@ it('fifty kills among twenty thousand transactions lose nothing, keep each order
   const versions = new Map<string, string[]>();
   for (const { body } of fhir.writes)
     versions.set(mrnOf(body), [...(versions.get(mrnOf(body)) ?? []), versionIn(body)]);
-  const all = Array.from({ length: VERSIONS }, (_, version) => String(version));
+  const all = Array.from({ length: times }, (_, version) => String(version));
   expect(versions.size).toBe(PATIENTS);
   for (const [who, seen] of versions) expect(seen, who).toEqual(all);
   expect((await database.pool.query('SELECT FROM fhir_dlq')).rowCount).toBe(0);
-  expect(await records()).toBe(PATIENTS * VERSIONS);
+  expect(await records()).toBe(PATIENTS * times);
   const repeated = arrived.length - new Set(arrived).size;
   console.log(
-    `${KILLS} kills, ${PATIENTS * VERSIONS} transactions: ${inFlight} writes were in flight at a kill, ${repeated} were sent again.`,
+    `${times} kills, ${PATIENTS * times} transactions: ${inFlight} writes were in flight at a kill, ${repeated} were sent again.`,
   );
-  expect(inFlight).toBeGreaterThan(KILLS);
+  expect(inFlight).toBeGreaterThan(times);
   expect(repeated).toBeLessThanOrEqual(inFlight);
-});
+}
 
-function start(LOG_LEVEL = 'warn'): void {
-  const environment = connectorEnvironment(database, fhir.url);
-  connector = spawnConnector({ ...environment, FHIR_CONCURRENCY: String(CONCURRENCY), LOG_LEVEL });
+function start(settings: Record<string, string>): void {
+  connector = spawnConnector({ ...connectorEnvironment(database, fhir.url), LOG_LEVEL: 'warn', ...settings });
 }
 
 /** One version of each patient, each in a transaction of its own. */
