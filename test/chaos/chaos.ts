@@ -80,6 +80,7 @@ export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promi
     violations.push(...(await judgeRecords(world)));
     violations.push(...(await judgeCounters(world)));
     violations.push(...judgeAcknowledged(oracle, await passed));
+    if (batchSize > 1 && world.fhir.bundles === 0) violations.push('Nothing went in a Bundle.');
     for (const connector of world.connectors)
       violations.push(...connector.ownEnds.map((end) => `A connector ended by itself: ${end}`));
     await Promise.all(world.connectors.map((connector) => connector.stop('SIGTERM')));
@@ -92,6 +93,7 @@ export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promi
         'commits that touch': oracle.touching,
         changes: oracle.changes.length,
         versions: sent.length,
+        Bundles: world.fhir.bundles,
         'dead letters': dead.size,
         'starts of connectors': world.connectors.reduce((sum, { starts }) => sum + starts, 0),
       },

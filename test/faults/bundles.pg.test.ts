@@ -94,10 +94,12 @@ it('changes of many patients go in few requests, and make a version each, in ord
 });
 
 describe('the answer to a Bundle that was applied, lost', () => {
-  it.each<[string, Fault]>([
+  const lost: [string, Fault][] = [
     ['because the connection breaks', { cut: 'after' }],
     ['because it comes too late', { cut: 'silent-after' }],
-  ])('%s, doubles nothing, loses nothing and counts for nobody', async (_, fault) => {
+  ];
+
+  it.each(lost)('%s, doubles nothing, loses nothing and counts for nobody', async (_, fault) => {
     let lost = 0;
     scenario.fhir.fault = (request) => {
       if (!isBundle(request) || lost >= 2) return undefined;
@@ -149,11 +151,13 @@ describe('one patient of a Bundle', () => {
     expect(versions()).toEqual(eachHas(null, '1', '2').set(ONE, [null, '2']));
   });
 
-  it.each<[string, Fault, number | null]>([
+  const poison: [string, Fault, number | null][] = [
     ['makes the server fail', { status: 500, diagnostics: 'no' }, 500],
     ['breaks the connection', { cut: 'before' }, null],
     ['is never answered', { cut: 'silent-before' }, null],
-  ])(
+  ];
+
+  it.each(poison)(
     'that always %s is the only dead letter, after its tries; the others lose no attempt',
     async (_, fault, status) => {
       scenario.fhir.fault = (request) => (isOf(ONE, request) ? fault : undefined);
@@ -215,11 +219,13 @@ describe('one patient of a Bundle', () => {
 });
 
 describe('an outage of the FHIR server', () => {
-  it.each<[string, Fault]>([
+  const outages: [string, Fault][] = [
     ['that answers 503', { status: 503 }],
     ['that answers no more', { cut: 'silent-before' }],
     ['that lets nobody in', { status: 401 }],
-  ])('%s dead-letters nobody, burns no attempts, and is over by itself', async (_, fault) => {
+  ];
+
+  it.each(outages)('%s dead-letters nobody, burns no attempts, and is over by itself', async (_, fault) => {
     let met = 0;
     scenario.fhir.fault = () => {
       met += 1;

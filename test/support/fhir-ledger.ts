@@ -62,6 +62,8 @@ export class FhirLedger {
   readonly writes: Written[] = [];
   /** Asked about each request, control reads too; the first that knows a fault decides. */
   readonly faults = new Set<(request: Request) => Fault | undefined>();
+  /** Transaction Bundles that were applied. */
+  bundles = 0;
   /** Resources that a page of a search without criteria has at most. */
   pageSize = 100;
   readonly #stored = new Map<string, Stored>();
@@ -205,6 +207,7 @@ export class FhirLedger {
       if (id === undefined) created += 1;
       targets.push({ id: id ?? `r${created}`, put, query });
     }
+    this.bundles += 1;
     const last = new Map(targets.map((target) => [target.id, target]));
     for (const { id, put, query } of last.values())
       this.#put(id, put.body ?? {}, { requestId, query, ifMatch: put.ifMatch });
