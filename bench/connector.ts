@@ -24,9 +24,9 @@ export class Connector {
     rmSync(this.#folder, { recursive: true, force: true });
   };
 
-  private constructor(environment: Record<string, string>) {
+  private constructor(environment: Record<string, string>, flags: readonly string[]) {
     const log = openSync(join(this.#folder, 'log'), 'w');
-    this.#child = spawn(process.execPath, [...FLAGS, 'src/main.ts', 'run'], {
+    this.#child = spawn(process.execPath, [...FLAGS, ...flags, 'src/main.ts', 'run'], {
       env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: CACHE, ...environment },
       stdio: ['ignore', log, log],
     });
@@ -34,13 +34,14 @@ export class Connector {
     process.once('exit', this.#end);
   }
 
-  /** Returns at once; `width` is FHIR_CONCURRENCY. */
-  static start(database: DatabaseTarget, fhirUrl: string, width: number): Connector {
-    return new Connector({
+  /** Returns at once; `width` is FHIR_CONCURRENCY. When it ends it leaves a CPU profile in the folder `profileTo`. */
+  static start(database: DatabaseTarget, fhirUrl: string, width: number, profileTo?: string): Connector {
+    const environment = {
       ...connectorEnvironment(database, fhirUrl),
       FHIR_CONCURRENCY: String(width),
       RETENTION_DAYS: '0',
-    });
+    };
+    return new Connector(environment, profileTo ? ['--cpu-prof', `--cpu-prof-dir=${profileTo}`] : []);
   }
 
   /** Resolves when it streams. */

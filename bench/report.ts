@@ -8,6 +8,8 @@ export interface Result {
   readonly target: Target;
   /** The middle one of the runs. */
   readonly measured: number;
+  /** Of each run. */
+  readonly each: readonly number[];
   readonly met: boolean;
 }
 
@@ -17,7 +19,7 @@ export function resultsOf(runs: readonly Measurements[]): Result[] {
     const each = runs.map((run) => target.measured(run)).filter((value) => value !== undefined);
     if (each.length === 0) return [];
     const measured = median(each);
-    return [{ target, measured, met: isMet(target, measured) }];
+    return [{ target, measured, each, met: isMet(target, measured) }];
   });
 }
 

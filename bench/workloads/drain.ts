@@ -15,6 +15,8 @@ export interface DrainOptions {
   readonly transactions: number;
   readonly latencyMs: number;
   readonly width: number;
+  /** Folder for a CPU profile of the connector. */
+  readonly profileTo?: string;
 }
 
 export interface Drain {
@@ -35,7 +37,7 @@ export interface Drain {
   readonly decode: Floor;
 }
 
-export async function drain(arena: Arena, { transactions, latencyMs, width }: DrainOptions): Promise<Drain> {
+export async function drain(arena: Arena, { transactions, latencyMs, width, profileTo }: DrainOptions): Promise<Drain> {
   const database = await arena.database();
   const { sink } = arena;
   try {
@@ -50,7 +52,7 @@ export async function drain(arena: Arena, { transactions, latencyMs, width }: Dr
     const before = await arena.putFloor(width, transactions);
 
     const { marked, reached } = sink.expectMarked(all, first);
-    const connector = Connector.start(database, sink.url, width);
+    const connector = Connector.start(database, sink.url, width, profileTo);
     const beganAt = await marked;
     const cpuBefore = connector.cpuSeconds;
     const { firstAt } = await reached;
