@@ -14,9 +14,9 @@ import type { Token } from '../src/fhir/token.ts';
 import { median, percentile } from './statistics.ts';
 
 /** Few, so that the rounds of a set are close in time. */
-const PATIENTS = 256;
+const PATIENTS = 768;
 /** HAPI's code is compiled while it runs: the first rounds are slower, whatever they do. */
-const WARM_UP_SETS = 8;
+const WARM_UP_SETS = 6;
 const MODES = ['conditional', 'by-id', 'bundles'] as const;
 type Mode = (typeof MODES)[number];
 /** As docs/decisions.md has them: how many times as fast Bundles must be. */
@@ -32,7 +32,7 @@ const { values } = parseArgs({
   options: {
     sets: { type: 'string', default: '24' },
     width: { type: 'string', default: '32' },
-    requests: { type: 'string', default: '4' },
+    requests: { type: 'string', default: '8' },
     batch: { type: 'string', default: '32' },
   },
 });

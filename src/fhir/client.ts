@@ -27,7 +27,7 @@ export interface FhirClientConfig {
 /** A client for one server. Nothing is sent before the first call. */
 export function createFhirClient(config: FhirClientConfig, observe: Observe): FhirClient {
   const { concurrency, batchSize = 1, onSmallerBundles = () => undefined, ...rest } = config;
-  const plain = new PlainFhirClient(new Transport({ ...rest, connections: concurrency }), observe);
+  const plain = new PlainFhirClient(new Transport({ ...rest, connections: concurrency }), config.baseUrl, observe);
   if (batchSize === 1) return plain;
   return new BundlingFhirClient(plain, concurrency, new BundleLimit(batchSize, onSmallerBundles));
 }

@@ -38,6 +38,7 @@ const PAGE = 500;
 
 export class PlainFhirClient implements FhirClient {
   readonly #transport: Transport;
+  readonly #baseUrl: string;
   readonly #observe: Observe;
   /**
    * What a write's answer is to hold. Some servers name no version in a minimal one (Firely Server before 5.5, see
@@ -46,8 +47,9 @@ export class PlainFhirClient implements FhirClient {
    */
   #preferred: 'return=minimal' | 'return=representation' = 'return=minimal';
 
-  constructor(transport: Transport, observe: Observe) {
+  constructor(transport: Transport, baseUrl: string, observe: Observe) {
     this.#transport = transport;
+    this.#baseUrl = baseUrl.replace(/\/+$/, '');
     this.#observe = observe;
   }
 
@@ -94,7 +96,7 @@ export class PlainFhirClient implements FhirClient {
 
   /** All of them or none, in one request. */
   async transaction(puts: readonly Put[]): Promise<TransactionAnswer> {
-    const body = transactionOf(puts);
+    const body = transactionOf(puts, this.#baseUrl);
     // What was created shows by its identifier whose it is.
     const prefer = puts.every(({ by }) => 'id' in by) ? this.#preferred : 'return=representation';
     const request = this.#write('POST', '', body, requestIdOf(puts), { prefer });

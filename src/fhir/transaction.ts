@@ -12,21 +12,22 @@ export function requestIdOf(puts: readonly Put[]): string {
   return requestId(puts.map((put) => put.requestId).join(' '), '');
 }
 
-/** The same PUTs give the same bytes. */
-export function transactionOf(puts: readonly Put[]): string {
-  return `{"resourceType":"Bundle","type":"transaction","entry":[${puts.map(entryOf).join(',')}]}`;
-}
-
-function entryOf(put: Put): string {
-  const request = { method: 'PUT', url: put.path, ...(put.ifMatch !== null && { ifMatch: put.ifMatch }) };
-  return `{"fullUrl":"${fullUrlOf(put)}","resource":${put.body},"request":${JSON.stringify(request)}}`;
+/** The same PUTs give the same bytes. `baseUrl` is the server's, without a slash at its end. */
+export function transactionOf(puts: readonly Put[], baseUrl: string): string {
+  const entries = puts.map((put) => {
+    const fullUrl = JSON.stringify('id' in put.by ? `${baseUrl}/${put.path}` : placeholderOf(put));
+    const request = { method: 'PUT', url: put.path, ...(put.ifMatch !== null && { ifMatch: put.ifMatch }) };
+    return `{"fullUrl":${fullUrl},"resource":${put.body},"request":${JSON.stringify(request)}}`;
+  });
+  return `{"resourceType":"Bundle","type":"transaction","entry":[${entries.join(',')}]}`;
 }
 
 /**
- * A server replaces this URL by the resource's wherever it stands in a resource of the Bundle, so it must stand in none:
- * a hash of the write itself, which no patient's data can hold.
+ * What stands for the URL of a resource that may be new. The server puts the URL in its place wherever it stands in a resource
+ * of the Bundle, so it must stand in none: a hash of the write itself, which no patient's data can hold. (HAPI looks for it in
+ * all of them, which takes time: who has a URL has none.)
  */
-function fullUrlOf({ requestId, path, body }: Put): string {
+function placeholderOf({ requestId, path, body }: Put): string {
   const hash = createHash('sha256').update(requestId).update(path).update(body).digest('hex');
   return `urn:uuid:${[hash.slice(0, 8), hash.slice(8, 12), `4${hash.slice(13, 16)}`, `8${hash.slice(17, 20)}`, hash.slice(20, 32)].join('-')}`;
 }

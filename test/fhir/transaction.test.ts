@@ -11,6 +11,7 @@ const patient = (value: string, more: Partial<Patient> = {}): Patient => ({
   ...more,
 });
 
+const BASE = 'https://fhir.example.com/fhir';
 const LINKED = putOfId(patient('A'), '7', '3', '00000000000000aa');
 const FIRST = putOfIdentifier(patient('B|1'), { system: 'urn:mrn', value: 'B|1' }, '00000000000000bb');
 const PUTS = [LINKED, FIRST];
@@ -26,17 +27,17 @@ const response = (entry: unknown, more: Json = {}): Json => {
 
 describe('transactionOf', () => {
   it('has each PUT as it would go alone', () => {
-    expect(JSON.parse(transactionOf(PUTS))).toEqual({
+    expect(JSON.parse(transactionOf(PUTS, BASE))).toEqual({
       resourceType: 'Bundle',
       type: 'transaction',
       entry: [
         {
-          fullUrl: expect.stringMatching(/^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/),
+          fullUrl: 'https://fhir.example.com/fhir/Patient/7',
           resource: { ...patient('A'), id: '7' },
           request: { method: 'PUT', url: 'Patient/7', ifMatch: 'W/"3"' },
         },
         {
-          fullUrl: expect.stringMatching(/^urn:uuid:/),
+          fullUrl: expect.stringMatching(/^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/),
           resource: patient('B|1'),
           request: { method: 'PUT', url: 'Patient?identifier=urn%3Amrn%7CB%5C%7C1' },
         },
@@ -46,17 +47,18 @@ describe('transactionOf', () => {
 
   it('is the same bytes for the same PUTs, with the same request id; another body has another one', () => {
     const again = [putOfId(patient('A'), '7', '3', '00000000000000aa'), FIRST];
-    expect(transactionOf(again)).toBe(transactionOf(PUTS));
+    expect(transactionOf(again, BASE)).toBe(transactionOf(PUTS, BASE));
     expect(requestIdOf(again)).toBe(requestIdOf(PUTS));
     expect(requestIdOf(PUTS)).toMatch(/^[0-9a-f]{16}$/);
     const other = [putOfId(patient('A'), '7', '3', '00000000000000ab'), FIRST];
     expect(requestIdOf(other)).not.toBe(requestIdOf(PUTS));
   });
 
-  it('has full URLs that differ, also for two PUTs of the same content', () => {
-    const one = (id: string) => putOfId(patient('A'), id, '3', '00000000000000aa');
-    const { entry } = JSON.parse(transactionOf([one('7'), one('8')])) as { entry: { fullUrl: string }[] };
-    expect(new Set(entry.map(({ fullUrl }) => fullUrl)).size).toBe(2);
+  it('has full URLs that differ', () => {
+    const by = (value: string) => putOfIdentifier(patient(value), { system: 'urn:mrn', value }, '00000000000000bb');
+    const puts = [by('A'), by('B'), putOfId(patient('C'), '7', '3', ''), putOfId(patient('C'), '8', '3', '')];
+    const { entry } = JSON.parse(transactionOf(puts, BASE)) as { entry: { fullUrl: string }[] };
+    expect(new Set(entry.map(({ fullUrl }) => fullUrl)).size).toBe(4);
   });
 });
 
