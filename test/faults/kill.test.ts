@@ -28,15 +28,20 @@ afterEach(async () => {
 });
 
 it('fifty kills among twenty thousand transactions lose nothing, keep each order, and repeat only what was in flight', async () => {
-  await killAndJudge(50, { FHIR_CONCURRENCY: '16' });
+  const { inFlight, repeated } = await killAndJudge(50, { FHIR_CONCURRENCY: '16' });
+  expect(repeated).toBeLessThanOrEqual(inFlight);
 });
 
-it('ten kills among four thousand transactions whose patients go in Bundles do the same', async () => {
+// A Bundle with one write that was in flight at a kill is refused for it, and so the others in it are sent again too.
+it('ten kills among four thousand transactions whose patients go in Bundles lose nothing, and keep each order', async () => {
   await killAndJudge(10, { FHIR_CONCURRENCY: '2', FHIR_BATCH_SIZE: '16' });
 });
 
 /** One version of each patient for each kill, all of them transactions of their own. */
-async function killAndJudge(times: number, settings: Record<string, string>): Promise<void> {
+async function killAndJudge(
+  times: number,
+  settings: Record<string, string>,
+): Promise<{ inFlight: number; repeated: number }> {
   const dice = new Dice(1, 0);
   /** Patient and version of each write that arrived. */
   const arrived: string[] = [];
@@ -90,7 +95,7 @@ async function killAndJudge(times: number, settings: Record<string, string>): Pr
     `${times} kills, ${PATIENTS * times} transactions: ${inFlight} writes were in flight at a kill, ${repeated} were sent again.`,
   );
   expect(inFlight).toBeGreaterThan(times);
-  expect(repeated).toBeLessThanOrEqual(inFlight);
+  return { inFlight, repeated };
 }
 
 function start(settings: Record<string, string>): void {
