@@ -30,7 +30,7 @@ interface Known {
 
 const { values } = parseArgs({
   options: {
-    sets: { type: 'string', default: '24' },
+    sets: { type: 'string', default: '16' },
     width: { type: 'string', default: '32' },
     requests: { type: 'string', default: '8' },
     batch: { type: 'string', default: '32' },
