@@ -7,6 +7,8 @@ export class Dice {
 
   constructor(seed: number, stream: number) {
     this.#generator = xoroshiro128plus(seed * 1000 + stream);
+    // The first number of any small seed is a small one: every run would begin with the same throw.
+    this.int(0, 1);
   }
 
   /** A whole number from `min` to `max`, both included. */

@@ -144,4 +144,35 @@ export const IDENTITIES: readonly Mutant[] = [
       title: 'a change of the patient > delete and insert of one id in one statement leave the patient alive',
     },
   },
+  {
+    name: 'bundle-answer-in-any-order',
+    harm: 'A server that answers a Bundle in another order gives each patient the id and version of another one.',
+    edits: [
+      {
+        file: 'src/fhir/transaction.ts',
+        find: "if ('id' in by) return id === by.id ? { id, versionId, status: code, proven: true } : null;",
+        replace: "if ('id' in by) return { id: by.id, versionId, status: code, proven: true };",
+      },
+    ],
+    test: {
+      file: 'test/fhir/bundling.test.ts',
+      title: 'a Bundle that fails > to say what was done (the entries turned round): of each it is unknown, never done',
+    },
+  },
+  {
+    name: 'bundle-failure-counts',
+    harm: 'One patient whose write breaks each connection takes all with it who travel in its Bundles, into the dead letters.',
+    edits: [
+      {
+        file: 'src/fhir/bundling-client.ts',
+        find: 'if (sending?.uncertain) return this.#single(alone);',
+        replace: '',
+      },
+    ],
+    test: {
+      file: 'test/faults/bundles.pg.test.ts',
+      title:
+        'one patient of a Bundle > that always breaks the connection is the only dead letter, after its tries; the others lose no attempt',
+    },
+  },
 ];
