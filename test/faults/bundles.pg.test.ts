@@ -186,22 +186,27 @@ describe('one patient of a Bundle', () => {
 
   // The first request is slow, so that both wait for the second.
   it('whose identifier somebody gave to another one in it does not become that one', async () => {
-    const { fhir, database, connector } = scenario;
+    const { fhir, database, connector, end } = scenario;
     await connector.stop();
     const id = resourceOf(ONE);
     fhir.write(id, { ...fhir.resources.get(id), identifier: [mrn(ONE), mrn('NEW')] });
     // As if the edit were known: both PUTs go through, and the server answers that both are done, in one version.
     await database.pool.query(`UPDATE fhir_link SET version_id = '2' WHERE fhir_id = $1`, [id]);
-    let met = 0;
+    let [busy, met] = [false, 0];
     fhir.fault = (request) => {
-      if (isOf('P-0', request)) return { delay: delay(700) };
+      if (isOf('P-0', request)) {
+        busy = true;
+        return { delay: delay(700) };
+      }
       const text = isBundle(request) ? JSON.stringify(request.body) : '';
       if (text.includes('Newcomer') && text.includes(`"Patient/${id}"`)) met += 1;
       return undefined;
     };
-    scenario = { ...scenario, connector: startConnector(database, fhir.url, OPTIONS) };
-    await streaming(scenario.connector);
+    const second = startConnector(database, fhir.url, OPTIONS);
+    scenario = { ...scenario, connector: second, end: () => second.stop().then(end) };
+    await streaming(second);
     await countUp([ids[0] ?? 0]);
+    await expect.poll(() => busy, { ...PATIENCE, interval: 5 }).toBe(true);
     await database.pool.query(`BEGIN; UPDATE patient SET phone_number = '1' WHERE identifier_value = '${ONE}';
       INSERT INTO patient (identifier_system, identifier_value, name_family) VALUES ('urn:mrn', 'NEW', 'Newcomer'); COMMIT`);
     await allProcessed(database);
