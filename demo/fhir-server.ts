@@ -10,6 +10,7 @@ import { capabilityStatement, loadDefinitions } from './fhir-definitions.ts';
 import { VersionedRepository } from './fhir-repository.ts';
 import { asSearchset } from './fhir-searchset.ts';
 import { transactionResponse, writesOf } from './fhir-transaction.ts';
+import type { FhirWrite } from './fhir-write.ts';
 import { freePort } from './ports.ts';
 
 export interface FhirServer {
@@ -18,18 +19,6 @@ export interface FhirServer {
   readonly port: number;
   /** Ends open connections too. */
   close(): Promise<void>;
-}
-
-/** A write that was applied. */
-export interface FhirWrite {
-  readonly method: string;
-  /** Below the base URL, decoded. */
-  readonly target: string;
-  readonly ifMatch: string | null;
-  readonly status: number;
-  /** As Patient/6 */
-  readonly reference: string;
-  readonly versionId: string;
 }
 
 export interface FhirServerOptions {

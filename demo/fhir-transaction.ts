@@ -2,7 +2,7 @@
 // https://hl7.org/fhir/R4/http.html#transaction-response
 
 import type { Bundle, BundleEntry } from '@medplum/fhirtypes';
-import type { FhirWrite } from './fhir-server.ts';
+import type { FhirWrite } from './fhir-write.ts';
 
 /** The answer to the client; `minimal` leaves the resources out. */
 export function transactionResponse({ entry = [], ...bundle }: Bundle, minimal: boolean): Bundle {

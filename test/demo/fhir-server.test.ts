@@ -2,7 +2,8 @@
 
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type FhirServer, type FhirWrite, startFhirServer } from '../../demo/fhir-server.ts';
+import { type FhirServer, startFhirServer } from '../../demo/fhir-server.ts';
+import type { FhirWrite } from '../../demo/fhir-write.ts';
 import { lacking } from '../../src/fhir/capabilities.ts';
 import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
 import type { Patient } from '../../src/fhir/resources.ts';
