@@ -190,11 +190,15 @@ export class BundlingFhirClient implements FhirClient {
     return false;
   }
 
-  /** One after the other: a Bundle has one request at a time, whatever becomes of it. */
+  /**
+   * One after the other: a Bundle has one request at a time, whatever becomes of it. First those by id: on a server that has
+   * lost its data a new resource of the one half may have the id, and the version, that the other half goes by.
+   */
   async #halve(calls: readonly Call[]): Promise<boolean> {
+    const ordered = [...calls.filter(isById), ...calls.filter((call) => !isById(call))];
     const middle = Math.ceil(calls.length / 2);
-    const first = await this.#send(calls.slice(0, middle));
-    const second = await this.#send(calls.slice(middle));
+    const first = await this.#send(ordered.slice(0, middle));
+    const second = await this.#send(ordered.slice(middle));
     return first && second;
   }
 
@@ -211,6 +215,10 @@ export class BundlingFhirClient implements FhirClient {
 
 function isBundled(call: Call): call is Bundled {
   return call.put !== null;
+}
+
+function isById({ put }: Call): boolean {
+  return put !== null && 'id' in put.by;
 }
 
 /** It may have waited: what may not be sent any more leaves the Bundle, and the others go. */

@@ -183,6 +183,13 @@ describe('a Bundle that is refused', () => {
     expect(answers[1]).toMatchObject({ fault: { disposition: 'conflict' } });
   });
 
+  it('is sent again with those by id before the new ones: a server that lost its data may give such an id away', async () => {
+    const { fhir, sent } = await bundling(server((_, bundle) => (bundle ? [404] : undefined)));
+    const puts = ['A', 'B'].map((value) => fhir.putByIdentifier(patient(value), token(value), value.padStart(16, '0')));
+    await Promise.all([...puts, put(fhir, 'C'), put(fhir, 'D')]);
+    expect(sent().filter((values) => !values.startsWith('['))).toEqual(['C', 'D', 'A', 'B']);
+  });
+
   it('by several offenders blames each of them, and nobody else, however many there are', async () => {
     const bad = new Set(['1', '4', '5', '11']);
     const { fhir, smaller } = await bundling(
