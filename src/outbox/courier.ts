@@ -8,7 +8,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
 import { deadOutcome } from './dead-outcome.ts';
 import { type Delivery, identifiersOf, whoIs } from './delivery.ts';
-import type { Links } from './links.ts';
+import { LinkInDoubt, type Links } from './links.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
 import { noProgress, type Progress } from './progress.ts';
 import type { Outcome } from './record.ts';
@@ -92,7 +92,8 @@ export class Courier {
         return step;
       });
     } catch (error) {
-      if (!(error instanceof SlotChangedHands)) throw error;
+      // What was to be sent is outdated: what is true now decides.
+      if (!(error instanceof SlotChangedHands || error instanceof LinkInDoubt)) throw error;
       progress.mustLookUp = true;
       return { retryAfter: 0 };
     } finally {

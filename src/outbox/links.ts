@@ -1,6 +1,8 @@
 // Links: which FHIR resource a source row became, remembered in fhir_link and cached while the slot is ours.
 import { sql } from 'kysely';
 import { LRUCache } from 'lru-cache';
+import type { Match } from '../fhir/client.ts';
+import type { Sending } from '../fhir/put.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Database } from './database.ts';
 import type { Persistently } from './persistence.ts';
@@ -20,6 +22,16 @@ export interface Link {
 const NONE = Symbol('no link');
 
 const CACHED_LINKS = 100_000;
+
+interface Source {
+  readonly resourceType: string;
+  readonly sourceId: number;
+}
+
+/** Thrown to who is about to be sent by a link that has ended, or whose version is not known any more. */
+export class LinkInDoubt extends Error {
+  override readonly name = 'LinkInDoubt';
+}
 
 /**
  * Only the holder of the slot writes links, so what it cached is true as long as it holds the slot, and is forgotten
@@ -59,6 +71,19 @@ export class Links {
     this.#cache.clear();
   }
 
+  /**
+   * For a write that goes by this link: when it is really sent, after whatever it waited for, LinkInDoubt is thrown if another
+   * patient may have the resource by now, and in that very version.
+   */
+  sendingBy({ resourceType, sourceId }: Source, { id, versionId }: Match, sending: Sending): Sending {
+    const mustHold = () => {
+      sending.mustHold();
+      const link = this.peek(resourceType, sourceId);
+      if (link?.fhirId !== id || link.versionId !== versionId) throw new LinkInDoubt();
+    };
+    return { uncertain: sending.uncertain, mustHold };
+  }
+
   async get(resourceType: string, sourceId: number): Promise<Link | null> {
     while (this.peek(resourceType, sourceId) === undefined) await this.prefetch([{ resourceType, sourceId }]);
     return this.peek(resourceType, sourceId) ?? null;
@@ -71,7 +96,7 @@ export class Links {
   }
 
   /** One query for all that are not cached yet. */
-  async prefetch(sources: readonly { resourceType: string; sourceId: number }[]): Promise<void> {
+  async prefetch(sources: readonly Source[]): Promise<void> {
     const hold = this.#hold;
     const missing = sources.filter(({ resourceType, sourceId }) => this.peek(resourceType, sourceId) === undefined);
     const types = new Set(missing.map(({ resourceType }) => resourceType));

@@ -4,6 +4,7 @@ import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
 import { differences } from '../fhir/differences.ts';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { Sending } from '../fhir/put.ts';
 import { requestId } from '../fhir/request-id.ts';
 import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
@@ -54,6 +55,7 @@ export class Writer {
   /** PUT by id; If-Match makes the server refuse us when somebody else (or a lost answer of ours) was there first. */
   async #putKnown(context: StateContext, known: Known): Promise<WriteResult> {
     const id = requestIdOf(context);
+    let sending = this.#sendingTo(known, context);
     let version = known.versionId;
     if (version === null && known.by !== 'search') {
       // Nothing would keep the write from overwriting whatever is there now.
@@ -62,9 +64,10 @@ export class Writer {
       if (found.kind === 'gone') return this.#putGone(context, known, found.fault);
       if (found.kind === 'of-another') return this.#contactAgain(context, known);
       version = found.versionId;
+      sending = context;
     }
     for (let conflicts = 0; ; conflicts += 1) {
-      const answer = await this.#fhir.putById(context.mapped.resource, known.id, version, id, context);
+      const answer = await this.#fhir.putById(context.mapped.resource, known.id, version, id, sending);
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition === 'gone') return this.#putGone(context, known, answer.fault);
       if (answer.fault.disposition !== 'conflict' || conflicts === MAX_CONFLICTS)
@@ -93,7 +96,13 @@ export class Writer {
       // The database is the truth: a foreign edit is counted, told and overwritten, never silently.
       context.onForeignEdit();
       version = current.versionId;
+      sending = context;
     }
+  }
+
+  /** What was not just read is true only as long as the link is. */
+  #sendingTo(known: Known, context: WriteContext): Sending {
+    return known.by === 'search' ? context : this.#links.sendingBy(context.delivery, known, context);
   }
 
   /** The resource was deleted there. Without If-Match most servers let a PUT by id bring it back; else it is a first contact again. */
@@ -208,7 +217,7 @@ export class Writer {
         if (found.kind === 'of-another') return this.#letGo(context, known);
       }
       const id = requestId(delivery.eventKey, '');
-      const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, id, context);
+      const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, id, this.#sendingTo(known, context));
       if (!answer.ok) return { kind: 'failed', fault: answer.fault };
       return { ...gone(known), firstContact: !link?.fhirId };
     }

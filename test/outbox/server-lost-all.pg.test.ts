@@ -21,8 +21,11 @@ afterEach(async () => {
   await fhir.stop();
 });
 
-async function start(deletes: 'deactivate' | 'delete' = 'deactivate'): Promise<void> {
-  connector = startConnector(database, fhir.url, { deletes });
+async function start(
+  deletes: 'deactivate' | 'delete' = 'deactivate',
+  bundles: { concurrency?: number; batchSize?: number } = {},
+): Promise<void> {
+  connector = startConnector(database, fhir.url, { deletes, ...bundles });
   await expect.poll(() => connector.metrics.connectorState.get(), SOON).toBe('streaming');
 }
 
@@ -113,6 +116,28 @@ describe('a server that lost everything', () => {
       expect(await deadLetters()).toEqual([]);
     },
   );
+
+  it('and gives the id of a patient away while a change of that patient is in a Bundle: whose halves go by what is known then', async () => {
+    await lostThree();
+    await connector.stop();
+    await start('deactivate', { concurrency: 2, batchSize: 8 });
+    const bundle = Promise.withResolvers<void>();
+    let bundles = 0;
+    fhir.fault = ({ method, path }) => {
+      if (method !== 'POST' || path !== '') return undefined;
+      bundles += 1;
+      return { delay: bundle.promise };
+    };
+    await sql(`UPDATE patient SET name_family = 'Changed' WHERE id IN (1, 2)`);
+    await expect.poll(() => bundles, SOON).toBe(1);
+    await insert(4);
+    await expect.poll(links, SOON).toEqual({ 1: null, 2: 'r2', 3: 'r3', 4: 'r1' });
+    bundle.resolve();
+    await settled();
+    expect(people().r1).toBe('Born-4 P-4');
+    expect(Object.values(people()).toSorted()).toEqual(['Born-4 P-4', 'Changed P-1', 'Changed P-2']);
+    expect(await deadLetters()).toEqual([]);
+  });
 
   it('and gives the id of a patient away while a change of that patient waits: it goes in the lane of its identifier', async () => {
     await lostThree();
