@@ -20,7 +20,7 @@ $$;
 
 -- A patient's other identifiers, as the payload lists them and as what they were before: all but those that change. One
 -- statement without a search_path of its own (its callers have one), for only so PostgreSQL plans it as a part of theirs.
--- https://www.postgresql.org/docs/current/xfunc-sql.html
+-- https://www.postgresql.org/docs/current/xfunc-sql.html . (A column of the table goes before a parameter that is not qualified.)
 CREATE OR REPLACE FUNCTION public.fhir_other_identifiers(of_patient integer, emptied boolean, changed_ids integer[])
 RETURNS TABLE (listed jsonb, unchanged jsonb)
 LANGUAGE sql STABLE AS $$
@@ -29,15 +29,17 @@ LANGUAGE sql STABLE AS $$
                                           'identifier_value', o.identifier_value) ORDER BY o.id), '[]'),
     coalesce(jsonb_agg(jsonb_build_object('system', o.identifier_system, 'value', o.identifier_value, 'primary', false)
                        ORDER BY o.id)
-             FILTER (WHERE o.identifier_value IS NOT NULL AND o.id <> ALL (changed_ids)), '[]')
+             FILTER (WHERE o.identifier_value IS NOT NULL AND o.id <> ALL (fhir_other_identifiers.changed_ids)), '[]')
   FROM public.patient_other_identifiers AS o
-  WHERE o.patient_id = of_patient AND NOT emptied
+  WHERE o.patient_id = fhir_other_identifiers.of_patient AND NOT fhir_other_identifiers.emptied
 $$;
 
 -- The event of a patient that a statement inserted or updated alone. The triggers below, which alone may call it, have the
 -- settings that fhir_write_events has.
 CREATE OR REPLACE FUNCTION public.fhir_write_event(changed_id integer, changed_by text, had jsonb) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+-- The application's columns may have any name.
+#variable_conflict use_variable
 DECLARE
   current_txid bigint := pg_current_xact_id()::text::bigint;
   counted integer := public.fhir_count_events(current_txid, 1);
@@ -83,6 +85,7 @@ SET row_security = off
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
+#variable_conflict use_variable
 DECLARE
   current_txid bigint := pg_current_xact_id()::text::bigint;
   counted integer := public.fhir_count_events(current_txid, cardinality(changes));

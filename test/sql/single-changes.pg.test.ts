@@ -3,7 +3,7 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { eventsOf, insertPatient, type OutboxEvent } from './outbox-events.ts';
+import { eventsOf, insertPatient, type OutboxEvent, otherValues } from './outbox-events.ts';
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -101,3 +101,17 @@ function alike(event: OutboxEvent | undefined, patient: { id: number; mrn: strin
     .replaceAll(patient.mrn, 'MRN');
   return JSON.parse(text);
 }
+
+test('a column of the application is taken for nothing of ours, whatever its name', async () => {
+  const names = ['changed_by', 'changed_id', 'had', 'current_txid', 'counted', 'new_revision', 'source_table', 'changes']
+    .concat(['emptied', 'of_patient', 'changed_ids', 'single', 'listed', 'unchanged'])
+    .map((name) => `ADD ${name} text DEFAULT 'theirs'`)
+    .join(', ');
+  await db.pool.query(`ALTER TABLE patient ${names}; ALTER TABLE patient_other_identifiers ${names}`);
+  const [one, two] = [await insertPatient(db.pool, ['o1']), await insertPatient(db.pool)];
+  for (const ids of [one.id, `${one.id}, ${two.id}`]) {
+    const [event] = await eventsOf(db.pool, `UPDATE patient SET changed_by = 'me' WHERE id IN (${ids})`);
+    expect(event).toMatchObject({ operation: 'U', patient_id: one.id, payload_json: { changed_by: 'me' } });
+    expect(otherValues(event)).toEqual(['o1']);
+  }
+});
