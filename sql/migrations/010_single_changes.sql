@@ -214,3 +214,14 @@ $$;
 
 REVOKE EXECUTE ON FUNCTION public.fhir_count_events(bigint, integer), public.fhir_other_identifiers(integer, boolean, integer[]),
   public.fhir_write_event(integer, text, jsonb) FROM PUBLIC;
+
+-- The triggers run as the owner that they had before, which may be another role than the one that runs this.
+DO $$
+DECLARE
+  owner text := (SELECT proowner::regrole FROM pg_catalog.pg_proc
+                 WHERE oid = 'public.fhir_write_events(text, public.fhir_change[], boolean)'::regprocedure);
+BEGIN
+  EXECUTE format('GRANT EXECUTE ON FUNCTION public.fhir_count_events(bigint, integer), '
+    'public.fhir_other_identifiers(integer, boolean, integer[]), public.fhir_write_event(integer, text, jsonb) TO %s', owner);
+END
+$$;

@@ -181,3 +181,20 @@ test('test_events.sql runs, statement by statement, as often as one likes', asyn
     expect(await count('patient')).toBe(5);
   }
 });
+
+test('what a superuser brings up to date works for the triggers of the role that made them', async () => {
+  const role = `${db.name}_owner`;
+  await db.pool.query(`CREATE ROLE ${role}; GRANT CREATE ON SCHEMA public TO ${role}`);
+  try {
+    await run({ role });
+    // As it was before that file.
+    await db.pool.query(`DELETE FROM fhir_schema_migration WHERE version = '010_single_changes.sql';
+      DROP FUNCTION fhir_write_event, fhir_count_events, fhir_other_identifiers`);
+    expect((await run()).files).toEqual(['010_single_changes.sql']);
+    const patient = await insertPatient(db.pool, ['other']);
+    const events = await eventsOf(db.pool, `UPDATE patient SET email = 'one' WHERE id = ${patient.id}`);
+    expect(events).toHaveLength(1);
+  } finally {
+    await db.pool.query(`REASSIGN OWNED BY ${role} TO CURRENT_USER; DROP OWNED BY ${role}; DROP ROLE ${role}`);
+  }
+});
