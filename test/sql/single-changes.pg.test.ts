@@ -103,7 +103,16 @@ function alike(event: OutboxEvent | undefined, patient: { id: number; mrn: strin
 }
 
 test('a column of the application is taken for nothing of ours, whatever its name', async () => {
-  const names = ['changed_by', 'changed_id', 'had', 'current_txid', 'counted', 'new_revision', 'source_table', 'changes']
+  const names = [
+    'changed_by',
+    'changed_id',
+    'had',
+    'current_txid',
+    'counted',
+    'new_revision',
+    'source_table',
+    'changes',
+  ]
     .concat(['emptied', 'of_patient', 'changed_ids', 'single', 'listed', 'unchanged'])
     .map((name) => `ADD ${name} text DEFAULT 'theirs'`)
     .join(', ');
