@@ -23,6 +23,11 @@ export interface GateOptions {
   onState(state: GateState): void;
 }
 
+/** Thrown to who was admitted and is not sent yet when an outage begins. */
+export class SendsStopped extends Error {
+  override readonly name = 'SendsStopped';
+}
+
 export class SendGate {
   readonly #options: GateOptions;
   #state: GateState = 'flowing';
@@ -66,6 +71,11 @@ export class SendGate {
       this.#queue.push({ resolve, reject });
       if (this.#state === 'flowing') this.#pump();
     });
+  }
+
+  /** Asked before each write of who was admitted, for it may have waited since: throws SendsStopped in an outage. */
+  mustBeOpen(): void {
+    if (this.#state === 'outage') throw new SendsStopped();
   }
 
   release(): void {

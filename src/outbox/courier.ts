@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
-import type { SendGate } from '../fhir/send-gate.ts';
+import { type SendGate, SendsStopped } from '../fhir/send-gate.ts';
 import { sameTokens, type Token } from '../fhir/token.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
@@ -46,6 +46,9 @@ export interface Lane {
   park(): void;
   unpark(): void;
 }
+
+/** Why the writer was kept from sending: what is true by then decides anew. */
+const NOT_SENT = [SlotChangedHands, LinkInDoubt, SendsStopped];
 
 /** `done: null` means that it is recorded already. */
 type Step = { readonly done: Outcome | null } | { readonly retryAfter: number };
@@ -92,8 +95,7 @@ export class Courier {
         return step;
       });
     } catch (error) {
-      // What was to be sent is outdated: what is true now decides.
-      if (!(error instanceof SlotChangedHands || error instanceof LinkInDoubt)) throw error;
+      if (!NOT_SENT.some((reason) => error instanceof reason)) throw error;
       progress.mustLookUp = true;
       return { retryAfter: 0 };
     } finally {
@@ -116,7 +118,7 @@ export class Courier {
     lease: Holding['lease'],
     place: PlaceAtGate,
   ): Promise<Step> {
-    const { guard, writer, log } = this.#parts;
+    const { gate, guard, writer, log } = this.#parts;
     const { eventKey } = delivery;
     const started = performance.now();
     const mapped = delivery.mapped ?? (await this.#parts.reload(delivery));
@@ -125,7 +127,10 @@ export class Courier {
       delivery,
       mapped,
       uncertain: progress.uncertain,
-      mustHold: () => guard.mustHold(lease),
+      mustHold: () => {
+        guard.mustHold(lease);
+        gate.mustBeOpen();
+      },
       claim: async (identifier) => {
         const others = lane.claim(identifier);
         // Whoever is in that lane may need the very place at the gate that this one has.

@@ -265,4 +265,24 @@ describe('an outage of the FHIR server', () => {
     expect(versions()).toEqual(eachHas(null, '1', '2', '3'));
     expect(await deadLetters()).toEqual([]);
   });
+
+  it('stops what waits to be sent alone as well', async () => {
+    // Nothing in a Bundle is taken, so that all wait for the one request.
+    scenario.fhir.fault = (request) => (isBundle(request) ? { status: 405 } : undefined);
+    for (let n = 0; n < 3; n += 1) await countUp();
+    await allProcessed(scenario.database);
+    let [sent, asked] = [0, 0];
+    scenario.fhir.fault = ({ method }) => {
+      if (method === 'GET') asked += 1;
+      else sent += 1;
+      return { status: 503 };
+    };
+    await countUp();
+    await expect.poll(() => asked, PATIENCE).toBeGreaterThan(1);
+    expect(sent).toBe(1);
+    scenario.fhir.fault = undefined;
+    await allProcessed(scenario.database);
+    expect(versions()).toEqual(eachHas(null, '1', '2', '3', '4'));
+    expect(await attempts()).toBe(0);
+  });
 });
