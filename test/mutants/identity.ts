@@ -79,8 +79,8 @@ export const IDENTITIES: readonly Mutant[] = [
     edits: [
       {
         file: WRITE,
-        find: 'putById(context.mapped.resource, known.id, version, id, context)',
-        replace: 'putById(context.mapped.resource, known.id, version === null ? version : null, id, context)',
+        find: 'putById(context.mapped.resource, known.id, version, id, sending)',
+        replace: 'putById(context.mapped.resource, known.id, version === null ? version : null, id, sending)',
       },
     ],
     test: {
