@@ -1,0 +1,198 @@
+// What docs/performance.md says of the recorded runs, each part as Markdown; test/docs/performance.test.ts puts them there.
+import type { Bars } from './chart.ts';
+import type { Machine } from './machine.ts';
+import type { Shares } from './profile.ts';
+import { type Result, short } from './report.ts';
+import type { Measurements } from './run.ts';
+import { median } from './statistics.ts';
+
+/** What `npm run bench -- --json FILE` writes. */
+export interface Recording {
+  readonly machine: Machine;
+  readonly runs: readonly Measurements[];
+}
+
+type Row = readonly string[];
+
+export function machineOf({ machine, runs }: Recording): string {
+  const { cpu, cores, memoryGB, node, at, load } = machine;
+  const times = runs.length === 1 ? 'One run' : `The median of ${runs.length} runs`;
+  return `${times}, ${at}: ${cpu}, ${cores} cores for PostgreSQL, connector, FHIR server and benchmark together, ${memoryGB} GB, Node ${node.slice(1)}; load average before: ${load}.`;
+}
+
+export const TARGET_HEAD: Row = ['', 'What', 'Target', 'Measured', 'From – to'];
+
+export function targetRows(results: readonly Result[]): Row[] {
+  return results.map(({ target, measured, each, met }) => {
+    const unit = target.unit ? ` ${target.unit}` : '';
+    const bound = `${target.better === 'more' ? '≥' : '≤'} ${target.bound}${unit}`;
+    const spread = `${short(Math.min(...each))} – ${short(Math.max(...each))}`;
+    return [met ? '✓' : '✗', target.what, bound, `${short(measured)}${unit}`, spread];
+  });
+}
+
+export const RATE_HEAD: Row = ['', 'A second', 'CPU of each, ms', 'Memory at the most, MB'];
+
+export function rateRows({ runs }: Recording): Row[] {
+  const of = (read: (run: Measurements) => number | undefined) => middle(runs, read);
+  const row = (what: string, rate?: number, cpu?: number, memory?: number): Row => [
+    what,
+    figure(rate),
+    figure(cpu),
+    figure(memory),
+  ];
+  return [
+    row(
+      'Decoding alone',
+      of((r) => r.drain0?.decode.rate),
+      of((r) => r.drain0?.decode.cpuMs),
+    ),
+    row(
+      'PUTs alone, 32 wide, sink 0 ms',
+      of((r) => r.drain0?.put.rate),
+      of((r) => r.drain0?.put.cpuMs),
+    ),
+    row(
+      'The connector, 32 wide, sink 0 ms',
+      of((r) => r.drain0?.rate),
+      of((r) => r.drain0?.cpuMs),
+      of((r) => r.drain0?.peakMB),
+    ),
+    row(
+      'The same, with its start',
+      of((r) => r.drain0?.rateFromStart),
+      of((r) => r.drain0?.cpuMsFromStart),
+    ),
+    row(
+      'pg-transactional-outbox, plain, sink 0 ms',
+      of((r) => r.peerPlain?.rate),
+      of((r) => r.peerPlain?.cpuMs),
+      of((r) => r.peerPlain?.peakMB),
+    ),
+    row(
+      'pg-transactional-outbox, by segment, sink 0 ms',
+      of((r) => r.peerSegment?.rate),
+      of((r) => r.peerSegment?.cpuMs),
+      of((r) => r.peerSegment?.peakMB),
+    ),
+    row(
+      'PUTs alone, 32 wide, sink 10 ms',
+      of((r) => r.drain10?.put.rate),
+      of((r) => r.drain10?.put.cpuMs),
+    ),
+    row(
+      'The connector, 32 wide, sink 10 ms',
+      of((r) => r.drain10?.rate),
+      of((r) => r.drain10?.cpuMs),
+      of((r) => r.drain10?.peakMB),
+    ),
+    row(
+      'The connector, 256 wide, sink 50 ms',
+      of((r) => r.drain50?.rate),
+      of((r) => r.drain50?.cpuMs),
+      of((r) => r.drain50?.peakMB),
+    ),
+    row(
+      '100,000 rows in one transaction',
+      of((r) => r.bulk?.rate),
+      undefined,
+      of((r) => r.bulk?.peakMB),
+    ),
+    row(
+      '1,000,000 rows in one transaction',
+      of((r) => r.million?.rate),
+      undefined,
+      of((r) => r.million?.peakMB),
+    ),
+    row(
+      'One patient, a thousand changes',
+      of((r) => r.hot?.rate),
+    ),
+    row(
+      'What waited for a server that was away for a minute',
+      of((r) => r.outage?.rate),
+      undefined,
+      of((r) => r.outage?.peakMB),
+    ),
+  ].filter(([, rate]) => rate !== '');
+}
+
+export const LATENCY_HEAD: Row = ['', 'p50, ms', 'p99, ms'];
+
+export function latencyRows({ runs }: Recording): Row[] {
+  const rows = (rate: string, read: (run: Measurements) => Measurements['latency50']): Row[] => {
+    const part = (what: string, of: 'commitToPut' | 'ofWhichCommit' | 'barePut'): Row => [
+      `${what}, ${rate}`,
+      figure(middle(runs, (run) => read(run)?.[of].p50)),
+      figure(middle(runs, (run) => read(run)?.[of].p99)),
+    ];
+    return [
+      part('From sending COMMIT to the arrival of the PUT', 'commitToPut'),
+      part('Of which the commit itself', 'ofWhichCommit'),
+      part('A PUT alone, at the same moments', 'barePut'),
+    ];
+  };
+  return [...rows('50 a second', (run) => run.latency50), ...rows('500 a second', (run) => run.latency500)].filter(
+    ([, p50]) => p50 !== '',
+  );
+}
+
+export const TRIGGER_HEAD: Row = ['Triggers', 'Single-row updates a second, 4 clients', 'One update of all rows, s'];
+
+export function triggerRows({ runs }: Recording): Row[] {
+  const row = (what: string, variant: 'none' | 'copy' | 'ours'): Row => [
+    what,
+    figure(middle(runs, (run) => run.triggers?.[variant].rate)),
+    figure(middle(runs, (run) => run.triggers?.[variant].bulkSeconds)),
+  ];
+  return [row('None', 'none'), row('A plain copy of the row, with NOTIFY', 'copy'), row('These', 'ours')];
+}
+
+export const PROFILE_HEAD: Row = ['Whose code', 'Share of the time'];
+
+/** What is less than a hundredth is one line. */
+export function profileRows(shares: Shares): Row[] {
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+  const large = Object.entries(shares).filter(([, share]) => share >= 0.01);
+  const rest = Object.values(shares).reduce((sum, share) => (share < 0.01 ? sum + share : sum), 0);
+  return [...large.map(([owner, share]) => [owner, percent(share)]), ['All others', percent(rest)]];
+}
+
+/** The rates that have a floor or a peer: of what was measured. */
+export function barsOf({ runs }: Recording): Bars {
+  const of = (read: (run: Measurements) => number | undefined) => middle(runs, read) ?? null;
+  const both = (drain: Measurements['drain0']) => drain && 1 / (1 / drain.decode.rate + 1 / drain.put.rate);
+  const groups = [
+    {
+      name: 'One row a transaction, sink 0 ms',
+      values: [
+        of((r) => both(r.drain0)),
+        of((r) => r.drain0?.rate),
+        of((r) => r.peerPlain && r.peerSegment && Math.max(r.peerPlain.rate, r.peerSegment.rate)),
+      ],
+    },
+    {
+      name: 'One row a transaction, sink 10 ms',
+      values: [of((r) => r.drain10?.put.rate), of((r) => r.drain10?.rate), null],
+    },
+    {
+      name: 'Many rows in one transaction, sink 0 ms',
+      values: [of((r) => both(r.drain0)), of((r) => r.bulk?.rate), null],
+    },
+  ].filter(({ values: [, connector] }) => connector !== null);
+  const series = ['Floor: decoding and PUTs alone', 'The connector', 'pg-transactional-outbox'];
+  return {
+    groups: groups.map(({ name }) => name),
+    series: series.map((name, at) => ({ name, values: groups.map(({ values }) => values[at] ?? null) })),
+  };
+}
+
+function middle(runs: readonly Measurements[], read: (run: Measurements) => number | undefined): number | undefined {
+  const values = runs.map(read).filter((value) => value !== undefined);
+  return values.length === 0 ? undefined : median(values);
+}
+
+function figure(value: number | undefined): string {
+  if (value === undefined) return '';
+  return value >= 1000 ? Math.round(value).toLocaleString('en') : short(value);
+}
