@@ -2,7 +2,7 @@
 import type { Bars } from './chart.ts';
 import type { Machine } from './machine.ts';
 import type { Shares } from './profile.ts';
-import { type Result, short } from './report.ts';
+import { cellsOf, type Result, short } from './report.ts';
 import type { Measurements } from './run.ts';
 import { median } from './statistics.ts';
 
@@ -23,98 +23,42 @@ export function machineOf({ machine, runs }: Recording): string {
 export const TARGET_HEAD: Row = ['', 'What', 'Target', 'Measured', 'From – to'];
 
 export function targetRows(results: readonly Result[]): Row[] {
-  return results.map(({ target, measured, each, met }) => {
-    const unit = target.unit ? ` ${target.unit}` : '';
-    const bound = `${target.better === 'more' ? '≥' : '≤'} ${target.bound}${unit}`;
-    const spread = `${short(Math.min(...each))} – ${short(Math.max(...each))}`;
-    return [met ? '✓' : '✗', target.what, bound, `${short(measured)}${unit}`, spread];
+  return results.map((result) => {
+    const spread = `${short(Math.min(...result.each))} – ${short(Math.max(...result.each))}`;
+    return [...cellsOf(result), spread];
   });
 }
 
 export const RATE_HEAD: Row = ['', 'A second', 'CPU of each, ms', 'Memory at the most, MB'];
 
+/** What each row of the rates is measured by. */
+const RATES: readonly (readonly [string, (run: Measurements) => Rate | undefined])[] = [
+  ['Decoding alone', ({ drain0 }) => drain0?.decode],
+  ['PUTs alone, 32 wide, sink 0 ms', ({ drain0 }) => drain0?.put],
+  ['The connector, 32 wide, sink 0 ms', ({ drain0 }) => drain0],
+  ['The same, with its start', ({ drain0 }) => drain0 && { rate: drain0.rateFromStart, cpuMs: drain0.cpuMsFromStart }],
+  ['pg-transactional-outbox, plain, sink 0 ms', ({ peerPlain }) => peerPlain],
+  ['pg-transactional-outbox, by segment, sink 0 ms', ({ peerSegment }) => peerSegment],
+  ['PUTs alone, 32 wide, sink 10 ms', ({ drain10 }) => drain10?.put],
+  ['The connector, 32 wide, sink 10 ms', ({ drain10 }) => drain10],
+  ['The connector, 256 wide, sink 50 ms', ({ drain50 }) => drain50],
+  ['100,000 rows in one transaction', ({ bulk }) => bulk],
+  ['1,000,000 rows in one transaction', ({ million }) => million],
+  ['One patient, a thousand changes', ({ hot }) => hot],
+  ['What waited for a server that was away for a minute', ({ outage }) => outage],
+];
+
+interface Rate {
+  readonly rate: number;
+  readonly cpuMs?: number;
+  readonly peakMB?: number;
+}
+
 export function rateRows({ runs }: Recording): Row[] {
-  const of = (read: (run: Measurements) => number | undefined) => middle(runs, read);
-  const row = (what: string, rate?: number, cpu?: number, memory?: number): Row => [
-    what,
-    figure(rate),
-    figure(cpu),
-    figure(memory),
-  ];
-  return [
-    row(
-      'Decoding alone',
-      of((r) => r.drain0?.decode.rate),
-      of((r) => r.drain0?.decode.cpuMs),
-    ),
-    row(
-      'PUTs alone, 32 wide, sink 0 ms',
-      of((r) => r.drain0?.put.rate),
-      of((r) => r.drain0?.put.cpuMs),
-    ),
-    row(
-      'The connector, 32 wide, sink 0 ms',
-      of((r) => r.drain0?.rate),
-      of((r) => r.drain0?.cpuMs),
-      of((r) => r.drain0?.peakMB),
-    ),
-    row(
-      'The same, with its start',
-      of((r) => r.drain0?.rateFromStart),
-      of((r) => r.drain0?.cpuMsFromStart),
-    ),
-    row(
-      'pg-transactional-outbox, plain, sink 0 ms',
-      of((r) => r.peerPlain?.rate),
-      of((r) => r.peerPlain?.cpuMs),
-      of((r) => r.peerPlain?.peakMB),
-    ),
-    row(
-      'pg-transactional-outbox, by segment, sink 0 ms',
-      of((r) => r.peerSegment?.rate),
-      of((r) => r.peerSegment?.cpuMs),
-      of((r) => r.peerSegment?.peakMB),
-    ),
-    row(
-      'PUTs alone, 32 wide, sink 10 ms',
-      of((r) => r.drain10?.put.rate),
-      of((r) => r.drain10?.put.cpuMs),
-    ),
-    row(
-      'The connector, 32 wide, sink 10 ms',
-      of((r) => r.drain10?.rate),
-      of((r) => r.drain10?.cpuMs),
-      of((r) => r.drain10?.peakMB),
-    ),
-    row(
-      'The connector, 256 wide, sink 50 ms',
-      of((r) => r.drain50?.rate),
-      of((r) => r.drain50?.cpuMs),
-      of((r) => r.drain50?.peakMB),
-    ),
-    row(
-      '100,000 rows in one transaction',
-      of((r) => r.bulk?.rate),
-      undefined,
-      of((r) => r.bulk?.peakMB),
-    ),
-    row(
-      '1,000,000 rows in one transaction',
-      of((r) => r.million?.rate),
-      undefined,
-      of((r) => r.million?.peakMB),
-    ),
-    row(
-      'One patient, a thousand changes',
-      of((r) => r.hot?.rate),
-    ),
-    row(
-      'What waited for a server that was away for a minute',
-      of((r) => r.outage?.rate),
-      undefined,
-      of((r) => r.outage?.peakMB),
-    ),
-  ].filter(([, rate]) => rate !== '');
+  return RATES.map(([what, read]): Row => {
+    const of = (part: keyof Rate) => figure(middle(runs, (run) => read(run)?.[part]));
+    return [what, of('rate'), of('cpuMs'), of('peakMB')];
+  }).filter(([, rate]) => rate !== '');
 }
 
 export const LATENCY_HEAD: Row = ['', 'p50, ms', 'p99, ms'];

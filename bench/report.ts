@@ -24,12 +24,15 @@ export function resultsOf(runs: readonly Measurements[]): Result[] {
 }
 
 export function table(results: readonly Result[]): string {
-  const rows = results.map(({ target, measured, met }) => {
-    const unit = target.unit ? ` ${target.unit}` : '';
-    const bound = `${target.better === 'more' ? '≥' : '≤'} ${target.bound}${unit}`;
-    return `| ${met ? '✓' : '✗'} | ${target.what} | ${bound} | ${short(measured)}${unit} |`;
-  });
+  const rows = results.map((result) => `| ${cellsOf(result).join(' | ')} |`);
   return ['| | What | Target | Measured |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+/** Whether it is met, what it is, its bound, and what was measured. */
+export function cellsOf({ target, measured, met }: Result): string[] {
+  const unit = target.unit ? ` ${target.unit}` : '';
+  const bound = `${target.better === 'more' ? '≥' : '≤'} ${target.bound}${unit}`;
+  return [met ? '✓' : '✗', target.what, bound, `${short(measured)}${unit}`];
 }
 
 export function short(value: number): string {

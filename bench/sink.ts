@@ -29,18 +29,15 @@ export class Sink {
     this.#tell({ do: 'reset', expect: 0, mark: 0 });
   }
 
-  /** As `reset`; resolves when `puts` PUTs have arrived. */
-  expect(puts: number): Promise<Reached> {
-    return this.expectMarked(puts, 0).reached;
+  /** As `reset`; resolves when `puts` PUTs have arrived. The first `mark` of them are told of by `marked`. */
+  expect(puts: number, mark = 0): Promise<Reached> {
+    this.#tell({ do: 'reset', expect: puts, mark });
+    return heard(this.#child, 'reached');
   }
 
-  /** `marked` resolves when the first `mark` of them have arrived, with the time of that. */
-  expectMarked(puts: number, mark: number): { marked: Promise<number>; reached: Promise<Reached> } {
-    const marked = heard(this.#child, 'marked').then(({ at }) => at);
-    marked.catch(() => undefined);
-    const reached = heard(this.#child, 'reached');
-    this.#tell({ do: 'reset', expect: puts, mark });
-    return { marked, reached };
+  /** When the marked number of PUTs has arrived: the time of that. To be asked before they can have. */
+  async marked(): Promise<number> {
+    return (await heard(this.#child, 'marked')).at;
   }
 
   async report(): Promise<SinkReport> {

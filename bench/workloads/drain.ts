@@ -51,7 +51,8 @@ export async function drain(arena: Arena, { transactions, latencyMs, width, prof
     sink.configure({ latencyMs });
     const before = await arena.putFloor(width, transactions);
 
-    const { marked, reached } = sink.expectMarked(all, first);
+    const reached = sink.expect(all, first);
+    const marked = sink.marked();
     const connector = Connector.start(database, sink.url, width, profileTo);
     const beganAt = await marked;
     const cpuBefore = connector.cpuSeconds;
