@@ -1,13 +1,12 @@
 // Reading deliveries back from fhir_outbox by row id: for spilled transactions, for catch-up, and for parked deliveries.
 import DataLoader from 'dataloader';
 import { sql } from 'kysely';
-import type { Logger } from 'pino';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
 import { pause } from '../pause.ts';
 import type { Database } from './database.ts';
 import type { Delivery, MapState } from './delivery.ts';
 import { type ParsedEvent, parseEvent } from './event.ts';
-import { persistently } from './persistence.ts';
+import type { Persistently } from './persistence.ts';
 import { kindOfType } from './resources.ts';
 
 const INVISIBLE_RETRY_MS = 5;
@@ -15,14 +14,14 @@ const INVISIBLE_RETRY_MS = 5;
 export class OutboxReader {
   readonly #db: Database;
   readonly #map: MapState;
-  readonly #log: Logger;
+  readonly #persistently: Persistently;
   readonly #signal: AbortSignal;
   readonly #payloads: DataLoader<number, Readonly<Record<string, unknown>> | null>;
 
-  constructor(db: Database, map: MapState, log: Logger, signal: AbortSignal) {
+  constructor(db: Database, map: MapState, persistently: Persistently, signal: AbortSignal) {
     this.#db = db;
     this.#map = map;
-    this.#log = log;
+    this.#persistently = persistently;
     this.#signal = signal;
     this.#payloads = new DataLoader((ids) => this.#loadPayloads(ids), { cache: false, maxBatchSize: 500 });
   }
@@ -33,16 +32,13 @@ export class OutboxReader {
    */
   async rows(ids: readonly number[], txid: number | null): Promise<ParsedEvent[]> {
     for (let visible = txid === null; ; ) {
-      const { rows } = await persistently(
-        () =>
-          sql<Record<string, unknown> & { bytes: number }>`
+      const { rows } = await this.#persistently(() =>
+        sql<Record<string, unknown> & { bytes: number }>`
           SELECT id, txid, table_name, record_id, operation, patient_id, patient_revision, previous_identifiers, attempts,
                  CASE WHEN payload_json = '{}' THEN '{}'::jsonb ELSE '{"parked":true}' END AS payload_json,
                  -- What is small as it is stored (perhaps compressed, perhaps elsewhere) need not be read to know its size.
                  CASE WHEN pg_column_size(payload_json) < 1500 THEN 0 ELSE octet_length(payload_json::text) END AS bytes
             FROM fhir_outbox WHERE id = ANY (${ids}::bigint[]) ORDER BY id`.execute(this.#db),
-        this.#log,
-        this.#signal,
       );
       if (rows.length === ids.length || visible) return rows.map((row) => parseEvent(row, row.bytes));
       visible = await this.#becomesVisible(txid);
@@ -70,13 +66,10 @@ export class OutboxReader {
   }
 
   async #isVisible(txid: number): Promise<boolean> {
-    const { rows } = await persistently(
-      () =>
-        sql<{
-          visible: boolean;
-        }>`SELECT pg_visible_in_snapshot(${String(txid)}::xid8, pg_current_snapshot()) AS visible`.execute(this.#db),
-      this.#log,
-      this.#signal,
+    const { rows } = await this.#persistently(() =>
+      sql<{
+        visible: boolean;
+      }>`SELECT pg_visible_in_snapshot(${String(txid)}::xid8, pg_current_snapshot()) AS visible`.execute(this.#db),
     );
     return rows[0]?.visible === true;
   }
@@ -84,7 +77,7 @@ export class OutboxReader {
   async #loadPayloads(ids: readonly number[]) {
     const payloads = sql<{ id: string; payload_json: Record<string, unknown> }>`
       SELECT id, payload_json FROM fhir_outbox WHERE id = ANY (${[...ids]}::bigint[])`;
-    const { rows } = await persistently(() => payloads.execute(this.#db), this.#log, this.#signal);
+    const { rows } = await this.#persistently(() => payloads.execute(this.#db));
     const byId = new Map(rows.map((row) => [Number(row.id), row.payload_json]));
     return ids.map((id) => byId.get(id) ?? null);
   }

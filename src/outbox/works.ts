@@ -69,7 +69,7 @@ export class OutboxWorks {
           );
       },
     });
-    this.reader = new OutboxReader(db, mapState, log, waits);
+    this.reader = new OutboxReader(db, mapState, lookUp, waits);
     const courier = new Courier({
       gate: this.#gate,
       guard: this.#guard,

@@ -1,6 +1,5 @@
 // Rows that the slot hands out a moment before other connections see them must be waited for, never taken for removed.
 import pg from 'pg';
-import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Database } from '../../src/outbox/database.ts';
 import { deliveriesOf, type MapState } from '../../src/outbox/delivery.ts';
@@ -71,7 +70,7 @@ describe('rows that somebody removed', () => {
 });
 
 function reader(): OutboxReader {
-  return new OutboxReader(db, mapState, pino({ enabled: false }), new AbortController().signal);
+  return new OutboxReader(db, mapState, (work) => work(), new AbortController().signal);
 }
 
 async function insertUncommitted(): Promise<{ id: number; txid: number }> {
