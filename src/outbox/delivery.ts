@@ -94,7 +94,8 @@ function deliveryOf(
   const operation = own?.operation === 'D' ? 'delete' : 'upsert';
   const state = operation === 'delete' ? own : events.findLast((event) => event.payload !== null);
   return {
-    ...origin,
+    committedAt: origin.committedAt,
+    endLsn: origin.endLsn,
     eventKey: `${kind.type}/${sourceId}/${last.revision}`,
     resourceType: kind.type,
     sourceId,
@@ -113,7 +114,8 @@ function deliveryOf(
 
 function unreadableRow(id: number, txid: number, reason: string, origin: Origin): Delivery {
   return {
-    ...origin,
+    committedAt: origin.committedAt,
+    endLsn: origin.endLsn,
     eventKey: `Outbox/${id}/0`,
     resourceType: 'Outbox',
     sourceId: id,

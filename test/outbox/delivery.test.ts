@@ -38,6 +38,16 @@ function only(...rows: Partial<OutboxRow>[]): { delivery: Delivery; payload: unk
 const child = 'patient_other_identifiers';
 
 describe('deliveriesOf', () => {
+  it('keeps nothing of the rows, nor of whatever else the transaction holds, but what the delivery needs', () => {
+    const [delivery] = deliveriesOf(
+      [parseEvent(outboxRow())],
+      { ...ORIGIN, rows: ['row'] } as typeof ORIGIN,
+      () => null,
+    );
+    expect(delivery).toMatchObject(ORIGIN);
+    expect(delivery).not.toHaveProperty('rows');
+  });
+
   it('makes one delivery for each patient, of all its rows', () => {
     const { deliveries } = deliver(
       { id: 1, patient_id: 5, patient_revision: 1 },
