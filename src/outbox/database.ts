@@ -1,4 +1,5 @@
 // The connector's tables as kysely sees them; sql/migrations is where they are made.
+import { hash } from 'node:crypto';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Logger } from 'pino';
@@ -51,6 +52,22 @@ const CONNECTIONS = 5;
 /** Longer than any of our statements should take; what was asked on a connection that fell silent is asked again. */
 const QUERY_TIMEOUT_MS = 30_000;
 
+/**
+ * Has each statement parsed once a connection, and planned each time: a plan that was made for a small outbox would go
+ * through all of it when it has grown. https://www.postgresql.org/docs/current/sql-prepare.html
+ */
+class PreparingClient extends PostgresClient {
+  constructor(config?: pg.ClientConfig) {
+    super(config);
+    const query = this.query as (...args: unknown[]) => unknown;
+    this.query = ((...args: unknown[]) => {
+      const [text, values] = args;
+      if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return query(...args);
+      return query({ name: hash('md5', text), text, values });
+    }) as typeof this.query;
+  }
+}
+
 /** `verify` is asked about each new connection: one that it rejects is not used, and whoever wanted it gets the error. */
 export function openDatabase(
   config: pg.ClientConfig,
@@ -59,14 +76,14 @@ export function openDatabase(
 ): Database {
   const pool = new pg.Pool({
     ...config,
-    Client: PostgresClient,
+    Client: PreparingClient,
     query_timeout: QUERY_TIMEOUT_MS,
     max: CONNECTIONS,
     application_name: 'fhir-connector records',
     keepAlive: true,
     connectionTimeoutMillis: 10_000,
     // What we look for was written a moment ago and is in memory: each row by its index, never the whole outbox.
-    options: '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1',
+    options: '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1 -c plan_cache_mode=force_custom_plan',
     verify: (client, done) => void verify(client).then(() => done(), done),
   });
   // An idle connection that PostgreSQL ends is no failure: the next query opens another.

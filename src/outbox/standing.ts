@@ -9,8 +9,8 @@ export type Standing = 'pending' | 'recorded' | 'superseded';
 
 interface StandingRow {
   no: number;
+  /** Otherwise it is overtaken. */
   recorded: boolean;
-  superseded: boolean;
 }
 
 /** Looks up many deliveries in one query; asked at the head of their lanes only, where nobody can overtake any more. */
@@ -25,21 +25,20 @@ export function standingLookup(db: Database, persistently: Persistently): (deliv
         sourceId,
         revision,
       }));
+      // Each by its index (of EXISTS PostgreSQL may make one pass over all that was ever recorded); rows only of what is not
+      // pending, for nearly all is.
       const standings = sql<StandingRow>`
-        SELECT d.no,
-               EXISTS (SELECT FROM fhir_processed_event e WHERE e.event_key = d."eventKey")
-               OR coalesce((SELECT bool_and(o.processed) FROM fhir_outbox o WHERE o.id = ANY (d."outboxIds")), false) AS recorded,
-               EXISTS (SELECT FROM fhir_link l WHERE l.resource_type = d."resourceType" AND l.source_id = d."sourceId"
-                          AND l.last_revision >= d.revision) AS superseded
+        SELECT d.no, coalesce(event.found OR outbox.processed, false) AS recorded
           FROM jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
-            AS d(no int, "eventKey" text, "outboxIds" bigint[], "resourceType" text, "sourceId" bigint, revision bigint)`;
+            AS d(no int, "eventKey" text, "outboxIds" bigint[], "resourceType" text, "sourceId" bigint, revision bigint)
+          LEFT JOIN LATERAL (SELECT true AS found FROM fhir_processed_event e WHERE e.event_key = d."eventKey" LIMIT 1) AS event ON true
+          LEFT JOIN LATERAL (SELECT bool_and(o.processed) AS processed FROM fhir_outbox o WHERE o.id = ANY (d."outboxIds")) AS outbox ON true
+          LEFT JOIN LATERAL (SELECT true AS newer FROM fhir_link l WHERE l.resource_type = d."resourceType"
+                                AND l.source_id = d."sourceId" AND l.last_revision >= d.revision LIMIT 1) AS link ON true
+         WHERE event.found OR outbox.processed OR link.newer`;
       const { rows } = await persistently(() => standings.execute(db));
-      const byNo = new Map(rows.map((row) => [row.no, row]));
-      return deliveries.map((_, no) => {
-        const row = byNo.get(no);
-        if (row?.recorded) return 'recorded';
-        return row?.superseded ? 'superseded' : 'pending';
-      });
+      const byNo = new Map(rows.map(({ no, recorded }) => [no, recorded ? 'recorded' : 'superseded'] as const));
+      return deliveries.map((_, no) => byNo.get(no) ?? 'pending');
     },
     { cache: false, maxBatchSize: 500 },
   );

@@ -74,7 +74,7 @@ describe('a delivery that was looked up, or found new, when the slot was held be
     });
     onStatement = async (sql) => {
       // The conflict made it ask whether it was overtaken: no. Then it is, and the slot comes back.
-      if (!sql.includes('AS superseded')) return;
+      if (!sql.includes('link.newer')) return;
       onStatement = async () => undefined;
       await link(delivery.sourceId, 'r1', delivery.revision + 1);
       works.hold({ lease: lease(), newAfter: parseLsn('0/9') });
