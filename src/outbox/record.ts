@@ -38,7 +38,7 @@ export interface Entry {
 /** `recorded`; `invisible`: not seen by other transactions yet, repeat; `removed`: visible once, and gone now. */
 export type Recorded = 'recorded' | 'invisible' | 'removed';
 
-/** One entry as the statement reads it. */
+/** One entry as the statement reads it. What is absent is NULL there, and to a condition that is false: most is, of most entries. */
 interface RecordRow {
   readonly no: number;
   readonly key: string;
@@ -47,18 +47,18 @@ interface RecordRow {
   readonly revision: number;
   readonly txid: number;
   readonly ids: readonly number[];
-  readonly without_rows: boolean;
+  readonly without_rows?: true | undefined;
   readonly dead: boolean;
-  readonly delivered: boolean;
-  readonly linked: boolean;
-  readonly fhir_id: string | null;
-  readonly version: string | null;
-  readonly deleted: boolean;
-  readonly identifiers: readonly Token[] | null;
-  readonly error: string | null;
-  readonly status: number | null;
-  readonly outcome: unknown;
-  readonly attempts: number | null;
+  readonly delivered?: true | undefined;
+  readonly linked?: true | undefined;
+  readonly fhir_id?: string | undefined;
+  readonly version?: string | undefined;
+  readonly deleted?: true | undefined;
+  readonly identifiers?: readonly Token[] | undefined;
+  readonly error?: string | undefined;
+  readonly status?: number | undefined;
+  readonly outcome?: unknown;
+  readonly attempts?: number | undefined;
 }
 
 const RECORD_COLUMNS =
@@ -71,18 +71,20 @@ const RECORD_COLUMNS =
  * connections see it: an entry counts only when all its outbox rows were really updated.
  */
 export async function recordGroup(db: Database, entries: readonly Entry[]): Promise<Recorded[]> {
-  const rows = JSON.stringify(entries.map(toRow));
+  const asked = entries.map(toRow);
+  const rows = JSON.stringify(asked);
+  const withIdentifiers = asked.some(({ identifiers }) => identifiers !== undefined);
   const letGo = entries.some(({ outcome }) => outcome.kind === 'delivered' && outcome.firstContact);
   const dead = entries.some(({ outcome }) => outcome.kind === 'dead');
   const incomplete =
     letGo || dead
       ? await db.transaction().execute(async (transaction) => {
           if (letGo) await letGoOfAdopted(transaction, rows);
-          const missed = await record(transaction, rows);
+          const missed = await record(transaction, rows, withIdentifiers);
           if (dead) await moveDeadLetters(transaction, rows, missed);
           return missed;
         })
-      : await record(db, rows);
+      : await record(db, rows, withIdentifiers);
   const visible = new Map(incomplete.map((entry) => [entry.no, entry.visible]));
   return entries.map((_, no) => {
     if (!visible.has(no)) return 'recorded';
@@ -107,7 +109,20 @@ interface Incomplete {
   readonly visible: boolean;
 }
 
-async function record(db: Database, rows: string): Promise<Incomplete[]> {
+/** Planning these costs as much as all the rest of the statement; most groups change no identifier. */
+const IDENTIFIERS_KEPT = sql`
+    dropped AS (
+      DELETE FROM fhir_link_identifier i USING done
+       WHERE done.linked AND done.identifiers IS NOT NULL AND i.resource_type = done.type AND i.source_id = done.source
+         AND NOT done.identifiers @> jsonb_build_array(jsonb_build_object('system', i.system, 'value', i.value))),
+    kept AS (
+      INSERT INTO fhir_link_identifier (resource_type, system, value, source_id)
+      SELECT done.type, t.system, t.value, done.source
+        FROM done, jsonb_to_recordset(done.identifiers) AS t(system text, value text)
+       WHERE (done.linked OR done.dead) AND done.identifiers IS NOT NULL
+      ON CONFLICT DO NOTHING),`;
+
+async function record(db: Database, rows: string, withIdentifiers: boolean): Promise<Incomplete[]> {
   const { rows: incomplete } = await sql<Incomplete>`
     WITH d AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}),
     r AS (SELECT d.no, d.dead, d.fhir_id, d.version, d.error, unnest(d.ids) AS id FROM d),
@@ -129,16 +144,7 @@ async function record(db: Database, rows: string): Promise<Incomplete[]> {
          SET fhir_id = EXCLUDED.fhir_id, version_id = EXCLUDED.version_id, last_revision = EXCLUDED.last_revision,
              deleted_at = EXCLUDED.deleted_at, updated_at = now()
        WHERE l.last_revision < EXCLUDED.last_revision),
-    dropped AS (
-      DELETE FROM fhir_link_identifier i USING done
-       WHERE done.linked AND done.identifiers IS NOT NULL AND i.resource_type = done.type AND i.source_id = done.source
-         AND NOT done.identifiers @> jsonb_build_array(jsonb_build_object('system', i.system, 'value', i.value))),
-    kept AS (
-      INSERT INTO fhir_link_identifier (resource_type, system, value, source_id)
-      SELECT done.type, t.system, t.value, done.source
-        FROM done, jsonb_to_recordset(done.identifiers) AS t(system text, value text)
-       WHERE (done.linked OR done.dead) AND done.identifiers IS NOT NULL
-      ON CONFLICT DO NOTHING),
+    ${withIdentifiers ? IDENTIFIERS_KEPT : sql``}
     resolved AS (
       UPDATE fhir_dlq q SET resolved_at = now(), resolution = 'superseded' FROM done
        WHERE done.delivered AND q.resolved_at IS NULL AND q.resource_type = done.type AND q.source_id = done.source
@@ -167,17 +173,17 @@ function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow
     revision: delivery.revision,
     txid: delivery.txid,
     ids: delivery.outboxIds,
-    without_rows: withoutRows,
     dead: dead !== null,
-    delivered: delivered !== null,
-    linked: delivered?.fhirId != null,
-    fhir_id: delivered?.fhirId ?? null,
-    version: delivered?.versionId ?? null,
-    deleted: delivered?.deleted ?? false,
-    identifiers: delivered?.identifiers ?? dead?.mayCarry ?? null,
-    error: outcome.kind === 'superseded' ? 'superseded by a newer state' : (dead?.reason ?? null),
-    status: dead?.httpStatus ?? null,
-    outcome: dead?.operationOutcome ?? null,
-    attempts: dead?.attempts ?? null,
+    without_rows: withoutRows || undefined,
+    delivered: delivered ? true : undefined,
+    linked: delivered?.fhirId != null || undefined,
+    fhir_id: delivered?.fhirId ?? undefined,
+    version: delivered?.versionId ?? undefined,
+    deleted: delivered?.deleted || undefined,
+    identifiers: delivered?.identifiers ?? dead?.mayCarry ?? undefined,
+    error: outcome.kind === 'superseded' ? 'superseded by a newer state' : dead?.reason,
+    status: dead?.httpStatus ?? undefined,
+    outcome: dead?.operationOutcome,
+    attempts: dead?.attempts,
   };
 }
