@@ -5,22 +5,22 @@ import type { Dispatcher } from 'undici';
 import type { Cause } from './fault.ts';
 import { causeOfError } from './fault.ts';
 
+type Headers = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2];
+
 export interface HttpAnswer {
   readonly status: number;
-  /** By lower-case name; of a repeated header the last. */
-  readonly headers: ReadonlyMap<string, string>;
+  /** By lower-case name. */
+  readonly headers: Headers;
   /** The body, or why there is none: it broke off, or it is larger than was to be read. */
   readonly body: { readonly text: string } | { readonly missing: Cause };
 }
-
-type Headers = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2];
 
 export class AnswerCollector implements Dispatcher.DispatchHandler {
   readonly #maxBytes: number;
   readonly #settled = Promise.withResolvers<HttpAnswer>();
   #controller: Dispatcher.DispatchController | null = null;
   #givenUp: Error | null = null;
-  #head: { readonly status: number; readonly headers: ReadonlyMap<string, string> } | null = null;
+  #head: { readonly status: number; readonly headers: Headers } | null = null;
   #chunks: Buffer[] = [];
   #bytes = 0;
 
@@ -47,7 +47,7 @@ export class AnswerCollector implements Dispatcher.DispatchHandler {
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Headers): void {
     // 1xx announce the answer.
-    if (status >= 200) this.#head = { status, headers: headersOf(headers) };
+    if (status >= 200) this.#head = { status, headers };
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -82,11 +82,8 @@ export class AnswerCollector implements Dispatcher.DispatchHandler {
   }
 }
 
-function headersOf(headers: Headers): ReadonlyMap<string, string> {
-  const map = new Map<string, string>();
-  for (const [name, value] of Object.entries(headers)) {
-    const last = Array.isArray(value) ? value.at(-1) : value;
-    if (last !== undefined) map.set(name.toLowerCase(), last);
-  }
-  return map;
+/** Of a repeated header the last. `name` in lower case. */
+export function headerOf({ headers }: HttpAnswer, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value.at(-1) : value;
 }

@@ -1,6 +1,6 @@
 // Reading answers: a resource's id and version from headers or body, and whether what came is FHIR at all.
 
-import type { HttpAnswer } from './answer-collector.ts';
+import { type HttpAnswer, headerOf } from './answer-collector.ts';
 import { readOutcome } from './outcome.ts';
 
 export type Json = Record<string, unknown>;
@@ -14,7 +14,7 @@ export interface Match {
 /** https://hl7.org/fhir/R4/datatypes.html#id */
 const ID = '[A-Za-z0-9\\-.]{1,64}';
 const WHOLE_ID = new RegExp(`^${ID}$`);
-const LOCATION = new RegExp(`(?:^|/)([A-Za-z]+)/(${ID})(?:/_history/(${ID}))?$`);
+const LOCATION = new RegExp(`^(?:[^?#]*/)?([A-Za-z]+)/(${ID})(?:/_history/(${ID}))?(?:[?#]|$)`);
 const ETAG = new RegExp(`^(?:W/)?"(${ID})"$`);
 const ENTRY_ETAG = new RegExp(`^(?:(?:W/)?"(${ID})"|(${ID}))$`);
 
@@ -55,8 +55,8 @@ export function outcomeOf(answer: HttpAnswer) {
  * https://hl7.org/fhir/R4/http.html#create . HAPI names an update in Content-Location and only a POST in Location too.
  */
 export function writtenTo(answer: HttpAnswer, type: string): Match | null {
-  const { headers } = answer;
-  const named = locationOf(headers.get('content-location'), type) ?? locationOf(headers.get('location'), type);
+  const named =
+    locationOf(headerOf(answer, 'content-location'), type) ?? locationOf(headerOf(answer, 'location'), type);
   if (named !== null && named.versionId !== null) return named;
   const resource = resourceOf(answer, type);
   const inBody = resource === null ? null : matchOf(resource, answer);
@@ -64,9 +64,9 @@ export function writtenTo(answer: HttpAnswer, type: string): Match | null {
   return { id: named.id, versionId: etagOf(answer) };
 }
 
-/** The version that an answer names: in its location, its body, and only then its ETag, for proxies change it (W/"3-gzip"). */
-export function versionOf(answer: HttpAnswer, type: string): string | null {
-  return writtenTo(answer, type)?.versionId ?? etagOf(answer);
+/** The version that the answer to a write names: where it went (`writtenTo`) and only then its ETag, for proxies change it (W/"3-gzip"). */
+export function versionOf(answer: HttpAnswer, written: Match | null): string | null {
+  return written?.versionId ?? etagOf(answer);
 }
 
 /** A resource's id and version; null when it has no id. */
@@ -85,13 +85,13 @@ function isId(value: unknown): value is string {
 /** The resource that a location names, with the version if that is named too. */
 export function locationOf(location: string | undefined, type: string): Match | null {
   if (location === undefined) return null;
-  const [, named, id, versionId] = LOCATION.exec(location.split(/[?#]/)[0] ?? '') ?? [];
+  const [, named, id, versionId] = LOCATION.exec(location) ?? [];
   return id === undefined || named !== type ? null : { id, versionId: versionId ?? null };
 }
 
 /** W/"3" or "3" → 3, https://hl7.org/fhir/R4/http.html#versioning */
 function etagOf(answer: HttpAnswer): string | null {
-  return ETAG.exec(answer.headers.get('etag')?.trim() ?? '')?.[1] ?? null;
+  return ETAG.exec(headerOf(answer, 'etag')?.trim() ?? '')?.[1] ?? null;
 }
 
 /** The etag of a Bundle's entry: HAPI has the bare version there. */

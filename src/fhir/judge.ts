@@ -1,7 +1,7 @@
 // Whether an answer is the success of what was asked, or which fault.
 
 import { isFhirAnswer, outcomeOf } from './answer.ts';
-import type { HttpAnswer } from './answer-collector.ts';
+import { type HttpAnswer, headerOf } from './answer-collector.ts';
 import { type Fault, faultOf, faultOfAnswer, type Operation } from './fault.ts';
 
 /** Success or fault, by status first. */
@@ -24,7 +24,7 @@ export function judge(
   // A proxy's own 404 says nothing of the resource. To a Bundle it may be the server's: no such address for a POST.
   if ((status === 404 || status === 410) && operation !== 'transaction' && !isFhirAnswer(answer))
     return { ok: false, fault: noResource(answer) };
-  const retryAfter = answer.headers.get('retry-after');
+  const retryAfter = headerOf(answer, 'retry-after');
   return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome: outcomeOf(answer) }) };
 }
 

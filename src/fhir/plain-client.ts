@@ -65,9 +65,10 @@ export class PlainFhirClient implements FhirClient {
     const sent = await this.#call('conditional-put', this.#put(put));
     if (!sent.ok) return sent.fault.code === 'several-matches' ? await this.#several(type, identifier, sent) : sent;
     const { answer } = sent;
-    this.#wantVersion(versionOf(answer, type));
+    const named = writtenTo(answer, type);
+    this.#wantVersion(versionOf(answer, named));
     // A 2xx without a word of where: the search tells, and whether this is a FHIR server at all.
-    const written = writtenTo(answer, type) ?? (await this.#only(type, identifier));
+    const written = named ?? (await this.#only(type, identifier));
     if (written === null) return { ok: false, fault: faultOf('not-fhir', answer.status) };
     if ('fault' in written) return { ok: false, fault: written.fault };
     return { ok: true, ...written, status: answer.status };
@@ -86,10 +87,9 @@ export class PlainFhirClient implements FhirClient {
     const sent = await this.#call('put-by-id', this.#put(put));
     if (!sent.ok) return sent;
     const { answer } = sent;
-    if (writtenTo(answer, type) === null && !isFhirAnswer(answer)) {
-      return { ok: false, fault: noResource(answer) };
-    }
-    const version = versionOf(answer, type);
+    const written = writtenTo(answer, type);
+    if (written === null && !isFhirAnswer(answer)) return { ok: false, fault: noResource(answer) };
+    const version = versionOf(answer, written);
     this.#wantVersion(version);
     return { ok: true, id, versionId: version, status: answer.status };
   }
@@ -122,7 +122,12 @@ export class PlainFhirClient implements FhirClient {
     });
     if (!sent.ok) return sent;
     if (!isFhirAnswer(sent.answer)) return { ok: false, fault: noResource(sent.answer) };
-    return { ok: true, id, versionId: versionOf(sent.answer, type), status: sent.answer.status };
+    return {
+      ok: true,
+      id,
+      versionId: versionOf(sent.answer, writtenTo(sent.answer, type)),
+      status: sent.answer.status,
+    };
   }
 
   async deleteByIdentifier(type: string, identifier: Token, requestId: string): Promise<DeleteAnswer> {

@@ -57,7 +57,7 @@ export class Transport {
   async send(request: HttpRequest): Promise<Exchange> {
     let authorization: string | undefined;
     try {
-      authorization = await this.#config.authorization?.();
+      if (this.#config.authorization) authorization = await this.#config.authorization();
     } catch {
       return { ok: false, cause: 'token' };
     }
@@ -72,13 +72,17 @@ export class Transport {
       },
       ...(request.body !== undefined && { body: request.body }),
     };
-    try {
-      const pool = request.control === true ? this.#control : this.#data;
-      return { ok: true, answer: await this.#exchange(pool, options, request.maxBytes) };
-    } catch (error) {
-      const cause = causeOfError(error);
-      if (cause === null) throw error;
-      return { ok: false, cause };
+    const pool = request.control === true ? this.#control : this.#data;
+    const deadline = performance.now() + this.#config.timeoutMs;
+    for (let repeated = false; ; repeated = true) {
+      try {
+        return { ok: true, answer: await dispatch(pool, options, request.maxBytes, deadline) };
+      } catch (error) {
+        if (!repeated && this.#brokeOnReuse(error)) continue;
+        const cause = causeOfError(error);
+        if (cause === null) throw error;
+        return { ok: false, cause };
+      }
     }
   }
 
@@ -103,16 +107,6 @@ export class Transport {
    * repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a connection
    * that has served before: one that breaks on its first request is a failure to be reported.
    */
-  async #exchange(pool: Pool, options: Dispatcher.DispatchOptions, maxBytes: number): Promise<HttpAnswer> {
-    const deadline = performance.now() + this.#config.timeoutMs;
-    try {
-      return await dispatch(pool, options, maxBytes, deadline);
-    } catch (error) {
-      if (!this.#brokeOnReuse(error)) throw error;
-      return await dispatch(pool, options, maxBytes, deadline);
-    }
-  }
-
   #brokeOnReuse(error: unknown): boolean {
     if (error instanceof errors.SocketError) return (error.socket?.bytesRead ?? 0) > 0;
     return error instanceof Error && (this.#bytesRead.get(error) ?? 0) > 0;
@@ -123,8 +117,9 @@ export class Transport {
     return new Pool(origin, {
       connections,
       pipelining: 1,
-      headersTimeout: this.#config.timeoutMs,
-      bodyTimeout: this.#config.timeoutMs,
+      // `dispatch` has a deadline for the whole request.
+      headersTimeout: 0,
+      bodyTimeout: 0,
       connect: (options, callback) =>
         connector(options, (...result) => {
           // undici hands a socket's own error (ECONNRESET, EPIPE) on as it is: note how far that socket had come.

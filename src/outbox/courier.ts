@@ -76,17 +76,18 @@ export class Courier {
   /** One turn: the look-up, a place at the gate, the write and its record, all under one lease. */
   async #turn(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
     const { gate, guard } = this.#parts;
+    // What is looked up is true as long as this lease is: then no other connector has had the slot.
+    const lease = await guard.held();
+    const isNew = !progress.mustLookUp && guard.isNew(delivery);
     // Before the gate: there it would keep the place of somebody who could be sent.
-    const lookedUp = await this.#lookUp(delivery, progress);
-    if (lookedUp.standing === 'recorded') return { done: null };
+    const standing = isNew ? 'pending' : await this.#parts.standing(delivery);
+    if (standing === 'recorded') return { done: null };
     await gate.admit();
     const place = new PlaceAtGate(gate);
     try {
-      return await guard.act(async (lease) => {
-        // Since we looked it up another connector may have had the slot.
-        if (lease !== lookedUp.lease) throw new SlotChangedHands();
+      return await guard.act(lease, async () => {
         const step: Step =
-          lookedUp.standing === 'superseded'
+          standing === 'superseded'
             ? { done: { kind: 'superseded' } }
             : await this.#send(delivery, lane, progress, lease, place);
         // The server is done with it; the record needs no place.
@@ -101,14 +102,6 @@ export class Courier {
     } finally {
       place.release();
     }
-  }
-
-  /** Where the delivery stands, and the lease under which that is true as long as it is valid. */
-  async #lookUp(delivery: Delivery, progress: Progress): Promise<{ standing: Standing; lease: Holding['lease'] }> {
-    const { guard } = this.#parts;
-    const lease = await guard.held();
-    if (!progress.mustLookUp && guard.isNew(delivery)) return { standing: 'pending', lease };
-    return { standing: await this.#parts.standing(delivery), lease };
   }
 
   async #send(
@@ -151,18 +144,17 @@ export class Courier {
           'The FHIR server does not have a resource that it had: it is empty or an older copy. Each change sends its patient anew; verify --repair sends the others.',
         ),
     });
-    return this.#judge(delivery, progress, result, started, place);
+    if (result.kind === 'failed') return await this.#failed(delivery, progress, result.fault, started, place);
+    return this.#judge(delivery, progress, result, started);
   }
 
-  /** Tells the gate before it gives the place back: a failing server gets nobody in its stead. */
-  async #judge(
+  #judge(
     delivery: Delivery,
     progress: Progress,
-    result: WriteResult,
+    result: Exclude<WriteResult, { kind: 'failed' }>,
     started: number,
-    place: PlaceAtGate,
-  ): Promise<Step> {
-    const { gate, metrics, maxRetries } = this.#parts;
+  ): Step {
+    const { gate, metrics } = this.#parts;
     switch (result.kind) {
       case 'written':
         gate.succeeded(whoIs(delivery), started);
@@ -186,10 +178,18 @@ export class Courier {
         return { retryAfter: 0 };
       case 'refused':
         return { done: deadOutcome(delivery, result.reason, null, progress.uncertain) };
-      case 'failed':
-        break;
     }
-    const { fault } = result;
+  }
+
+  /** Tells the gate before it gives the place back: a failing server gets nobody in its stead. */
+  async #failed(
+    delivery: Delivery,
+    progress: Progress,
+    fault: Fault,
+    started: number,
+    place: PlaceAtGate,
+  ): Promise<Step> {
+    const { gate, maxRetries } = this.#parts;
     progress.mustLookUp = true;
     progress.uncertain ||= fault.status === null || fault.status >= 500;
     const failedAt = performance.now();

@@ -37,10 +37,10 @@ export class SlotGuard {
     this.#wake();
   }
 
-  /** Waits for a valid lease, then runs what writes and records under it: without one it could overwrite what a successor wrote. */
-  async act<T>(work: (lease: Holding['lease']) => Promise<T>): Promise<T> {
-    const lease = await this.held();
-    const acting = work(lease);
+  /** Runs what writes and records under `lease`: without it that could overwrite what a successor wrote. Rejects with SlotChangedHands when it is over. */
+  async act<T>(lease: Holding['lease'], work: () => Promise<T>): Promise<T> {
+    this.mustHold(lease);
+    const acting = work();
     this.#acting.add(acting);
     try {
       return await acting;

@@ -84,8 +84,9 @@ export const ORDERING: readonly Mutant[] = [
       },
       {
         file: COURIER,
-        find: 'return { standing: await this.#parts.standing(delivery), lease };',
-        replace: 'return { standing: this.#onArrival.get(delivery) ?? (await this.#parts.standing(delivery)), lease };',
+        find: "const standing = isNew ? 'pending' : await this.#parts.standing(delivery);",
+        replace:
+          "const standing = isNew ? 'pending' : (this.#onArrival.get(delivery) ?? (await this.#parts.standing(delivery)));",
       },
     ],
     test: {

@@ -24,8 +24,6 @@ class Lease {
   }
 }
 
-const identity = async (lease: unknown) => lease;
-
 /** Whether the promise has settled by now, and how. */
 async function now(promise: Promise<unknown>): Promise<unknown> {
   const turn = new Promise((resolve) => setImmediate(resolve, 'waiting'));
@@ -39,9 +37,9 @@ function deliveryEndingAt(endLsn: Lsn | null) {
 }
 
 describe('SlotGuard', () => {
-  it('lets nobody act before the slot was ever held, and everybody once it is', async () => {
+  it('lets nobody begin before the slot was ever held, and everybody once it is', async () => {
     const guard = new SlotGuard();
-    const acting = [guard.act(identity), guard.act(identity)];
+    const acting = [guard.held(), guard.held()];
     expect(await now(Promise.race(acting))).toBe('waiting');
     const lease = new Lease(true);
     guard.hold({ lease, newAfter: null });
@@ -52,7 +50,7 @@ describe('SlotGuard', () => {
     const guard = new SlotGuard();
     const lease = new Lease(false);
     guard.hold({ lease, newAfter: null });
-    const acting = guard.act(identity);
+    const acting = guard.held();
     expect(await now(acting)).toBe('waiting');
     lease.prove();
     expect(await now(acting)).toBe(lease);
@@ -61,7 +59,7 @@ describe('SlotGuard', () => {
   it('waits for the next lease when the one it waits for is never proven', async () => {
     const guard = new SlotGuard();
     guard.hold({ lease: new Lease(false), newAfter: null });
-    const acting = guard.act(identity);
+    const acting = guard.held();
     expect(await now(acting)).toBe('waiting');
     const next = new Lease(true);
     guard.hold({ lease: next, newAfter: null });
@@ -71,7 +69,7 @@ describe('SlotGuard', () => {
   it('waits on when the next lease is not valid either', async () => {
     const guard = new SlotGuard();
     guard.hold({ lease: new Lease(false), newAfter: null });
-    const acting = guard.act(identity);
+    const acting = guard.held();
     const next = new Lease(false);
     guard.hold({ lease: next, newAfter: null });
     expect(await now(acting)).toBe('waiting');
@@ -81,10 +79,10 @@ describe('SlotGuard', () => {
 
   it('tells those who wait that it was stopped', async () => {
     const guard = new SlotGuard();
-    const waiting = guard.act(identity);
+    const waiting = guard.held();
     guard.stop();
     expect(await now(waiting)).toBeInstanceOf(Stopped);
-    expect(await now(guard.act(identity))).toBeInstanceOf(Stopped);
+    expect(await now(guard.held())).toBeInstanceOf(Stopped);
   });
 
   it('lets what began under a lease that still holds go on, even while it stops', () => {
@@ -99,19 +97,21 @@ describe('SlotGuard', () => {
     const guard = new SlotGuard();
     const before = new Lease(true);
     guard.hold({ lease: before, newAfter: null });
-    await guard.act(async (lease) => {
+    await guard.act(before, async () => {
       before.valid = false;
       guard.hold({ lease: new Lease(true), newAfter: null });
-      expect(() => guard.mustHold(lease)).toThrow(SlotChangedHands);
+      expect(() => guard.mustHold(before)).toThrow(SlotChangedHands);
     });
+    await expect(guard.act(before, async () => undefined)).rejects.toThrow(SlotChangedHands);
   });
 
   it('is quiet once all that acted has ended, however it ended', async () => {
     const guard = new SlotGuard();
-    guard.hold({ lease: new Lease(true), newAfter: null });
+    const lease = new Lease(true);
+    guard.hold({ lease, newAfter: null });
     expect(await now(guard.quiet(60_000))).toBe(undefined);
     const [one, other] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    const acting = [guard.act(() => one.promise), guard.act(() => other.promise)];
+    const acting = [guard.act(lease, () => one.promise), guard.act(lease, () => other.promise)];
     await now(Promise.all(acting));
     const quiet = guard.quiet(60_000);
     one.resolve();
@@ -123,8 +123,9 @@ describe('SlotGuard', () => {
 
   it('waits no longer than it is told for what never ends', async () => {
     const guard = new SlotGuard();
-    guard.hold({ lease: new Lease(true), newAfter: null });
-    void guard.act(() => new Promise(() => undefined));
+    const lease = new Lease(true);
+    guard.hold({ lease, newAfter: null });
+    void guard.act(lease, () => new Promise(() => undefined));
     await guard.quiet(10);
   });
 });
