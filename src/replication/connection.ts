@@ -31,19 +31,22 @@ interface CopyBothConnection extends NodeJS.EventEmitter {
 export class ReplicationConnection {
   readonly #client: pg.Client;
   readonly #copy: CopyBothConnection;
-  readonly #queue: MessageQueue<ReplicationMessage>;
+  readonly #queue: MessageQueue<Buffer>;
+  readonly #plugin: PgoutputPlugin;
   #streaming = false;
   #closed = false;
 
-  private constructor(client: pg.Client) {
+  private constructor(client: pg.Client, publication: string) {
     this.#client = client;
+    this.#plugin = new PgoutputPlugin({ protoVersion: 1, publicationNames: [publication], messages: true });
     this.#copy = (client as unknown as { connection: CopyBothConnection }).connection;
     this.#queue = new MessageQueue(this.#copy.stream);
     client.on('error', (error) => this.#queue.end(error));
     client.on('end', () => this.#queue.end(new Error('PostgreSQL closed the replication connection.')));
   }
 
-  static async open(config: pg.ClientConfig): Promise<ReplicationConnection> {
+  /** For one `start`, with this publication. */
+  static async open(config: pg.ClientConfig, publication: string): Promise<ReplicationConnection> {
     const client = new PostgresClient({
       ...config,
       replication: 'database',
@@ -51,7 +54,7 @@ export class ReplicationConnection {
       options: `-c wal_sender_timeout=${WAL_SENDER_TIMEOUT_MS}`,
     } as pg.ClientConfig);
     await client.connect();
-    return new ReplicationConnection(client);
+    return new ReplicationConnection(client, publication);
   }
 
   /** Process id of the walsender that serves us: what pg_replication_slots.active_pid shows while the slot is ours. */
@@ -81,11 +84,13 @@ export class ReplicationConnection {
    * Starts streaming where the slot stands (0/0: the slot knows better than any client what was acknowledged). Rejects
    * with PostgreSQL's error, 55006 for instance while another connection holds the slot.
    */
-  async start(slot: string, publication: string): Promise<void> {
-    const plugin = new PgoutputPlugin({ protoVersion: 1, publicationNames: [publication], messages: true });
-    this.#copy.on('copyData', ({ chunk }: { chunk: Buffer }) => this.#receive(plugin, chunk));
+  async start(slot: string): Promise<void> {
+    this.#copy.on('copyData', ({ chunk }: { chunk: Buffer }) => {
+      // A copy, for pg's buffer will hold what comes next. It is read when its turn comes: until then it is only bytes.
+      this.#queue.push(Buffer.from(chunk), chunk.length);
+    });
     const accepted = once(this.#copy, 'replicationStart');
-    const ended: Promise<never> = plugin.start(this.#client, slot, formatLsn(LSN_ZERO)).then(() => {
+    const ended: Promise<never> = this.#plugin.start(this.#client, slot, formatLsn(LSN_ZERO)).then(() => {
       throw new Error('PostgreSQL ended the replication stream.');
     });
     ended.catch((error: Error) => this.#queue.end(error));
@@ -93,25 +98,25 @@ export class ReplicationConnection {
     this.#streaming = true;
   }
 
-  /** Batches of messages in WAL order; ends without error after `stopReading` or `close`, and throws when the connection is lost. */
-  messages(): AsyncIterable<readonly ReplicationMessage[]> {
-    return this.#queue;
+  /**
+   * Batches of messages in WAL order; ends without error after `stopReading` or `close`, and throws when the connection is
+   * lost or sends what cannot be read.
+   */
+  async *messages(): AsyncGenerator<readonly ReplicationMessage[]> {
+    for await (const chunks of this.#queue) {
+      const messages: ReplicationMessage[] = [];
+      for (const chunk of chunks) {
+        const message = this.#read(chunk);
+        if (message) messages.push(message);
+      }
+      yield messages;
+    }
   }
 
-  #receive(plugin: PgoutputPlugin, chunk: Buffer): void {
-    try {
-      if (chunk[0] === XLOG_DATA) {
-        const message = narrow(plugin.parse(chunk.subarray(25)), chunk.length);
-        if (message) this.#queue.push(message, chunk.length);
-      } else if (chunk[0] === KEEPALIVE) {
-        this.#queue.push({ tag: 'keepalive', walEnd: chunk.readBigUInt64BE(1) as Lsn }, chunk.length);
-      } else {
-        throw new Error(`PostgreSQL sent a replication message of unknown type ${chunk[0]}.`);
-      }
-    } catch (error) {
-      // Thrown inside a socket event it would end the process; the stream is unreadable from here on, so it fails as a whole.
-      this.#queue.end(error as Error);
-    }
+  #read(chunk: Buffer): ReplicationMessage | null {
+    if (chunk[0] === XLOG_DATA) return narrow(this.#plugin.parse(chunk.subarray(25)), chunk.length);
+    if (chunk[0] === KEEPALIVE) return { tag: 'keepalive', walEnd: chunk.readBigUInt64BE(1) as Lsn };
+    throw new Error(`PostgreSQL sent a replication message of unknown type ${chunk[0]}.`);
   }
 
   /**

@@ -94,7 +94,8 @@ export class Tenure {
       // Making a slot can take long, and who is silent for long is taken for dead.
       const alive = setInterval(() => control.query('SELECT').catch(() => undefined), WAL_SENDER_TIMEOUT_MS / 4);
       try {
-        connection = await ReplicationConnection.open({ ...settings.client, application_name: 'fhir-connector' });
+        const client = { ...settings.client, application_name: 'fhir-connector' };
+        connection = await ReplicationConnection.open(client, settings.publication);
         signal.throwIfAborted();
         const held = await setUp(control, connection, settings, hooksOf, log);
         return new Tenure(control, connection, settings, held);
@@ -225,7 +226,7 @@ async function setUp(
     await control.query('SELECT fhir_ensure_publication($1)', [publication]);
     await hooks.collect(await connection.createSlot(slot));
   }
-  await connection.start(slot, publication);
+  await connection.start(slot);
   if (intact && due) await hooks.collect(null);
   const position = await control.query<{ lsn: string }>(
     'SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1',

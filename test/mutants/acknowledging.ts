@@ -46,8 +46,9 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
       { file: CONNECTION, find: 'formatLsn(LSN_ZERO)', replace: 'formatLsn(received)' },
       {
         file: CONNECTION,
-        find: 'if (chunk[0] === XLOG_DATA) {',
-        replace: 'if (chunk[0] === XLOG_DATA) {\n        received = chunk.readBigUInt64BE(1) as Lsn;',
+        find: 'const message = this.#read(chunk);',
+        replace:
+          'if (chunk[0] === XLOG_DATA) received = chunk.readBigUInt64BE(1) as Lsn;\n        const message = this.#read(chunk);',
       },
       {
         file: CONNECTION,
@@ -79,8 +80,8 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: COURIER,
-        find: 'return await guard.act(async (lease) => {',
-        replace: `return await guard.act(async (lease) => {
+        find: 'return await guard.act(lease, async () => {',
+        replace: `return await guard.act(lease, async () => {
         await this.#record(delivery, {
           kind: 'delivered', fhirId: null, versionId: null, deleted: false, identifiers: null, firstContact: false,
         });`,
