@@ -5,6 +5,8 @@ import { untilAborted } from '../pause.ts';
 const MAX_BYTES = 16 * 1024 * 1024;
 /** Deliveries known by their ids only (parked behind a patient that waits for a retry) are small, but not nothing. */
 const MAX_DELIVERIES = 20_000;
+/** What a round trip for look-up and one for the record keep under way at some thousand deliveries a second. */
+const LEAST_RUNNABLE = 256;
 
 export class Window {
   readonly #maxRunnable: number;
@@ -15,10 +17,11 @@ export class Window {
 
   /**
    * `concurrency`: deliveries that are sent at once. Several times as many are on their way through look-up and record
-   * meanwhile, each of which is one round trip for hundreds; more would only use memory.
+   * meanwhile, each of which is one round trip for hundreds; more would only use memory, and for so long that V8 takes
+   * what they keep for old and collects it by its expensive way.
    */
   constructor(concurrency: number) {
-    this.#maxRunnable = Math.max(512, 8 * concurrency);
+    this.#maxRunnable = Math.max(LEAST_RUNNABLE, 4 * concurrency);
   }
 
   get deliveries(): number {

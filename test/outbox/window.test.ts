@@ -27,10 +27,10 @@ describe('Window', () => {
     expect(await hasRoom(window)).toBe(true);
   });
 
-  it('has room for eight times as many runnable deliveries as are sent at once, 512 at least', async () => {
+  it('has room for four times as many runnable deliveries as are sent at once, 256 at least', async () => {
     for (const [concurrency, runnable] of [
-      [4, 512],
-      [200, 1600],
+      [4, 256],
+      [200, 800],
     ] as const) {
       const window = new Window(concurrency);
       for (let each = 1; each < runnable; each += 1) window.becomeRunnable();
