@@ -45,10 +45,11 @@ for (let n = 1; n <= count; n += 1) {
   if (count > 1) console.log(`\nRun ${n} of ${count}`);
   const told = (workload: string, figures: object) => console.log(`${workload}: ${flat(figures)}`);
   runs.push(await run({ short: values.short, only: values.only?.split(','), told }));
+  // After each, for the whole form takes long.
+  if (values.json) writeFileSync(values.json, `${JSON.stringify({ machine, runs }, null, 2)}\n`);
 }
 const results = resultsOf(runs);
 console.log(`\n${table(results)}`);
-if (values.json) writeFileSync(values.json, `${JSON.stringify({ machine, runs }, null, 2)}\n`);
 if (values.record) writeFileSync(RECORDED, `${JSON.stringify(toRecord(results), null, 2)}\n`);
 if (values.gate) {
   const recorded = JSON.parse(readFileSync(RECORDED, 'utf8'));

@@ -5,6 +5,7 @@ import type { Shares } from './profile.ts';
 import { cellsOf, type Result, short } from './report.ts';
 import type { Measurements } from './run.ts';
 import { median } from './statistics.ts';
+import type { DatabaseCost } from './workloads/database-cost.ts';
 
 /** What `npm run bench -- --json FILE` writes. */
 export interface Recording {
@@ -90,6 +91,23 @@ export function triggerRows({ runs }: Recording): Row[] {
     figure(middle(runs, (run) => run.triggers?.[variant].bulkSeconds)),
   ];
   return [row('None', 'none'), row('A plain copy of the row, with NOTIFY', 'copy'), row('These', 'ours')];
+}
+
+export const COST_HEAD: Row = ['For each change of one patient', ''];
+
+export function costRows({ runs }: Recording): Row[] {
+  const row = (what: string, read: (cost: DatabaseCost) => number): Row => [
+    what,
+    figure(middle(runs, ({ cost }) => cost && read(cost))),
+  ];
+  const dead = (cost: DatabaseCost) => Object.values(cost.versions).reduce((sum, table) => sum + table.dead, 0);
+  return [
+    row('WAL of the UPDATE and its commit alone, bytes', (cost) => cost.changeWal),
+    row('WAL that the trigger adds (revision and outbox row), bytes', (cost) => cost.eventWal),
+    row('WAL of the connector’s records, bytes', (cost) => cost.recordWal),
+    row('Row versions that vacuum finds, of all tables of the connector', dead),
+    row('Of which in fhir_outbox', (cost) => cost.versions.fhir_outbox.dead),
+  ];
 }
 
 export const PROFILE_HEAD: Row = ['Whose code', 'Share of the time'];

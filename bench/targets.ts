@@ -1,5 +1,6 @@
 // What is promised of speed, each as a figure of one run: ratios to floors of the same run wherever there is a floor.
 import type { Measurements } from './run.ts';
+import type { Peer } from './workloads/peer.ts';
 
 export interface Target {
   readonly id: string;
@@ -21,11 +22,10 @@ export const TARGETS: readonly Target[] = [
   },
   {
     id: 'drain-peer',
-    what: 'Drain, sink 0 ms: times pg-transactional-outbox, the better of its two ways',
+    what: 'Drain, sink 0 ms: times pg-transactional-outbox, the faster of its two ways',
     bound: 5,
     better: 'more',
-    measured: ({ drain0, peerPlain, peerSegment }) =>
-      drain0 && peerPlain && peerSegment && drain0.rate / Math.max(peerPlain.rate, peerSegment.rate),
+    measured: ({ drain0, ...peers }) => against(peers, (peer) => drain0 && drain0.rate / peer.rate),
   },
   {
     id: 'drain-10ms',
@@ -82,11 +82,10 @@ export const TARGETS: readonly Target[] = [
   },
   {
     id: 'cpu-peer',
-    what: 'CPU of the connector for an event: share of the peer’s',
+    what: 'CPU of the connector for an event: share of pg-transactional-outbox’s, the faster of its two ways',
     bound: 0.25,
     better: 'less',
-    measured: ({ drain0, peerPlain, peerSegment }) =>
-      drain0 && peerPlain && peerSegment && drain0.cpuMsFromStart / Math.min(peerPlain.cpuMs, peerSegment.cpuMs),
+    measured: ({ drain0, ...peers }) => against(peers, (peer) => drain0 && drain0.cpuMs / peer.cpuMs),
   },
   {
     id: 'cpu-floor',
@@ -133,6 +132,14 @@ export const TARGETS: readonly Target[] = [
     measured: ({ triggers }) => triggers && triggers.ours.bulkSeconds / triggers.copy.bulkSeconds,
   },
 ];
+
+/** One of its two ways is quicker and takes more CPU: it is that one which a rate and its price are compared with. */
+function against(
+  { peerPlain, peerSegment }: Pick<Measurements, 'peerPlain' | 'peerSegment'>,
+  ratio: (peer: Peer) => number | undefined,
+): number | undefined {
+  return peerPlain && peerSegment && ratio(peerPlain.rate > peerSegment.rate ? peerPlain : peerSegment);
+}
 
 export function isMet({ bound, better }: Target, measured: number): boolean {
   return better === 'more' ? measured >= bound : measured <= bound;

@@ -28,8 +28,10 @@ export interface Peer {
   readonly arrived: number;
   /** Not all arrived in time. */
   readonly extrapolated: boolean;
-  /** CPU milliseconds of its process for each, its start included. */
+  /** CPU milliseconds of its process for each, without its start and the first third. */
   readonly cpuMs: number;
+  /** The same with both. */
+  readonly cpuMsFromStart: number;
   readonly peakMB: number;
   /** PUTs that came a second time, or after a newer one of the same patient. */
   readonly duplicates: number;
@@ -47,25 +49,31 @@ export async function peer(
     const slot = await setUp(database);
     await writeMessages(database, transactions);
     sink.configure({ latencyMs });
-    const reached = sink.expect(transactions);
+    const first = Math.floor(transactions / 3);
+    const reached = sink.expect(transactions, first);
+    const marked = sink.marked();
     listener = start(database, slot, strategy, sink.url);
     const pid = listener.pid ?? Number.NaN;
+    const cpuAtMark = marked.then(() => cpuSeconds(pid));
     const timeUp = new AbortController();
     await Promise.race([reached, ended(listener), delay(mostSeconds * 1000, undefined, { signal: timeUp.signal })]);
     timeUp.abort();
     const endedAt = now();
-    const used = { cpuMs: cpuSeconds(pid) * 1000, peakMB: peakMB(pid) };
+    const cpuAtEnd = cpuSeconds(pid);
+    const peak = peakMB(pid);
     const { puts, duplicates, misordered, arrivals } = await sink.report();
     const arrived = puts - duplicates - misordered;
+    if (arrived <= first)
+      throw new Error(`The peer delivered ${arrived} in ${mostSeconds} s, too few to measure it by.`);
     const extrapolated = arrived < transactions;
-    const first = Math.floor(arrivals.length / 3);
     const last = extrapolated ? endedAt : (arrivals.at(-1)?.[1] ?? Number.NaN);
     return {
       rate: (arrivals.length - first - 1) / ((last - (arrivals[first]?.[1] ?? Number.NaN)) / 1000),
       arrived,
       extrapolated,
-      cpuMs: used.cpuMs / arrived,
-      peakMB: used.peakMB,
+      cpuMs: ((cpuAtEnd - (await cpuAtMark)) * 1000) / (arrived - first),
+      cpuMsFromStart: (cpuAtEnd * 1000) / arrived,
+      peakMB: peak,
       duplicates,
       misordered,
     };

@@ -5,6 +5,8 @@ import { expect, test } from 'vitest';
 import { chart } from '../../bench/chart.ts';
 import {
   barsOf,
+  COST_HEAD,
+  costRows,
   LATENCY_HEAD,
   latencyRows,
   machineOf,
@@ -31,6 +33,7 @@ test('the page holds what the recorded runs measured', async () => {
     rates: table(RATE_HEAD, rateRows(recording)),
     latency: table(LATENCY_HEAD, latencyRows(recording)),
     triggers: table(TRIGGER_HEAD, triggerRows(recording)),
+    cost: table(COST_HEAD, costRows(recording)),
     profile: table(PROFILE_HEAD, profileRows(JSON.parse(read('bench/profile.json')))),
   });
   await expect(page).toMatchFileSnapshot(pathOf(PAGE));
