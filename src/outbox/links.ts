@@ -21,7 +21,8 @@ export interface Link {
 /** Known to have no link. (The cache cannot hold null.) */
 const NONE = Symbol('no link');
 
-const CACHED_LINKS = 100_000;
+/** Some 20 MB. Of who is not among them the links are asked for in one query a batch. */
+const CACHED_LINKS = 50_000;
 
 interface Source {
   readonly resourceType: string;
@@ -59,7 +60,9 @@ export class Links {
   }
 
   remember(resourceType: string, sourceId: number, link: Link | null): void {
-    this.#cache.set(`${resourceType}/${sourceId}`, link ?? NONE);
+    // A copy of the list is exact in size; one that was pushed to keeps room for a dozen more.
+    const compact = link?.identifiers ? { ...link, identifiers: link.identifiers.slice() } : link;
+    this.#cache.set(`${resourceType}/${sourceId}`, compact ?? NONE);
   }
 
   forget(resourceType: string, sourceId: number): void {

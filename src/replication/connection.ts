@@ -17,6 +17,8 @@ const KEEPALIVE = 0x6b; // 'k'
 /** Milliseconds from 1970-01-01 to 2000-01-01, where the protocol's clock starts. */
 const POSTGRES_EPOCH_MS = 946_684_800_000;
 
+type Keepalive = Extract<ReplicationMessage, { tag: 'keepalive' }>;
+
 /** The part of pg's connection that its typings leave out and that a CopyBoth stream needs. */
 interface CopyBothConnection extends NodeJS.EventEmitter {
   readonly stream: Duplex;
@@ -31,7 +33,7 @@ interface CopyBothConnection extends NodeJS.EventEmitter {
 export class ReplicationConnection {
   readonly #client: pg.Client;
   readonly #copy: CopyBothConnection;
-  readonly #queue: MessageQueue<Buffer>;
+  readonly #queue: MessageQueue<Buffer | Keepalive>;
   readonly #plugin: PgoutputPlugin;
   #streaming = false;
   #closed = false;
@@ -85,10 +87,7 @@ export class ReplicationConnection {
    * with PostgreSQL's error, 55006 for instance while another connection holds the slot.
    */
   async start(slot: string): Promise<void> {
-    this.#copy.on('copyData', ({ chunk }: { chunk: Buffer }) => {
-      // A copy, for pg's buffer will hold what comes next. It is read when its turn comes: until then it is only bytes.
-      this.#queue.push(Buffer.from(chunk), chunk.length);
-    });
+    this.#copy.on('copyData', ({ chunk }: { chunk: Buffer }) => this.#receive(chunk));
     const accepted = once(this.#copy, 'replicationStart');
     const ended: Promise<never> = this.#plugin.start(this.#client, slot, formatLsn(LSN_ZERO)).then(() => {
       throw new Error('PostgreSQL ended the replication stream.');
@@ -103,20 +102,24 @@ export class ReplicationConnection {
    * lost or sends what cannot be read.
    */
   async *messages(): AsyncGenerator<readonly ReplicationMessage[]> {
-    for await (const chunks of this.#queue) {
+    for await (const batch of this.#queue) {
       const messages: ReplicationMessage[] = [];
-      for (const chunk of chunks) {
-        const message = this.#read(chunk);
+      for (const item of batch) {
+        const message = Buffer.isBuffer(item) ? narrow(this.#plugin.parse(item), item.length) : item;
         if (message) messages.push(message);
       }
       yield messages;
     }
   }
 
-  #read(chunk: Buffer): ReplicationMessage | null {
-    if (chunk[0] === XLOG_DATA) return narrow(this.#plugin.parse(chunk.subarray(25)), chunk.length);
-    if (chunk[0] === KEEPALIVE) return { tag: 'keepalive', walEnd: chunk.readBigUInt64BE(1) as Lsn };
-    throw new Error(`PostgreSQL sent a replication message of unknown type ${chunk[0]}.`);
+  #receive(chunk: Buffer): void {
+    if (chunk[0] === XLOG_DATA) {
+      // Read when its turn comes: until then it is only bytes. A copy, for pg's buffer will hold what comes next.
+      this.#queue.push(Buffer.from(chunk.subarray(25)), chunk.length);
+    } else if (chunk[0] === KEEPALIVE) {
+      // Read at once: behind a long transaction thousands wait, and so small a copy would keep a slab of Node's alive.
+      this.#queue.push({ tag: 'keepalive', walEnd: chunk.readBigUInt64BE(1) as Lsn }, chunk.length);
+    } else this.#queue.end(new Error(`PostgreSQL sent a replication message of unknown type ${chunk[0]}.`));
   }
 
   /**

@@ -46,9 +46,8 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
       { file: CONNECTION, find: 'formatLsn(LSN_ZERO)', replace: 'formatLsn(received)' },
       {
         file: CONNECTION,
-        find: 'const message = this.#read(chunk);',
-        replace:
-          'if (chunk[0] === XLOG_DATA) received = chunk.readBigUInt64BE(1) as Lsn;\n        const message = this.#read(chunk);',
+        find: 'if (chunk[0] === XLOG_DATA) {',
+        replace: 'if (chunk[0] === XLOG_DATA) {\n      received = chunk.readBigUInt64BE(1) as Lsn;',
       },
       {
         file: CONNECTION,
