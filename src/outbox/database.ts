@@ -51,6 +51,8 @@ export type Database = Kysely<Schema>;
 const CONNECTIONS = 5;
 /** Longer than any of our statements should take; what was asked on a connection that fell silent is asked again. */
 const QUERY_TIMEOUT_MS = 30_000;
+/** Of a prepared statement's name: PostgreSQL cuts it at 63 bytes. */
+const NAME_LENGTH = 32;
 
 /**
  * Has each statement parsed once a connection, and planned each time: a plan that was made for a small outbox would go
@@ -63,7 +65,7 @@ class PreparingClient extends PostgresClient {
     this.query = ((...args: unknown[]) => {
       const [text, values] = args;
       if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return query(...args);
-      return query({ name: hash('md5', text), text, values });
+      return query({ name: hash('sha256', text).slice(0, NAME_LENGTH), text, values });
     }) as typeof this.query;
   }
 }
