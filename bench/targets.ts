@@ -133,7 +133,7 @@ export const TARGETS: readonly Target[] = [
   },
 ];
 
-/** One of its two ways is quicker and takes more CPU: it is that one which a rate and its price are compared with. */
+/** Rate and price are compared with one and the same of its two ways, the faster: no process has the best of both. */
 function against(
   { peerPlain, peerSegment }: Pick<Measurements, 'peerPlain' | 'peerSegment'>,
   ratio: (peer: Peer) => number | undefined,

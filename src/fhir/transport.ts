@@ -78,6 +78,9 @@ export class Transport {
       try {
         return { ok: true, answer: await dispatch(pool, options, request.maxBytes, deadline) };
       } catch (error) {
+        // A server may close an idle connection at the very moment when the next request is written to it; that request is
+        // repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a
+        // connection that has served before: one that breaks on its first request is a failure to be reported.
         if (!repeated && this.#brokeOnReuse(error)) continue;
         const cause = causeOfError(error);
         if (cause === null) throw error;
@@ -102,11 +105,6 @@ export class Transport {
     await Promise.all([this.#data.destroy(), this.#control.destroy()]);
   }
 
-  /**
-   * A server may close an idle connection at the very moment when the next request is written to it; that request is
-   * repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a connection
-   * that has served before: one that breaks on its first request is a failure to be reported.
-   */
   #brokeOnReuse(error: unknown): boolean {
     if (error instanceof errors.SocketError) return (error.socket?.bytesRead ?? 0) > 0;
     return error instanceof Error && (this.#bytesRead.get(error) ?? 0) > 0;

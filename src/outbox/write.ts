@@ -39,8 +39,7 @@ export class Writer {
 
   async write(context: WriteContext): Promise<WriteResult> {
     const { delivery, mapped } = context;
-    let link = this.#links.peek(delivery.resourceType, delivery.sourceId);
-    if (link === undefined) link = await this.#links.get(delivery.resourceType, delivery.sourceId);
+    let link = await this.#links.get(delivery.resourceType, delivery.sourceId);
     // Since it was cached, another row may have taken over a deleted row's resource.
     if (link?.deleted) link = await this.#links.reload(delivery.resourceType, delivery.sourceId);
     if (delivery.operation === 'delete') return this.#delete(context, link);

@@ -4,7 +4,7 @@ import type { HttpAnswer } from '../../src/fhir/answer-collector.ts';
 /** The body is sent as it is when it is text, as JSON otherwise; undefined for none. */
 export function answerOf(body?: unknown, headers: Record<string, string> = {}, status = 200): HttpAnswer {
   const text = typeof body === 'string' ? body : body === undefined ? '' : JSON.stringify(body);
-  return { status, headers: headers, body: { text } };
+  return { status, headers, body: { text } };
 }
 
 /** An OperationOutcome of one issue, with HAPI's habit of telling everything in diagnostics. */
