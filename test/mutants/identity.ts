@@ -134,9 +134,9 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: 'A patient that is deleted and inserted again in one statement is deactivated, though it lives.',
     edits: [
       {
-        file: 'sql/migrations/010_single_changes.sql',
-        find: "WHEN p.id IS NULL THEN 'D'\n         WHEN c.operation = 'D' THEN 'U'",
-        replace: "WHEN c.operation = 'D' THEN 'D'",
+        file: 'sql/migrations/011_sets_of_patients.sql',
+        find: "CASE WHEN p.id IS NULL THEN 'D'\n         WHEN c.operation = 'D' THEN 'U'",
+        replace: "CASE WHEN c.operation = 'D' THEN 'D'",
       },
     ],
     test: {

@@ -1,29 +1,38 @@
 // Mutants of who may send, and in which order: the bugs that let an older state overwrite a newer one.
 import type { Mutant } from './mutant.ts';
 
-const WRITE_EVENTS = 'sql/migrations/010_single_changes.sql';
+const MANY = 'sql/migrations/011_sets_of_patients.sql';
+const ALONE = 'sql/migrations/010_single_changes.sql';
 const WRITE_SKEW = 'test/sql/write-skew.pg.test.ts';
 const COURIER = 'src/outbox/courier.ts';
 const WORKS = 'test/outbox/works.pg.test.ts';
 
-/** The write that all changes of one patient meet at: of a statement that changes many, and of one that changes this one alone. */
-const REVISION_WRITES = [
-  'ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + excluded.revision;',
-  `ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + 1
-  RETURNING revision INTO new_revision;`,
-] as const;
-
-/** `many`, `alone`: what is done instead. Revisions come from elsewhere, so that only the meeting is missing. */
+/**
+ * The write that all changes of one patient meet at: of a statement that changes many identifiers, of one that changes many
+ * patients, and of one that changes this patient alone. `many`, `alone`: what is done instead. Revisions come from elsewhere,
+ * so that only the meeting is missing.
+ */
 const withoutRevisionWrite = (many: string, alone: string) => [
-  { file: WRITE_EVENTS, find: REVISION_WRITES[0], replace: `ON CONFLICT DO NOTHING;${many}` },
   {
-    file: WRITE_EVENTS,
+    file: MANY,
+    find: 'ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + excluded.revision;',
+    replace: `ON CONFLICT DO NOTHING;${many}`,
+  },
+  {
+    file: MANY,
     find: 'r.revision - c.of_patient + c.nth_of_patient,',
     replace: `nextval('public.fhir_outbox_id_seq'),`,
   },
   {
-    file: WRITE_EVENTS,
-    find: REVISION_WRITES[1],
+    file: MANY,
+    find: 'ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + 1;',
+    replace: `ON CONFLICT DO NOTHING;${many}`,
+  },
+  { file: MANY, find: '    r.revision,\n', replace: `    nextval('public.fhir_outbox_id_seq'),\n` },
+  {
+    file: ALONE,
+    find: `ON CONFLICT (patient_id) DO UPDATE SET revision = known.revision + 1
+  RETURNING revision INTO new_revision;`,
     replace: `ON CONFLICT DO NOTHING;${alone}\n  new_revision := nextval('public.fhir_outbox_id_seq');`,
   },
 ];

@@ -187,13 +187,15 @@ test('what a superuser brings up to date works for the triggers of the role that
   await db.pool.query(`CREATE ROLE ${role}; GRANT CREATE ON SCHEMA public TO ${role}`);
   try {
     await run({ role });
-    // As it was before that file.
-    await db.pool.query(`DELETE FROM fhir_schema_migration WHERE version = '010_single_changes.sql';
-      DROP FUNCTION fhir_write_event, fhir_count_events, fhir_other_identifiers`);
-    expect((await run()).files).toEqual(['010_single_changes.sql']);
-    const patient = await insertPatient(db.pool, ['other']);
-    const events = await eventsOf(db.pool, `UPDATE patient SET email = 'one' WHERE id = ${patient.id}`);
+    const later = ['010_single_changes.sql', '011_sets_of_patients.sql'];
+    // As it was before those files.
+    await db.pool.query(`DELETE FROM fhir_schema_migration WHERE version IN ('${later.join("', '")}');
+      DROP FUNCTION fhir_write_event, fhir_count_events, fhir_other_identifiers, fhir_write_patient_events`);
+    expect((await run()).files).toEqual(later);
+    const patients = [await insertPatient(db.pool, ['other']), await insertPatient(db.pool)];
+    const events = await eventsOf(db.pool, `UPDATE patient SET email = 'one' WHERE id = ${patients[0]?.id}`);
     expect(events).toHaveLength(1);
+    expect(await eventsOf(db.pool, `UPDATE patient SET email = 'all'`)).toHaveLength(patients.length);
   } finally {
     await db.pool.query(`REASSIGN OWNED BY ${role} TO CURRENT_USER; DROP OWNED BY ${role}; DROP ROLE ${role}`);
   }

@@ -113,7 +113,7 @@ test('a column of the application is taken for nothing of ours, whatever its nam
     'source_table',
     'changes',
   ]
-    .concat(['emptied', 'of_patient', 'changed_ids', 'single', 'listed', 'unchanged'])
+    .concat(['emptied', 'of_patient', 'changed_ids', 'single', 'listed', 'unchanged', 'whole', 'others', 'other_identifiers'])
     .map((name) => `ADD ${name} text DEFAULT 'theirs'`)
     .join(', ');
   await db.pool.query(`ALTER TABLE patient ${names}; ALTER TABLE patient_other_identifiers ${names}`);

@@ -57,6 +57,20 @@ test('INSERT … ON CONFLICT DO UPDATE writes the insert of the new row and the 
   expect(nothing).toEqual([]);
 });
 
+test('a patient that two foreign keys change in one statement has its events, the last with the state after both', async () => {
+  await db.pool.query(`ALTER TABLE patient ADD mother_id integer REFERENCES patient ON DELETE SET NULL,
+                                            ADD guardian_id integer REFERENCES patient ON DELETE SET NULL`);
+  const [mother, child] = [await insertPatient(db.pool), await insertPatient(db.pool)];
+  await db.pool.query(`UPDATE patient SET mother_id = ${mother.id}, guardian_id = ${mother.id} WHERE id = ${child.id}`);
+  const events = await eventsOf(db.pool, `DELETE FROM patient WHERE id = ${mother.id}`);
+  expect(events.filter(({ patient_id }) => patient_id === mother.id).map(({ operation }) => operation)).toEqual(['D']);
+  const ofChild = events.filter(({ patient_id }) => patient_id === child.id);
+  expect(new Set(ofChild.map(({ operation }) => operation))).toEqual(new Set(['U']));
+  expect(new Set(ofChild.map(({ patient_revision }) => patient_revision)).size).toBe(ofChild.length);
+  for (const { payload_json } of ofChild) expect(payload_json).toMatchObject({ mother_id: null, guardian_id: null });
+  await db.pool.query('ALTER TABLE patient DROP mother_id, DROP guardian_id');
+});
+
 test('a data-modifying CTE over both tables: each event carries the patient as it is after the statement', async () => {
   const patient = await insertPatient(db.pool, ['before']);
   const events = await eventsOf(
