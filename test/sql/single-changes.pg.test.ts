@@ -103,19 +103,12 @@ function alike(event: OutboxEvent | undefined, patient: { id: number; mrn: strin
 }
 
 test('a column of the application is taken for nothing of ours, whatever its name', async () => {
-  const names = [
-    'changed_by',
-    'changed_id',
-    'had',
-    'current_txid',
-    'counted',
-    'new_revision',
-    'source_table',
-    'changes',
-  ]
-    .concat(['emptied', 'of_patient', 'changed_ids', 'single', 'listed', 'unchanged', 'whole', 'others', 'other_identifiers'])
-    .map((name) => `ADD ${name} text DEFAULT 'theirs'`)
-    .join(', ');
+  const names =
+    `changed_by changed_id had current_txid counted new_revision source_table changes emptied of_patient changed_ids
+      single listed unchanged whole others other_identifiers`
+      .split(/\s+/)
+      .map((name) => `ADD ${name} text DEFAULT 'theirs'`)
+      .join(', ');
   await db.pool.query(`ALTER TABLE patient ${names}; ALTER TABLE patient_other_identifiers ${names}`);
   const [one, two] = [await insertPatient(db.pool, ['o1']), await insertPatient(db.pool)];
   for (const ids of [one.id, `${one.id}, ${two.id}`]) {
