@@ -1,7 +1,7 @@
 // One run of the benchmark: every workload once, in one PostgreSQL and with one sink.
 import { Arena } from './arena.ts';
 import { type DatabaseCost, databaseCost } from './workloads/database-cost.ts';
-import { type Drain, drain } from './workloads/drain.ts';
+import { type Drain, drain, drainInRounds } from './workloads/drain.ts';
 import { type HotPatient, hotPatient } from './workloads/hot-patient.ts';
 import { type LargeTransaction, largeTransaction } from './workloads/large-transaction.ts';
 import { type Latency, latency } from './workloads/latency.ts';
@@ -29,6 +29,8 @@ export interface Measurements {
 type Workload = keyof Measurements;
 type Plan = { readonly [W in Workload]?: (arena: Arena) => Promise<NonNullable<Measurements[W]>> };
 
+const DRAIN_ROUNDS = 3;
+
 const SHORT: Plan = {
   drain0: (arena) => drain(arena, { transactions: 8000, latencyMs: 0, width: 32 }),
   drain10: (arena) => drain(arena, { transactions: 8000, latencyMs: 10, width: 32 }),
@@ -40,8 +42,8 @@ const SHORT: Plan = {
 };
 
 const WHOLE: Plan = {
-  drain0: (arena) => drain(arena, { transactions: 20_000, latencyMs: 0, width: 32 }),
-  drain10: (arena) => drain(arena, { transactions: 20_000, latencyMs: 10, width: 32 }),
+  drain0: (arena) => drainInRounds(arena, { transactions: 20_000, latencyMs: 0, width: 32 }, DRAIN_ROUNDS),
+  drain10: (arena) => drainInRounds(arena, { transactions: 20_000, latencyMs: 10, width: 32 }, DRAIN_ROUNDS),
   drain50: (arena) => drain(arena, { transactions: 40_000, latencyMs: 50, width: 256 }),
   latency50: (arena) => latency(arena, 50, 30),
   latency500: (arena) => latency(arena, 500, 30),

@@ -54,17 +54,29 @@ const QUERY_TIMEOUT_MS = 30_000;
 /** Of a prepared statement's name: PostgreSQL cuts it at 63 bytes. */
 const NAME_LENGTH = 32;
 
+/** A plan serves for this long. */
+const PLAN_MS = 1000;
+
 /**
- * Has each statement parsed once a connection, and planned each time: a plan that was made for a small outbox would go
- * through all of it when it has grown. https://www.postgresql.org/docs/current/sql-prepare.html
+ * Has each statement parsed once a connection, and planned once a second at most: planning takes longer than the rest. A
+ * plan that served for longer, made for a small outbox, would go through all of it when it has grown.
+ * https://www.postgresql.org/docs/current/sql-prepare.html , https://www.postgresql.org/docs/current/sql-discard.html
  */
 class PreparingClient extends PostgresClient {
+  #plannedAt = performance.now();
+
   constructor(config?: pg.ClientConfig) {
     super(config);
     const query = this.query as (...args: unknown[]) => unknown;
     this.query = ((...args: unknown[]) => {
       const [text, values] = args;
       if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return query(...args);
+      const now = performance.now();
+      if (now - this.#plannedAt > PLAN_MS) {
+        this.#plannedAt = now;
+        // What makes it fail makes the statement behind it fail.
+        (query('DISCARD PLANS') as Promise<unknown>).catch(() => undefined);
+      }
       return query({ name: hash('sha256', text).slice(0, NAME_LENGTH), text, values });
     }) as typeof this.query;
   }
@@ -85,7 +97,8 @@ export function openDatabase(
     keepAlive: true,
     connectionTimeoutMillis: 10_000,
     // What we look for was written a moment ago and is in memory: each row by its index, never the whole outbox.
-    options: '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1 -c plan_cache_mode=force_custom_plan',
+    options:
+      '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1 -c plan_cache_mode=force_generic_plan',
     verify: (client, done) => void verify(client).then(() => done(), done),
   });
   // An idle connection that PostgreSQL ends is no failure: the next query opens another.
