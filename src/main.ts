@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { addBackfillCommand } from './cli/backfill.ts';
 import { addDlqCommands } from './cli/dlq.ts';
+import { addDoctorCommand } from './cli/doctor.ts';
 import { migrateCommand } from './cli/migrate.ts';
 import { runCommand } from './cli/run.ts';
 import { addVerifyCommand } from './cli/verify.ts';
@@ -25,6 +26,7 @@ program
   .option('--sample', 'also insert the sample patients (never into a real database)', false)
   .action(migrateCommand);
 
+addDoctorCommand(program);
 addDlqCommands(program);
 addBackfillCommand(program);
 addVerifyCommand(program);

@@ -134,6 +134,11 @@ async function requireCreateRight(client: pg.ClientBase): Promise<void> {
   }
 }
 
+/** The files that a database of this program has, in order; the names under which fhir_schema_migration knows them. */
+export async function migrationNames(): Promise<string[]> {
+  return (await sqlFiles('migrations')).map(({ name }) => name);
+}
+
 async function sqlFiles(folder: 'migrations' | 'sample'): Promise<SqlFile[]> {
   const names = (await readdir(join(sqlDirectory, folder))).filter((name) => name.endsWith('.sql')).sort();
   return Promise.all(

@@ -9,7 +9,7 @@ export const outbox: AlertGroup = {
       name: 'NoProgress',
       // A standby makes no progress, rightly. Without work there is none to make.
       value:
-        'min(fhir_seconds_since_progress unless on (job, instance) (fhir_connector_state{state="standby"} == 1)) * (max(fhir_outbox_unprocessed_count) > bool 0)',
+        'min(fhir_since_progress_seconds unless on (job, instance) (fhir_connector_state{state="standby"} == 1)) * (max(fhir_outbox_unprocessed_count) > bool 0)',
       fires: { above: 30 },
       forSeconds: 30,
       severity: 'critical',

@@ -65,7 +65,7 @@ export function createMetrics(registry: Registry = new Registry()) {
 
   let progressAt = performance.now();
   new Gauge({
-    name: 'fhir_seconds_since_progress',
+    name: 'fhir_since_progress_seconds',
     help: 'Time since the connector last finished a delivery or moved the slot, in seconds',
     registers,
     collect() {
@@ -165,7 +165,7 @@ export function createMetrics(registry: Registry = new Registry()) {
       'starting',
     ),
 
-    /** Tells that a delivery was finished or the slot moved; fhir_seconds_since_progress starts again at 0. */
+    /** Tells that a delivery was finished or the slot moved; fhir_since_progress_seconds starts again at 0. */
     progressed(): void {
       progressAt = performance.now();
     },

@@ -49,7 +49,7 @@ describe('the rules', () => {
       'fhir_slot_retained_bytes',
       'fhir_slot_safe_wal_bytes',
       'fhir_slot_state',
-      'fhir_seconds_since_progress',
+      'fhir_since_progress_seconds',
       'fhir_outbox_lag_seconds',
       'fhir_outbox_unprocessed_count',
       'fhir_dlq_total',

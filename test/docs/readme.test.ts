@@ -1,4 +1,4 @@
-// The README's tables of variables and metrics are the code's; the commands, variables and messages that the pages name exist.
+// The README's table of variables is the code's; the commands, variables and messages that the pages name exist.
 // After a change of the code: npm test -- --project unit test/docs -u
 
 import { globSync } from 'node:fs';
@@ -7,7 +7,6 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
 import { environmentSchema } from '../../src/config.ts';
-import { createMetrics } from '../../src/metrics/metrics.ts';
 import { pages, pathOf, read, rowsOf, sectionOf, table, withGenerated } from './document.ts';
 
 function configuration(): string {
@@ -21,19 +20,8 @@ function configuration(): string {
   return table(['Variable', 'Default', 'Meaning'], rows);
 }
 
-async function metrics(): Promise<string> {
-  const all = await createMetrics().registry.getMetricsAsJSON();
-  const rows = all
-    .filter(({ name }) => name.startsWith('fhir_'))
-    .map(({ name, type, help, values }) => {
-      const labels = Object.keys(values[0]?.labels ?? {}).filter((label) => label !== 'le');
-      return [`\`${name}${labels.length > 0 ? `{${labels.join(', ')}}` : ''}\``, String(type), help];
-    });
-  return table(['Metric', 'Type', 'Meaning'], rows);
-}
-
-test('the README lists every variable with its default and meaning, and every metric with its type and meaning', async () => {
-  const page = withGenerated('README.md', { configuration: configuration(), metrics: await metrics() });
+test('the README lists every variable with its default and meaning', async () => {
+  const page = withGenerated('README.md', { configuration: configuration() });
   await expect(page).toMatchFileSnapshot(pathOf('README.md'));
 });
 

@@ -40,7 +40,7 @@ const ownTypes = {
   fhir_drift: 'gauge',
   fhir_verification_timestamp_seconds: 'gauge',
   fhir_connector_state: 'gauge',
-  fhir_seconds_since_progress: 'gauge',
+  fhir_since_progress_seconds: 'gauge',
   fhir_connector_build_info: 'gauge',
 };
 
@@ -62,7 +62,7 @@ describe('the metrics', () => {
       const unit = /_(seconds|bytes)$/.exec(name)?.[1];
       if (unit !== undefined) expect(help.get(name)).toContain(`in ${unit}`);
     }
-    expect(help.get('fhir_seconds_since_progress')).toContain('in seconds');
+    expect(help.get('fhir_since_progress_seconds')).toContain('in seconds');
   });
 
   test('carry no label but states, fault codes, tables, kinds of drift, versions and bucket bounds', async () => {
@@ -113,7 +113,7 @@ describe('the metrics', () => {
   test('start the time since progress again at 0 with each progress', async () => {
     const metrics = createMetrics();
     const seconds = async () =>
-      (await scrape(metrics)).samples.find(({ name }) => name === 'fhir_seconds_since_progress')?.value ?? Number.NaN;
+      (await scrape(metrics)).samples.find(({ name }) => name === 'fhir_since_progress_seconds')?.value ?? Number.NaN;
     const first = await seconds();
     await expect.poll(seconds, { interval: 5 }).toBeGreaterThan(first + 0.05);
     const before = await seconds();

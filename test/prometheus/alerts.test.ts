@@ -114,7 +114,7 @@ describe('held by a FHIR server that is away', () => {
     await end(standby, 'SIGTERM');
     await start(standby);
     await expectFiring(['BreakerOpen', 'NoProgress', 'OutboxAge']);
-    expect(await numberOf('min(fhir_seconds_since_progress)')).toBeLessThan(30);
+    expect(await numberOf('min(fhir_since_progress_seconds)')).toBeLessThan(30);
     expect(await numberOf(noProgress)).toBeGreaterThan(30);
   });
 

@@ -2,7 +2,7 @@
 
 import { A, B, type Cases, unknown } from './case.ts';
 
-const since = (labels: string) => `fhir_seconds_since_progress{${labels}}`;
+const since = (labels: string) => `fhir_since_progress_seconds{${labels}}`;
 const standby = (labels: string) => `fhir_connector_state{state="standby", ${labels}}`;
 const unprocessed = (labels = A) => `fhir_outbox_unprocessed_count{${labels}}`;
 const lag = `fhir_outbox_lag_seconds{${A}}`;

@@ -1,0 +1,60 @@
+// All that `doctor` looks at, in the order in which a start of the connector would come to it. Nothing is changed.
+import pg from 'pg';
+import type { FhirClient } from '../fhir/client.ts';
+import { migrationNames } from '../migrate.ts';
+import { diagnose } from '../replication/diagnosis.ts';
+import { fhirFindings } from './fhir.ts';
+import { type Finding, fault, ok } from './finding.ts';
+import { look } from './look.ts';
+import { rightsFindings } from './rights.ts';
+import { hasOutbox, schemaFindings } from './schema.ts';
+import { serverFindings } from './server.ts';
+import { publicationFinding, slotFinding } from './slot.ts';
+
+/** What `run` would be started with. */
+export interface Setting {
+  readonly client: pg.ClientConfig;
+  readonly slot: string;
+  readonly publication: string;
+  readonly fhir: FhirClient;
+  readonly needs: Parameters<typeof fhirFindings>[1];
+}
+
+export async function examine({ client, slot, publication, fhir, needs }: Setting): Promise<Finding[]> {
+  const [database, server] = await Promise.all([
+    databaseFindings(client, slot, publication),
+    fhirFindings(fhir, needs),
+  ]);
+  return [...database, ...server];
+}
+
+async function databaseFindings(config: pg.ClientConfig, slot: string, publication: string): Promise<Finding[]> {
+  const client = new pg.Client({
+    ...config,
+    application_name: 'fhir-connector doctor',
+    options: '-c statement_timeout=10s',
+  });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+  } catch (error) {
+    return [
+      fault('Connection', diagnose(error).sentence.replace('; trying again every second.', '.'), {
+        say: 'Check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD and DB_SSLMODE.',
+      }),
+    ];
+  }
+  try {
+    const hasSchema = await hasOutbox(client);
+    return [
+      ok('Connection', 'PostgreSQL lets the user in.'),
+      ...(await look('Server', () => serverFindings(client, slot))),
+      ...(await look('Rights', () => rightsFindings(client, hasSchema))),
+      ...(await schemaFindings(client, await migrationNames())),
+      ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication)) : []),
+      ...(await look('Slot', () => slotFinding(client, slot, hasSchema))),
+    ];
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}

@@ -1,0 +1,184 @@
+// The schema: is it this program's, do the triggers fire for everybody, and do counters run ahead of what they have counted?
+import type pg from 'pg';
+import { type Finding, fault, ok, warning } from './finding.ts';
+import { look } from './look.ts';
+
+const MIGRATE = { say: "As the tables' owner, run: npm run connector -- migrate" };
+
+interface Trigger {
+  readonly name: string;
+  readonly table: string;
+  readonly when: string;
+  readonly does: string;
+}
+
+const CHANGES = [
+  { event: 'insert', past: 'inserted', when: 'AFTER INSERT', tables: 'REFERENCING NEW TABLE AS new_rows' },
+  {
+    event: 'update',
+    past: 'updated',
+    when: 'AFTER UPDATE',
+    tables: 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows',
+  },
+  { event: 'delete', past: 'deleted', when: 'AFTER DELETE', tables: 'REFERENCING OLD TABLE AS old_rows' },
+  { event: 'truncate', past: 'truncated', when: 'BEFORE TRUNCATE', tables: '' },
+];
+
+/** As sql/migrations/004_triggers.sql makes them. */
+const TRIGGERS: readonly Trigger[] = [
+  { table: 'patient', prefix: 'fhir_patient' },
+  { table: 'patient_other_identifiers', prefix: 'fhir_other_identifier' },
+].flatMap(({ table, prefix }) =>
+  CHANGES.map(({ event, past, when, tables }) => ({
+    name: `${prefix}_${event}`,
+    table,
+    when: `${when} ON public.${table} ${tables}`.trimEnd(),
+    does: `public.${prefix}_${past}()`,
+  })),
+);
+
+export async function hasOutbox(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ found: boolean }>(
+    "SELECT to_regclass('public.fhir_outbox') IS NOT NULL AS found",
+  );
+  return rows[0]?.found === true;
+}
+
+/** `migrations`: the names of this program's files. */
+export async function schemaFindings(client: pg.Client, migrations: readonly string[]): Promise<Finding[]> {
+  if (!(await hasOutbox(client))) return [fault('Schema', 'The database has no table fhir_outbox.', MIGRATE)];
+  return [
+    ...(await look('Schema', () => version(client, migrations))),
+    ...(await look('Triggers', () => triggers(client))),
+    ...(await look('session_replication_role', () => replicaRoles(client))),
+    ...(await look('fhir_outbox', () => logged(client))),
+    ...(await look('Sequences', () => sequences(client))),
+    ...(await look('Revisions', () => revisions(client))),
+  ];
+}
+
+async function version(client: pg.Client, migrations: readonly string[]): Promise<Finding> {
+  const check = 'Schema';
+  const { rows } = await client.query<{ version: string }>('SELECT version FROM public.fhir_schema_migration');
+  const applied = new Set(rows.map(({ version }) => version));
+  const missing = migrations.filter((name) => !applied.has(name));
+  if (missing.length > 0)
+    return fault(check, `The schema is older than this program: it lacks ${missing.join(', ')}.`, MIGRATE);
+  const unknown = [...applied].filter((name) => !migrations.includes(name));
+  if (unknown.length > 0) {
+    return warning(check, `The schema is newer than this program, which does not know ${unknown.join(', ')}.`, {
+      say: 'Run the program that brought the schema up to date, or a newer one.',
+    });
+  }
+  return ok(check, `The schema is this program's (${migrations.length} files).`);
+}
+
+/** https://www.postgresql.org/docs/current/sql-altertable.html : a disabled trigger lets changes pass that nobody sends. */
+async function triggers(client: pg.Client): Promise<Finding> {
+  const check = 'Triggers';
+  const { rows } = await client.query<{ name: string; enabled: string }>(
+    `SELECT t.tgname AS name, t.tgenabled AS enabled FROM pg_trigger t
+      WHERE t.tgrelid IN ('public.patient'::regclass, 'public.patient_other_identifiers'::regclass) AND NOT t.tgisinternal`,
+  );
+  const state = new Map(rows.map(({ name, enabled }) => [name, enabled]));
+  const missing = TRIGGERS.filter(({ name }) => !state.has(name));
+  // O: unless session_replication_role is replica. A: always.
+  const asleep = TRIGGERS.filter(({ name }) => state.has(name) && !['O', 'A'].includes(state.get(name) ?? ''));
+  if (missing.length + asleep.length === 0) return ok(check, `All ${TRIGGERS.length} are there and enabled.`);
+  const told = [
+    ...missing.map(({ name, table }) => `${name} on ${table} is missing`),
+    ...asleep.map(({ name, table }) => `${name} on ${table} is disabled`),
+  ];
+  const sql = [
+    ...missing.map(
+      ({ name, when, does }) => `CREATE TRIGGER ${name} ${when} FOR EACH STATEMENT EXECUTE FUNCTION ${does};`,
+    ),
+    ...asleep.map(({ name, table }) => `ALTER TABLE public.${table} ENABLE TRIGGER ${name};`),
+  ];
+  return fault(check, `${told.join(', ')}: such changes reach no FHIR server.`, {
+    say: "As the tables' owner, run this; then npm run connector -- verify --repair, for what was changed meanwhile.",
+    sql: sql.join(' '),
+  });
+}
+
+/** With session_replication_role = replica ordinary triggers do not fire: right for a subscriber, wrong for an application. */
+async function replicaRoles(client: pg.Client): Promise<Finding> {
+  const check = 'session_replication_role';
+  const { rows } = await client.query<{ target: string; sql: string }>(
+    `SELECT concat_ws(' in ', nullif(s.setrole, 0)::regrole::text, d.datname) AS target,
+            CASE WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET session_replication_role;', d.datname)
+                 WHEN s.setdatabase = 0 THEN format('ALTER ROLE %s RESET session_replication_role;', s.setrole::regrole)
+                 ELSE format('ALTER ROLE %s IN DATABASE %I RESET session_replication_role;', s.setrole::regrole, d.datname) END AS sql
+       FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
+      WHERE 'session_replication_role=replica' = ANY (s.setconfig) AND (s.setdatabase = 0 OR d.datname = current_database())`,
+  );
+  if (rows.length === 0) return ok(check, 'No role and no database has it set to replica.');
+  return fault(
+    check,
+    `It is replica for ${rows.map(({ target }) => target).join(', ')}: the triggers do not fire there.`,
+    {
+      say: 'As a superuser, run this, and have the application connect anew; then npm run connector -- verify --repair.',
+      sql: rows.map(({ sql }) => sql).join(' '),
+    },
+  );
+}
+
+/** An unlogged table is in no WAL, and so in no slot. */
+async function logged(client: pg.Client): Promise<Finding> {
+  const check = 'fhir_outbox';
+  const { rows } = await client.query<{ persistence: string }>(
+    "SELECT relpersistence AS persistence FROM pg_class WHERE oid = 'public.fhir_outbox'::regclass",
+  );
+  if (rows[0]?.persistence === 'p') return ok(check, 'The table is written to the WAL.');
+  return fault(check, 'The table is unlogged: the slot sees none of its rows, and a crash empties it.', {
+    say: "As the table's owner, run this.",
+    sql: 'ALTER TABLE public.fhir_outbox SET LOGGED;',
+  });
+}
+
+/** A copy of a database may come without its sequences, https://www.postgresql.org/docs/current/logical-replication-restrictions.html */
+async function sequences(client: pg.Client): Promise<Finding> {
+  const check = 'Sequences';
+  const { rows } = await client.query<{ known: boolean; behind: boolean }>(
+    `SELECT bool_and(last IS NOT NULL OR highest IS NULL) AS known, coalesce(bool_or(highest > last), false) AS behind
+       FROM (SELECT pg_sequence_last_value(pg_get_serial_sequence('public.fhir_outbox', 'id')::regclass) AS last,
+                    (SELECT max(id) FROM public.fhir_outbox) AS highest
+              WHERE has_sequence_privilege(pg_get_serial_sequence('public.fhir_outbox', 'id'), 'USAGE, SELECT')) AS outbox`,
+  );
+  const [row] = rows;
+  const sql = 'SELECT public.fhir_align_sequences();';
+  if (row?.behind) {
+    return fault(check, 'The sequence of fhir_outbox is behind its rows: changes of patients fail.', {
+      say: "As the tables' owner, run this.",
+      sql,
+    });
+  }
+  if (row?.known) return ok(check, 'The sequence of fhir_outbox is not behind its rows.');
+  return {
+    check,
+    verdict: 'unknown',
+    found:
+      'This user may not see whether the sequence of fhir_outbox is behind its rows; the connector moves it on when it catches up.',
+    fix: null,
+  };
+}
+
+async function revisions(client: pg.Client): Promise<Finding> {
+  const check = 'Revisions';
+  const { rows } = await client.query<{ behind: number }>(
+    `SELECT count(*)::int AS behind FROM public.fhir_link l LEFT JOIN public.fhir_patient_revision r ON r.patient_id = l.source_id
+      WHERE l.resource_type = 'Patient' AND l.last_revision > coalesce(r.revision, 0)`,
+  );
+  const behind = rows[0]?.behind ?? 0;
+  if (behind === 0) return ok(check, 'No count of a patient is behind what was delivered.');
+  return fault(
+    check,
+    `Patients whose count is behind what was delivered: ${behind}. Their next changes would be taken for old.`,
+    {
+      say: "As the tables' owner, run this; then npm run connector -- verify --repair.",
+      sql: `INSERT INTO public.fhir_patient_revision AS known (patient_id, revision)
+  SELECT source_id, max(last_revision) FROM public.fhir_link WHERE resource_type = 'Patient' GROUP BY source_id
+  ON CONFLICT (patient_id) DO UPDATE SET revision = greatest(known.revision, excluded.revision);`,
+    },
+  );
+}

@@ -1,0 +1,145 @@
+// The publication and the slot: is what the triggers write handed out, to us, and is it read?
+import type pg from 'pg';
+import { type Finding, fault, ok, warning } from './finding.ts';
+
+interface PublicationFacts {
+  found: boolean;
+  inserts: boolean;
+  outbox: boolean;
+  narrowed: boolean;
+  others: string[];
+  may_make: boolean;
+}
+
+interface SlotFacts {
+  found: boolean;
+  kind: string;
+  here: boolean;
+  in_database: string | null;
+  active: boolean;
+  wal_status: string | null;
+  kept: string | null;
+  headroom: number | null;
+  caught_up_before: boolean;
+  waiting: number;
+}
+
+/** As the alert WalHeadroom has it. */
+const LEAST_HEADROOM = 0.25;
+
+/** https://www.postgresql.org/docs/current/logical-replication-publication.html ; asked where the schema is there. */
+export async function publicationFinding(client: pg.Client, publication: string): Promise<Finding> {
+  const check = 'Publication';
+  const { rows } = await client.query<PublicationFacts>(
+    `SELECT p.oid IS NOT NULL AS found, coalesce(p.pubinsert, false) AS inserts,
+            coalesce(bool_or(t.tablename = 'fhir_outbox' AND t.schemaname = 'public'), false) AS outbox,
+            coalesce(bool_or(t.tablename = 'fhir_outbox' AND t.rowfilter IS NOT NULL), false) AS narrowed,
+            coalesce(array_agg(t.tablename::text) FILTER (WHERE t.tablename <> 'fhir_outbox'), '{}') AS others,
+            -- Made by a function with its owner's rights.
+            coalesce((SELECT has_database_privilege(f.proowner, current_database(), 'CREATE') AND has_function_privilege(f.oid, 'EXECUTE')
+                        FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text)')), false) AS may_make
+       FROM (SELECT $1::name AS name) AS asked LEFT JOIN pg_publication p ON p.pubname = asked.name
+       LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname GROUP BY p.oid, p.pubinsert`,
+    [publication],
+  );
+  const [facts] = rows;
+  if (!facts) throw new Error('PostgreSQL gave no row.');
+  const name = client.escapeIdentifier(publication);
+  const asOwner = "As the publication's owner, run this.";
+  if (!facts.found) {
+    const fix = {
+      say: 'As the owner of the database, run this.',
+      sql: `SELECT public.fhir_ensure_publication(${client.escapeLiteral(publication)});`,
+    };
+    const found = `There is no publication ${publication} (PUBLICATION_NAME).`;
+    return facts.may_make
+      ? { check, verdict: 'ok', found: `${found} The connector makes it when it starts.`, fix: null }
+      : fault(check, found, fix);
+  }
+  if (!facts.outbox) {
+    return fault(check, `${publication} does not have fhir_outbox: the slot hands out nothing of it.`, {
+      say: asOwner,
+      sql: `ALTER PUBLICATION ${name} ADD TABLE public.fhir_outbox;`,
+    });
+  }
+  if (!facts.inserts) {
+    return fault(check, `${publication} does not publish inserts: the slot hands out nothing of fhir_outbox.`, {
+      say: asOwner,
+      sql: `ALTER PUBLICATION ${name} SET (publish = 'insert');`,
+    });
+  }
+  if (facts.narrowed) {
+    return fault(
+      check,
+      `${publication} has a row filter on fhir_outbox: what it leaves out is not delivered in time.`,
+      {
+        say: asOwner,
+        sql: `ALTER PUBLICATION ${name} SET TABLE public.fhir_outbox;`,
+      },
+    );
+  }
+  if (facts.others.length > 0) {
+    return warning(
+      check,
+      `${publication} also has ${facts.others.join(', ')}: the connector reads those rows and throws them away.`,
+      {
+        say: asOwner,
+        sql: `ALTER PUBLICATION ${name} SET TABLE public.fhir_outbox;`,
+      },
+    );
+  }
+  return ok(check, `${publication} publishes what is inserted into fhir_outbox.`);
+}
+
+/** https://www.postgresql.org/docs/current/view-pg-replication-slots.html ; `hasSchema`: the connector's tables are there. */
+export async function slotFinding(client: pg.Client, slot: string, hasSchema: boolean): Promise<Finding> {
+  const check = 'Slot';
+  const { rows } = await client.query<SlotFacts>(
+    `SELECT s.slot_name IS NOT NULL AS found, concat_ws(' ', s.slot_type, s.plugin) AS kind,
+            coalesce(s.database = current_database(), false) AS here, s.database AS in_database,
+            coalesce(s.active, false) AS active, s.wal_status,
+            CASE WHEN NOT pg_is_in_recovery() THEN pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)) END AS kept,
+            CASE WHEN NOT pg_is_in_recovery() AND s.safe_wal_size IS NOT NULL
+                 THEN (s.safe_wal_size / nullif(s.safe_wal_size + pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0))::float8 END AS headroom,
+            ${hasSchema ? 'EXISTS (SELECT FROM public.fhir_slot WHERE slot_name = $1 AND caught_up_at IS NOT NULL)' : 'false'} AS caught_up_before,
+            ${hasSchema ? '(SELECT count(*) FROM public.fhir_outbox WHERE NOT processed)::int' : '0'} AS waiting
+       FROM (SELECT) AS one LEFT JOIN pg_replication_slots s ON s.slot_name = $1`,
+    [slot],
+  );
+  const [facts] = rows;
+  if (!facts) throw new Error('PostgreSQL gave no row.');
+  const { found, kind, here, active, waiting, headroom } = facts;
+  const start = { say: 'Start the connector; its log says what keeps it from the slot.' };
+  if (!found) {
+    return facts.caught_up_before
+      ? warning(check, `${slot} is gone, and was there; ${waiting} outbox rows wait.`, {
+          say: 'Start the connector: it makes the slot anew and delivers first what waits.',
+        })
+      : ok(check, `There is no slot ${slot} yet: the connector makes it when it starts.`);
+  }
+  if (kind !== 'logical pgoutput' || !here) {
+    const whose =
+      kind === 'logical pgoutput'
+        ? `serves another database (${facts.in_database})`
+        : `is a slot of another kind (${kind})`;
+    return fault(check, `${slot} ${whose}.`, {
+      say: `Set SLOT_NAME to a name of its own; or, if nobody needs that slot, run this.`,
+      sql: `SELECT pg_drop_replication_slot(${client.escapeLiteral(slot)});`,
+    });
+  }
+  if (facts.wal_status === 'lost') {
+    return warning(check, `${slot} is lost: PostgreSQL has removed WAL that it needs. ${waiting} outbox rows wait.`, {
+      say: 'Start the connector: it makes the slot anew and delivers first what waits.',
+    });
+  }
+  const keeps = `keeps ${facts.kept ?? 'an unknown amount'} of WAL`;
+  if (!active && waiting > 0)
+    return fault(check, `Nobody reads ${slot}; ${waiting} outbox rows wait, and it ${keeps}.`, start);
+  if (!active) return warning(check, `Nobody reads ${slot}, and it ${keeps}.`, start);
+  if (facts.wal_status === 'unreserved' || (headroom !== null && headroom < LEAST_HEADROOM)) {
+    return fault(check, `${slot} is about to be given up (wal_status ${facts.wal_status}); it ${keeps}.`, {
+      say: 'Mend what keeps the connector from delivering: docs/runbook.md, WalHeadroom.',
+    });
+  }
+  return ok(check, `${slot} is read; it ${keeps}, and ${waiting} outbox rows wait.`);
+}

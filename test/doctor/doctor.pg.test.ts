@@ -1,0 +1,324 @@
+// `doctor` on a server of its own: each planted fault is found, and what it says mends it does mend it.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+import { examine } from '../../src/doctor/examine.ts';
+import type { Finding } from '../../src/doctor/finding.ts';
+import { TABLE_RIGHTS } from '../../src/doctor/rights.ts';
+import { createFhirClient } from '../../src/fhir/client.ts';
+import { ask, PATIENCE, run } from '../catch-up/hospital.ts';
+import { migrated, on, startServer } from '../catch-up/servers.ts';
+import { capabilityStatement } from '../support/capability-statement.ts';
+import { runCommand } from '../support/command.ts';
+import { connectorEnvironment, type DatabaseTarget, slotOf, startConnector } from '../support/connector.ts';
+import { FhirSink } from '../support/fhir-sink.ts';
+
+const LOGIN = { user: 'health_connector', password: 'not-a-secret' };
+const SLOT = 'doctors_slot';
+const PUBLICATION = 'fhir_outbox_pub';
+
+let server: EmbeddedPostgres;
+let database: DatabaseTarget;
+let sink: FhirSink;
+
+beforeAll(async () => {
+  server = await startServer({ max_replication_slots: '1', max_slot_wal_keep_size: '1GB' });
+  database = await migrated(server, 'health');
+  await run(
+    database,
+    `CREATE ROLE ${LOGIN.user} LOGIN REPLICATION PASSWORD '${LOGIN.password}' IN ROLE fhir_connector`,
+  );
+  await run(
+    database,
+    "INSERT INTO patient (name_family, identifier_value) VALUES ('Curie', 'one'), ('Meitner', 'two')",
+  );
+  sink = await FhirSink.start();
+});
+
+afterAll(async () => {
+  await sink.stop();
+  await server.stop('immediate');
+});
+
+interface As {
+  readonly login?: { readonly user: string; readonly password: string };
+  readonly fhirUrl?: string;
+  readonly slot?: string;
+}
+
+async function findings({ login = LOGIN, fhirUrl = sink.url, slot = SLOT }: As = {}): Promise<Finding[]> {
+  const fhir = createFhirClient(
+    { baseUrl: fhirUrl, concurrency: 1, timeoutMs: 5000, userAgent: 'test' },
+    () => undefined,
+  );
+  try {
+    return await examine({
+      client: { ...database.config, ...login },
+      slot,
+      publication: PUBLICATION,
+      fhir,
+      needs: { update: 'by-id', deletes: 'deactivate', batchSize: 1 },
+    });
+  } finally {
+    await fhir.close();
+  }
+}
+
+const wrong = (all: readonly Finding[]) => all.filter(({ verdict }) => verdict === 'fault' || verdict === 'warning');
+
+async function restart(): Promise<void> {
+  await server.pause('fast');
+  await server.start();
+}
+
+interface Planted {
+  readonly fault: string;
+  /** Statements, each on its own: ALTER SYSTEM allows no company. */
+  readonly plant: readonly string[];
+  readonly restart?: true;
+  readonly check: string;
+  readonly verdict?: 'warning';
+  readonly says: RegExp;
+  /** For what the connector's user may not see. */
+  readonly asSuperuser?: true;
+}
+
+const PLANTED: readonly Planted[] = [
+  {
+    fault: 'wal_level is replica',
+    plant: ["ALTER SYSTEM SET wal_level = 'replica'"],
+    restart: true,
+    check: 'wal_level',
+    says: /wal_level is replica/,
+  },
+  {
+    fault: 'all replication slots are in use',
+    plant: ["SELECT pg_create_physical_replication_slot('of_somebody_else')"],
+    check: 'Replication slots',
+    says: /All 1 are in use/,
+  },
+  {
+    fault: 'a slot may keep any amount of WAL',
+    plant: ['ALTER SYSTEM SET max_slot_wal_keep_size = -1', 'SELECT pg_reload_conf()'],
+    check: 'max_slot_wal_keep_size',
+    verdict: 'warning',
+    says: /fills the disk/,
+  },
+  {
+    fault: 'the user has no REPLICATION',
+    plant: [`ALTER ROLE ${LOGIN.user} NOREPLICATION`],
+    check: 'REPLICATION',
+    says: /may not read a replication slot/,
+  },
+  {
+    fault: 'the user is not in the role fhir_connector',
+    plant: [`REVOKE fhir_connector FROM ${LOGIN.user}`],
+    check: 'Rights',
+    says: /lacks SELECT on fhir_outbox/,
+  },
+  {
+    fault: 'the role has lost a right',
+    plant: ['REVOKE UPDATE ON fhir_outbox FROM fhir_connector'],
+    check: 'Rights',
+    says: /lacks UPDATE on fhir_outbox\.$/,
+  },
+  {
+    fault: 'a trigger is disabled',
+    plant: ['ALTER TABLE patient DISABLE TRIGGER fhir_patient_update'],
+    check: 'Triggers',
+    says: /fhir_patient_update on patient is disabled/,
+  },
+  {
+    fault: 'triggers are missing',
+    plant: [
+      'DROP TRIGGER fhir_patient_truncate ON patient',
+      'DROP TRIGGER fhir_other_identifier_update ON patient_other_identifiers',
+    ],
+    check: 'Triggers',
+    says: /fhir_patient_truncate on patient is missing, fhir_other_identifier_update .* is missing/,
+  },
+  {
+    fault: 'an application works as a replica does',
+    plant: ['ALTER ROLE fhir_app SET session_replication_role = replica'],
+    check: 'session_replication_role',
+    says: /replica for fhir_app/,
+  },
+  {
+    fault: 'a whole database works as a replica does',
+    plant: ['ALTER DATABASE health SET session_replication_role = replica'],
+    check: 'session_replication_role',
+    says: /replica for health/,
+  },
+  {
+    fault: 'the sequence of the outbox was left behind by a copy',
+    plant: ["SELECT setval('fhir_outbox_id_seq', 1)"],
+    check: 'Sequences',
+    says: /behind its rows/,
+    asSuperuser: true,
+  },
+  {
+    fault: 'revisions were left behind by a copy',
+    plant: [
+      "INSERT INTO fhir_link (resource_type, source_id, fhir_id, last_revision) VALUES ('Patient', 1, 'r1', 7) ON CONFLICT DO NOTHING",
+      'DELETE FROM fhir_patient_revision WHERE patient_id = 1',
+    ],
+    check: 'Revisions',
+    says: /behind what was delivered: 1\./,
+  },
+  {
+    fault: 'the publication has no table',
+    plant: ['ALTER PUBLICATION fhir_outbox_pub DROP TABLE fhir_outbox'],
+    check: 'Publication',
+    says: /does not have fhir_outbox/,
+  },
+  {
+    fault: 'the publication leaves inserts out',
+    plant: ["ALTER PUBLICATION fhir_outbox_pub SET (publish = 'delete')"],
+    check: 'Publication',
+    says: /does not publish inserts/,
+  },
+  {
+    fault: 'the publication has a row filter',
+    plant: ['ALTER PUBLICATION fhir_outbox_pub SET TABLE fhir_outbox WHERE (id > 5)'],
+    check: 'Publication',
+    says: /row filter/,
+  },
+  {
+    fault: 'the slot is a physical one',
+    plant: [`SELECT pg_create_physical_replication_slot('${SLOT}')`],
+    check: 'Slot',
+    says: /of another kind \(physical\)/,
+  },
+  {
+    fault: 'the outbox is unlogged',
+    plant: ['DROP PUBLICATION fhir_outbox_pub', 'ALTER TABLE fhir_outbox SET UNLOGGED'],
+    check: 'fhir_outbox',
+    says: /unlogged/,
+  },
+];
+
+describe('a healthy setting', () => {
+  it('has no fault, and says what the connector will make', async () => {
+    const all = await findings();
+    expect(wrong(all)).toEqual([]);
+    expect(all.find(({ check }) => check === 'Slot')?.found).toMatch(/the connector makes it when it starts/);
+  });
+
+  it('tells people with a sign a line, and a script by its exit status', async () => {
+    const environment = { ...connectorEnvironment(database, sink.url), SLOT_NAME: SLOT };
+    const { status, stdout, stderr } = await runCommand(environment, 'doctor');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/^✓ Connection: /m);
+    expect(stdout).toMatch(/\n\n0 faults, 0 warnings\.\n$/);
+  });
+
+  it('needs the rights that the role fhir_connector is given', async () => {
+    const [listed] = await ask<{ rights: Record<string, string> }>(
+      database,
+      `SELECT jsonb_object_agg(name, rights) AS rights FROM (
+         SELECT trim(replace(name, 'public.', '')) AS name, string_agg(trim(split_part(granted, ' ON ', 1)), ', ') AS rights
+           FROM fhir_role_right, regexp_split_to_table(split_part(granted, ' ON ', 2), ',') AS name
+          WHERE role_name = 'fhir_connector' AND granted !~ 'FUNCTION|SEQUENCE' GROUP BY 1) AS tables`,
+    );
+    expect(listed?.rights).toMatchObject(TABLE_RIGHTS);
+  });
+});
+
+describe('a planted fault is found, and mended by what is said of it', () => {
+  it.each(PLANTED)('$fault', async ({ plant, restart: mustRestart, check, verdict = 'fault', says, asSuperuser }) => {
+    const look = () => findings(asSuperuser ? { login: on(server, 'health').config } : {});
+    for (const statement of plant) await run(database, statement);
+    if (mustRestart) await restart();
+    const found = (await look()).find((finding) => finding.check === check);
+    expect(found).toMatchObject({ verdict, found: expect.stringMatching(says) });
+    const { say, sql = '' } = found?.fix ?? { say: '' };
+    for (const statement of statementsOf(sql)) await run(database, statement);
+    if (/restart/.test(say)) await restart();
+    expect(wrong(await look())).toEqual([]);
+  });
+});
+
+describe('a slot', () => {
+  it('that nobody reads while rows wait is a fault, and mended by a connector', async () => {
+    const slot = slotOf(database);
+    const slotNow = async () => (await findings({ slot })).find(({ check }) => check === 'Slot');
+    const first = startConnector(database, sink.url);
+    const waiting = () => ask(database, 'SELECT FROM fhir_outbox WHERE NOT processed');
+    await vi.waitFor(async () => expect(await waiting()).toEqual([]), PATIENCE);
+    await first.stop();
+    await run(database, "UPDATE patient SET name_given = 'Lise' WHERE identifier_value = 'two'");
+    expect(await slotNow()).toMatchObject({
+      verdict: 'fault',
+      found: expect.stringMatching(/^Nobody reads .*; 1 outbox rows wait/),
+      fix: { say: expect.stringMatching(/Start the connector/) },
+    });
+    const second = startConnector(database, sink.url);
+    try {
+      await vi.waitFor(async () => expect(await slotNow()).toMatchObject({ verdict: 'ok' }), PATIENCE);
+    } finally {
+      await second.stop();
+    }
+  });
+});
+
+describe('a FHIR server', () => {
+  const serverThat = async (statement: object, status: number) => {
+    const http = createServer(({ url }, response) => {
+      response.statusCode = url === '/fhir/metadata' ? 200 : status;
+      response.setHeader('content-type', 'application/fhir+json').end(JSON.stringify(statement));
+    });
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    return { http, url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/fhir` };
+  };
+
+  it('that is not there is a fault', async () => {
+    const { http, url } = await serverThat({}, 200);
+    await new Promise((resolve) => http.close(resolve));
+    expect(wrong(await findings({ fhirUrl: url }))).toEqual([
+      expect.objectContaining({
+        check: 'FHIR server',
+        verdict: 'fault',
+        fix: { say: expect.stringMatching(/FHIR_SERVER/) },
+      }),
+    ]);
+  });
+
+  it('that does not let us read is a fault', async () => {
+    const { http, url } = await serverThat(capabilityStatement('closed'), 403);
+    try {
+      expect(wrong(await findings({ fhirUrl: url }))).toMatchObject([
+        { check: 'FHIR search', verdict: 'fault', fix: { say: expect.stringMatching(/Allow this client/) } },
+      ]);
+    } finally {
+      http.close();
+    }
+  });
+
+  it('that does not offer what the configuration needs is told with what to set', async () => {
+    const statement = {
+      ...capabilityStatement('poor'),
+      rest: [{ mode: 'server', resource: [{ type: 'Patient', conditionalUpdate: false, versioning: 'versioned' }] }],
+    };
+    const { http, url } = await serverThat(statement, 200);
+    try {
+      expect((await findings({ fhirUrl: url })).filter(({ check }) => check === 'FHIR capabilities')).toMatchObject([
+        {
+          verdict: 'warning',
+          found: expect.stringMatching(/does not offer conditional update.*cannot be delivered\.$/),
+          fix: { say: expect.stringMatching(/^Switch it on on the server/) },
+        },
+      ]);
+    } finally {
+      http.close();
+    }
+  });
+});
+
+/** None of the fixes has a semicolon within a statement. */
+function statementsOf(sql: string): string[] {
+  return sql
+    .split(';')
+    .map((statement) => statement.trim())
+    .filter((statement) => statement !== '');
+}
