@@ -7,6 +7,8 @@ import { addDlqCommands } from './cli/dlq.ts';
 import { addDoctorCommand } from './cli/doctor.ts';
 import { migrateCommand } from './cli/migrate.ts';
 import { runCommand } from './cli/run.ts';
+import { addStatusCommand } from './cli/status.ts';
+import { addTraceCommand } from './cli/trace.ts';
 import { addVerifyCommand } from './cli/verify.ts';
 import { FatalError } from './fatal.ts';
 
@@ -27,6 +29,8 @@ program
   .action(migrateCommand);
 
 addDoctorCommand(program);
+addStatusCommand(program);
+addTraceCommand(program);
 addDlqCommands(program);
 addBackfillCommand(program);
 addVerifyCommand(program);

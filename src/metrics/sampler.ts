@@ -1,23 +1,16 @@
-// Reads the gauges that only PostgreSQL knows: the outbox's backlog, the dead letters and the health of the slot.
+// Keeps the gauges up that only PostgreSQL knows, whether or not it answers.
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { Logger } from 'pino';
-import { driftKinds, type Metrics, type SlotState, type VerificationScope } from './metrics.ts';
+import { deadLetterFacts, outboxFacts, slotFacts, verificationFacts } from './facts.ts';
+import { driftKinds, type Metrics } from './metrics.ts';
 
 const intervalMs = 5_000;
 const statementTimeoutMs = 1_000;
 // statement_timeout runs in the server; this one also ends the wait for a server that no longer answers at all. It is
 // longer than the queries may take together, so that a slow backlog never hides a slot that was read.
 const deadlineMs = 5_000;
-
-interface SlotRow {
-  wal_status: SlotState | null;
-  active: boolean;
-  retained_bytes: number | null;
-  confirmed_lag_bytes: number | null;
-  safe_wal_bytes: number | null;
-}
 
 /**
  * Samples the gauges of `metrics` for the slot `slotName`. While PostgreSQL cannot be asked, the slot's state is
@@ -33,59 +26,31 @@ export function createSampler<DB>(
   let failing = false;
 
   async function readOutbox(trx: Transaction<DB>): Promise<void> {
-    // The oldest by id, not min(created_at): the partial index on unprocessed ids answers without reading the backlog.
-    const { rows } = await sql<{ unprocessed: number; lag: number }>`
-      SELECT (SELECT count(*) FROM public.fhir_outbox WHERE NOT processed)::float8 AS unprocessed,
-             coalesce(greatest(extract(epoch FROM clock_timestamp() -
-               (SELECT created_at FROM public.fhir_outbox WHERE NOT processed ORDER BY id LIMIT 1)), 0), 0)::float8 AS lag
-    `.execute(trx);
-    metrics.outboxUnprocessed.set(rows[0]?.unprocessed ?? Number.NaN);
-    metrics.outboxLag.set(rows[0]?.lag ?? Number.NaN);
+    const { unprocessed, oldestSeconds } = await outboxFacts(trx);
+    metrics.outboxUnprocessed.set(unprocessed);
+    metrics.outboxLag.set(oldestSeconds);
   }
 
   async function readDeadLetters(trx: Transaction<DB>): Promise<void> {
-    const { rows } = await sql<{ unresolved: number; oldest: number }>`
-      SELECT count(*)::float8 AS unresolved,
-             coalesce(greatest(extract(epoch FROM clock_timestamp() - min(first_failed_at)), 0), 0)::float8 AS oldest
-        FROM public.fhir_dlq WHERE resolved_at IS NULL
-    `.execute(trx);
-    metrics.deadLetters.set(rows[0]?.unresolved ?? Number.NaN);
-    metrics.deadLetterOldest.set(rows[0]?.oldest ?? Number.NaN);
+    const { unresolved, oldestSeconds } = await deadLetterFacts(trx);
+    metrics.deadLetters.set(unresolved);
+    metrics.deadLetterOldest.set(oldestSeconds);
   }
 
   async function readVerifications(trx: Transaction<DB>): Promise<void> {
-    const { rows } = await sql<{ scope: VerificationScope; ended: number; drift: Record<string, number> }>`
-      SELECT DISTINCT ON (scope) scope, extract(epoch FROM finished_at)::float8 AS ended, drift
-        FROM public.fhir_verification ORDER BY scope, id DESC
-    `.execute(trx);
-    for (const { scope, ended, drift } of rows) {
-      metrics.verifiedAt.set({ scope }, ended);
+    for (const { scope, finishedAt, drift } of await verificationFacts(trx)) {
+      metrics.verifiedAt.set({ scope }, finishedAt.getTime() / 1000);
       for (const kind of driftKinds) metrics.drift.set({ scope, kind }, drift[kind] ?? 0);
     }
   }
 
   async function readSlot(trx: Transaction<DB>): Promise<void> {
-    // pg_current_wal_lsn() is an error in recovery; pg_last_wal_receive_lsn() is NULL where WAL comes from an archive.
-    // https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-RECOVERY-INFO
-    const { rows } = await sql<SlotRow>`
-      SELECT wal_status, active,
-             pg_wal_lsn_diff(wal.position, restart_lsn)::float8 AS retained_bytes,
-             pg_wal_lsn_diff(wal.position, confirmed_flush_lsn)::float8 AS confirmed_lag_bytes,
-             safe_wal_size::float8 AS safe_wal_bytes
-        FROM pg_catalog.pg_replication_slots,
-             (SELECT CASE WHEN pg_is_in_recovery()
-                          THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
-                          ELSE pg_current_wal_lsn() END AS position) AS wal
-       WHERE slot_name = ${slotName}
-    `.execute(trx);
-    const slot = rows[0];
-    // wal_status is NULL for a slot without restart_lsn that is not invalidated: one that is being created.
-    const state = slot === undefined ? 'missing' : (slot.wal_status ?? 'unknown');
-    metrics.slotState.set(state);
-    metrics.slotActive.set(slot?.active === true ? 1 : 0);
-    metrics.slotRetainedBytes.set(slot?.retained_bytes ?? 0);
-    metrics.slotConfirmedLagBytes.set(slot?.confirmed_lag_bytes ?? Number.NaN);
-    metrics.slotSafeWalBytes.set(state === 'lost' ? 0 : (slot?.safe_wal_bytes ?? Number.NaN));
+    const slot = await slotFacts(trx, slotName);
+    metrics.slotState.set(slot.state);
+    metrics.slotActive.set(slot.active ? 1 : 0);
+    metrics.slotRetainedBytes.set(slot.retainedBytes);
+    metrics.slotConfirmedLagBytes.set(slot.confirmedLagBytes ?? Number.NaN);
+    metrics.slotSafeWalBytes.set(slot.safeWalBytes ?? Number.NaN);
   }
 
   /** Each in its own transaction: a backlog too long to count in time must not hide the slot. */

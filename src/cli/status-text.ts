@@ -1,0 +1,119 @@
+// What `status` tells people: one line a matter, with a sign for how it stands.
+import type { Status } from '../status.ts';
+
+/** ✓ as it should be; ! look at it today; ✗ nothing flows, or soon the slot is given up. */
+type Sign = '✓' | '!' | '✗';
+
+export interface Line {
+  readonly sign: Sign;
+  readonly matter: string;
+  readonly text: string;
+}
+
+/** `lateAfter`: age of the oldest waiting change, in seconds, from which it is late. */
+export function statusLines(status: Status, lateAfter: number): Line[] {
+  return [
+    slotLine(status),
+    outboxLine(status, lateAfter),
+    deliveredLine(status),
+    ...failingLines(status),
+    deadLettersLine(status),
+    fhirLine(status),
+    ...verificationLines(status),
+  ];
+}
+
+export function textOf(lines: readonly Line[]): string {
+  const width = Math.max(...lines.map(({ matter }) => matter.length));
+  return `${lines.map(({ sign, matter, text }) => `${sign} ${matter.padEnd(width)}  ${text}`).join('\n')}\n`;
+}
+
+function slotLine({ slot: { name, state, active, retainedBytes, safeWalBytes } }: Status): Line {
+  const matter = 'Slot';
+  if (state === 'missing' || state === 'lost')
+    return { sign: '✗', matter, text: `${name} is ${state}: a connector makes it anew and delivers first what waits` };
+  const left = safeWalBytes === null ? 'without a limit' : `${bytes(safeWalBytes)} more before it is given up`;
+  const kept = `keeps ${bytes(retainedBytes)} of WAL, ${left}`;
+  if (!active) return { sign: '✗', matter, text: `no connector reads ${name}; it ${kept}` };
+  const pressed = state !== 'reserved' || (safeWalBytes !== null && safeWalBytes < retainedBytes / 3);
+  return { sign: pressed ? '✗' : '✓', matter, text: `a connector reads ${name}; it ${kept} (${state})` };
+}
+
+function outboxLine({ outbox: { unprocessed, oldestSeconds } }: Status, lateAfter: number): Line {
+  const matter = 'Outbox';
+  if (unprocessed === 0) return { sign: '✓', matter, text: 'nothing waits' };
+  const text = `${count(unprocessed, 'row')} ${unprocessed === 1 ? 'waits' : 'wait'}, the oldest for ${age(oldestSeconds)}`;
+  return { sign: oldestSeconds > lateAfter ? '!' : '✓', matter, text };
+}
+
+function deliveredLine({ deliveries: { last, lastMinute } }: Status): Line {
+  const matter = 'Delivered';
+  if (last === null) return { sign: '✓', matter, text: 'nothing yet' };
+  const version = last.version === null ? '' : ` version ${last.version}`;
+  return {
+    sign: '✓',
+    matter,
+    text: `${lastMinute} in the last minute; the last one ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${last.fhirId}${version}`,
+  };
+}
+
+function failingLines({ deliveries: { failing } }: Status): Line[] {
+  return failing.map(({ reason, rows }) => ({
+    sign: '!',
+    matter: 'Failing',
+    text: `${count(rows, 'row')} after a failed try: ${reason}`,
+  }));
+}
+
+function deadLettersLine({ deadLetters: { unresolved, oldestSeconds } }: Status): Line {
+  const matter = 'Dead letters';
+  if (unresolved === 0) return { sign: '✓', matter, text: 'none' };
+  return {
+    sign: '!',
+    matter,
+    text: `${unresolved} unresolved, the oldest for ${age(oldestSeconds)}: npm run connector -- dlq list`,
+  };
+}
+
+function fhirLine({ fhir: { answers, software, fault } }: Status): Line {
+  const matter = 'FHIR server';
+  if (answers) return { sign: '✓', matter, text: `${software ?? 'it'} answers` };
+  return { sign: '✗', matter, text: fault ?? 'it does not answer' };
+}
+
+function verificationLines({ verifications, at }: Status): Line[] {
+  return verifications.map(({ scope, finishedAt, drift }) => {
+    const found = Object.entries(drift).filter(([, number]) => number > 0);
+    const when = `${age((at.getTime() - finishedAt.getTime()) / 1000)} ago, ${scope === 'all' ? 'all patients' : 'a sample'}`;
+    return found.length === 0
+      ? { sign: '✓', matter: 'Verified', text: `${when}: no drift` }
+      : {
+          sign: '!',
+          matter: 'Verified',
+          text: `${when}: ${found.map(([kind, number]) => `${number} ${kind}`).join(', ')}`,
+        };
+  });
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}
+
+const UNITS = [
+  { unit: 'd', seconds: 86_400 },
+  { unit: 'h', seconds: 3600 },
+  { unit: 'min', seconds: 60 },
+  { unit: 's', seconds: 1 },
+] as const;
+
+/** In the largest unit of which there are two, for nobody needs more. */
+function age(seconds: number): string {
+  const { unit, seconds: size } = UNITS.find(({ seconds: size }) => seconds >= 2 * size) ?? UNITS[3];
+  return `${Math.max(0, Math.round(seconds / size))} ${unit}`;
+}
+
+/** https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-DBOBJECT says MB and GB for powers of 1024, too. */
+function bytes(number: number): string {
+  const [unit, size] = number >= 10 * 1024 ** 3 ? ['GB', 1024 ** 3] : ['MB', 1024 ** 2];
+  return `${Math.round(number / Number(size))} ${unit}`;
+}

@@ -1,0 +1,65 @@
+// What became of one transaction: its events, as the outbox and the dead letters tell. No patient's data.
+import { sql } from 'kysely';
+import type { Database } from './database.ts';
+import { sqlState } from './persistence.ts';
+
+const INVALID_PARAMETER = '22023';
+
+interface EventHistory {
+  readonly outboxId: number;
+  readonly table: string;
+  readonly recordId: number;
+  readonly operation: 'insert' | 'update' | 'delete';
+  /** Null for a row that names no patient. */
+  readonly patientId: number | null;
+  readonly revision: number | null;
+  /** When the transaction began. */
+  readonly startedAt: Date;
+  readonly state: 'waiting' | 'delivered' | 'superseded' | 'dead letter';
+  /** Failed tries that counted. */
+  readonly attempts: number;
+  /** When it was delivered, overtaken, or first failed for good; null while it waits. */
+  readonly finishedAt: Date | null;
+  readonly fhirId: string | null;
+  readonly version: string | null;
+  readonly deadLetterId: number | null;
+  /** The connector's own words: why it waits, or why it is a dead letter. */
+  readonly reason: string | null;
+}
+
+export interface TransactionHistory {
+  /** As PostgreSQL remembers it; null where that is too long ago, or the transaction is of another cluster. */
+  readonly status: 'in progress' | 'committed' | 'aborted' | null;
+  readonly events: readonly EventHistory[];
+}
+
+/** `txid`: as pg_current_xact_id() gave it to the application, and as every log line has it. Reads the whole outbox: it has no index for this. */
+export async function transactionHistory(db: Database, txid: number): Promise<TransactionHistory> {
+  const { rows: events } = await sql<EventHistory>`
+    SELECT o.id::float8 AS "outboxId", o.table_name AS "table", o.record_id AS "recordId",
+           CASE o.operation WHEN 'I' THEN 'insert' WHEN 'D' THEN 'delete' ELSE 'update' END AS operation,
+           o.patient_id AS "patientId", o.patient_revision::float8 AS revision, o.created_at AS "startedAt",
+           CASE WHEN letter.id IS NOT NULL THEN 'dead letter'
+                WHEN NOT o.processed THEN 'waiting'
+                WHEN o.fhir_resource_id IS NULL AND o.last_error IS NOT NULL THEN 'superseded'
+                ELSE 'delivered' END AS state,
+           o.attempts, o.processed_at AS "finishedAt", o.fhir_resource_id AS "fhirId", o.fhir_version AS version,
+           letter.id::float8 AS "deadLetterId",
+           CASE WHEN letter.id IS NOT NULL OR NOT o.processed THEN o.last_error END AS reason
+      FROM public.fhir_outbox AS o
+      LEFT JOIN LATERAL (SELECT q.id FROM public.fhir_dlq AS q WHERE q.outbox_id = o.id ORDER BY q.id DESC LIMIT 1) AS letter ON true
+     WHERE o.txid = ${txid} ORDER BY o.id`.execute(db);
+  return { status: await statusOf(db, txid), events };
+}
+
+/** https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT : an id of the future is an error. */
+async function statusOf(db: Database, txid: number): Promise<TransactionHistory['status']> {
+  try {
+    const { rows } = await sql<{ status: TransactionHistory['status'] }>`
+      SELECT pg_xact_status(${String(txid)}::text::xid8) AS status`.execute(db);
+    return rows[0]?.status ?? null;
+  } catch (error) {
+    if (sqlState(error) === INVALID_PARAMETER) return null;
+    throw error;
+  }
+}
