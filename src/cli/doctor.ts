@@ -1,4 +1,4 @@
-// `doctor`: looks at everything that the connector needs and says how it is, with what mends it. Exit status: 0 no fault, 1 a fault.
+// `doctor`: looks at everything that the connector needs and says how it is, with what mends it. Exit status: 0 no fault, 1 a fault, or something that could not be looked at.
 import { type Command, Option } from 'commander';
 import { databaseClient, environmentSchema, readConfig } from '../config.ts';
 import { examine } from '../doctor/examine.ts';
@@ -27,7 +27,7 @@ async function doctor({ json }: { readonly json: boolean }): Promise<void> {
       needs: { update: config.FHIR_UPDATE, deletes: config.FHIR_DELETE, batchSize: config.FHIR_BATCH_SIZE },
     });
     process.stdout.write(json ? `${JSON.stringify(findings, null, 2)}\n` : textOf(findings));
-    if (findings.some(({ verdict }) => verdict === 'fault')) process.exitCode = 1;
+    if (findings.some(({ verdict }) => verdict === 'fault' || verdict === 'unknown')) process.exitCode = 1;
   } finally {
     await fhir.close();
   }
@@ -42,5 +42,7 @@ function textOf(findings: readonly Finding[]): string {
   const faults = findings.filter(({ verdict }) => verdict === 'fault').length;
   const warnings = findings.filter(({ verdict }) => verdict === 'warning').length;
   const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
-  return `${lines.join('\n')}\n\n${counted(faults, 'fault')}, ${counted(warnings, 'warning')}.\n`;
+  const unseen = findings.filter(({ verdict }) => verdict === 'unknown').length;
+  const notSeen = unseen === 0 ? '' : `, ${unseen} could not be looked at`;
+  return `${lines.join('\n')}\n\n${counted(faults, 'fault')}, ${counted(warnings, 'warning')}${notSeen}.\n`;
 }

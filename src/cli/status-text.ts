@@ -1,7 +1,8 @@
 // What `status` tells people: one line a matter, with a sign for how it stands.
+import { MOST_COUNTED } from '../metrics/facts.ts';
 import type { Status } from '../status.ts';
 
-/** ✓ as it should be; ! look at it today; ✗ nothing flows, or soon the slot is given up. */
+/** ✓ as it should be; ! look at it today; ✗ nothing is read or sent, or soon the slot is given up. */
 type Sign = '✓' | '!' | '✗';
 
 export interface Line {
@@ -35,8 +36,9 @@ function slotLine({ slot: { name, state, active, retainedBytes, safeWalBytes } }
   const left = safeWalBytes === null ? 'without a limit' : `${bytes(safeWalBytes)} more before it is given up`;
   const kept = `keeps ${bytes(retainedBytes)} of WAL, ${left}`;
   if (!active) return { sign: '✗', matter, text: `no connector reads ${name}; it ${kept}` };
-  const pressed = state !== 'reserved' || (safeWalBytes !== null && safeWalBytes < retainedBytes / 3);
-  return { sign: pressed ? '✗' : '✓', matter, text: `a connector reads ${name}; it ${kept} (${state})` };
+  const pressed = state === 'unreserved' || (safeWalBytes !== null && safeWalBytes < retainedBytes / 3);
+  const sign = pressed ? '✗' : state === 'unknown' ? '!' : '✓';
+  return { sign, matter, text: `a connector reads ${name}; it ${kept} (${state})` };
 }
 
 function outboxLine({ outbox: { unprocessed, oldestSeconds } }: Status, lateAfter: number): Line {
@@ -50,10 +52,11 @@ function deliveredLine({ deliveries: { last, lastMinute } }: Status): Line {
   const matter = 'Delivered';
   if (last === null) return { sign: '✓', matter, text: 'nothing yet' };
   const version = last.version === null ? '' : ` version ${last.version}`;
+  const number = lastMinute >= MOST_COUNTED ? `at least ${MOST_COUNTED}` : lastMinute;
   return {
     sign: '✓',
     matter,
-    text: `${lastMinute} in the last minute; the last one ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${last.fhirId}${version}`,
+    text: `${number} events finished in the last minute; the newest ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${last.fhirId}${version}`,
   };
 }
 

@@ -1,4 +1,4 @@
-// `status`: how it stands now, on one screen. Exit status: 0 it flows, 1 it does not.
+// `status`: how it stands now, on one screen. Exit status: 1 where nobody reads the slot, it is about to be given up, or the FHIR server does not answer.
 import { type Command, Option } from 'commander';
 import { environmentSchema, readConfig } from '../config.ts';
 import { readStatus } from '../status.ts';

@@ -35,7 +35,9 @@ function textOf(txid: number, { status, events }: TransactionHistory): string {
     `${event.operation} of ${event.table} ${event.recordId}`,
     event.patientId,
     event.revision,
-    event.deadLetterId === null ? event.state : `${event.state} ${event.deadLetterId}`,
+    event.deadLetterId === null
+      ? event.state
+      : `${event.state} ${event.deadLetterId}${event.resolution === null ? '' : `, ${event.resolution}`}`,
     event.fhirId === null ? null : `${event.fhirId}${event.version === null ? '' : ` version ${event.version}`}`,
     event.finishedAt?.toISOString(),
     event.attempts,

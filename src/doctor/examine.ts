@@ -2,7 +2,7 @@
 import pg from 'pg';
 import type { FhirClient } from '../fhir/client.ts';
 import { migrationNames } from '../migrate.ts';
-import { diagnose } from '../replication/diagnosis.ts';
+import { diagnose, errorCode } from '../replication/diagnosis.ts';
 import { fhirFindings } from './fhir.ts';
 import { type Finding, fault, ok } from './finding.ts';
 import { look } from './look.ts';
@@ -32,7 +32,6 @@ async function databaseFindings(config: pg.ClientConfig, slot: string, publicati
   const client = new pg.Client({
     ...config,
     application_name: 'fhir-connector doctor',
-    options: '-c statement_timeout=10s',
   });
   client.on('error', () => undefined);
   try {
@@ -40,11 +39,13 @@ async function databaseFindings(config: pg.ClientConfig, slot: string, publicati
   } catch (error) {
     return [
       fault('Connection', diagnose(error).sentence.replace('; trying again every second.', '.'), {
-        say: 'Check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD and DB_SSLMODE.',
+        say: 'Check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE and DB_SSLROOTCERT.',
       }),
     ];
   }
   try {
+    // Here, for a pooler may refuse it in the connection's options.
+    await client.query("SET statement_timeout = '10s'");
     const hasSchema = await hasOutbox(client);
     return [
       ok('Connection', 'PostgreSQL lets the user in.'),
@@ -53,6 +54,13 @@ async function databaseFindings(config: pg.ClientConfig, slot: string, publicati
       ...(await schemaFindings(client, await migrationNames())),
       ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication)) : []),
       ...(await look('Slot', () => slotFinding(client, slot, hasSchema))),
+    ];
+  } catch (error) {
+    if (errorCode(error) === null && !(error instanceof Error && error.constructor === Error)) throw error;
+    return [
+      fault('Connection', 'PostgreSQL let the user in, and then did not answer.', {
+        say: 'Look again; if it stays so, see its log.',
+      }),
     ];
   } finally {
     await client.end().catch(() => undefined);

@@ -8,8 +8,9 @@ export async function look(check: string, work: () => Promise<Finding | Finding[
     return [await work()].flat();
   } catch (error) {
     const code = errorCode(error);
-    if (code === null) throw error;
-    const found = `PostgreSQL did not tell (SQLSTATE ${code}).`;
-    return [{ check, verdict: 'unknown', found, fix: { say: 'Mend what is wrong above, and look again.' } }];
+    // pg gives a lost connection no code and no class of its own; a bug of ours is a TypeError or the like.
+    if (code === null && !(error instanceof Error && error.constructor === Error)) throw error;
+    const found = `PostgreSQL did not tell (${code ?? 'the connection was lost'}).`;
+    return [{ check, verdict: 'unknown', found, fix: { say: 'Mend what else is wrong, and look again.' } }];
   }
 }

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { type Finding, fault, ok } from './finding.ts';
 
-/** What `run` needs, as fhir_role_right lists it for the role fhir_connector. */
+/** What `run` needs, and fhir_role_right lists for the role fhir_connector. */
 export const TABLE_RIGHTS: Readonly<Record<string, string>> = {
   fhir_outbox: 'SELECT, UPDATE',
   fhir_dlq: 'SELECT, INSERT, UPDATE',
@@ -14,10 +14,21 @@ export const TABLE_RIGHTS: Readonly<Record<string, string>> = {
   fhir_schema_migration: 'SELECT',
 };
 
+const FUNCTIONS = [
+  'fhir_ensure_publication(text)',
+  'fhir_align_sequences()',
+  'fhir_cleanup_step(integer, integer, bigint, bigint)',
+  'fhir_emit_patient(integer)',
+  'fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint)',
+];
+const SEQUENCES = ['fhir_dlq_id_seq', 'fhir_processed_event_id_seq'];
+
 interface Facts {
   user_name: string;
+  version: number;
   may_replicate: boolean;
   is_member: boolean;
+  inherits: boolean;
   role_exists: boolean;
   lacking: string[];
 }
@@ -31,12 +42,21 @@ export async function rightsFindings(client: pg.Client, hasSchema: boolean): Pro
     `SELECT quote_ident(current_user) AS user_name,
             (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
             to_regrole('fhir_connector') IS NOT NULL AS role_exists,
-            CASE WHEN to_regrole('fhir_connector') IS NULL THEN false ELSE pg_has_role(current_user, 'fhir_connector', 'USAGE') END AS is_member,
+            current_setting('server_version_num')::int AS version,
+            CASE WHEN to_regrole('fhir_connector') IS NULL THEN false ELSE pg_has_role(current_user, 'fhir_connector', 'MEMBER') END AS is_member,
+            CASE WHEN to_regrole('fhir_connector') IS NULL THEN false ELSE pg_has_role(current_user, 'fhir_connector', 'USAGE') END AS inherits,
             ARRAY(SELECT format('%s on %s', w."right", w."table")
                     FROM jsonb_to_recordset($1::jsonb) AS w("table" text, "right" text)
                    WHERE to_regclass('public.' || w."table") IS NULL
-                      OR NOT has_table_privilege(to_regclass('public.' || w."table"), w."right")) AS lacking`,
-    [JSON.stringify(wanted)],
+                      OR NOT has_table_privilege(to_regclass('public.' || w."table"), w."right")
+                  UNION ALL
+                  SELECT 'USAGE on ' || name FROM unnest($2::text[]) AS name
+                   WHERE to_regclass('public.' || name) IS NULL OR NOT has_sequence_privilege(to_regclass('public.' || name), 'USAGE')
+                  UNION ALL
+                  SELECT 'EXECUTE on ' || name FROM unnest($3::text[]) AS name
+                   WHERE to_regprocedure('public.' || name) IS NULL OR NOT has_function_privilege(to_regprocedure('public.' || name), 'EXECUTE')
+                 ) AS lacking`,
+    [JSON.stringify(wanted), hasSchema ? SEQUENCES : [], hasSchema ? FUNCTIONS : []],
   );
   const [facts] = rows;
   if (!facts) throw new Error('PostgreSQL gave no row.');
@@ -53,16 +73,30 @@ function replication({ user_name: user, may_replicate: may }: Facts): Finding {
   });
 }
 
-function tables({ user_name: user, lacking, is_member: isMember, role_exists: exists }: Facts): Finding {
+function tables({
+  user_name: user,
+  lacking,
+  is_member: isMember,
+  inherits,
+  role_exists: exists,
+  version,
+}: Facts): Finding {
   const check = 'Rights';
-  if (lacking.length === 0) return ok(check, `${user} may do all that the connector does with its tables.`);
-  const found = `${user} lacks ${lacking.join(', ')}.`;
-  if (isMember) {
+  if (lacking.length === 0) return ok(check, `${user} may do all that the connector does.`);
+  const found = `${user} lacks ${lacking.join('; ')}.`;
+  if (inherits) {
     return fault(check, found, {
-      say: "As the tables' owner, run this: it gives the roles all that they need.",
+      say: "As the tables' owner, run this: it gives the roles all that they need. If it has no effect, run: npm run connector -- migrate",
       sql: 'SELECT public.fhir_grant_roles();',
     });
   }
-  const make = exists ? '' : 'CREATE ROLE fhir_connector NOLOGIN; SELECT public.fhir_grant_roles(); ';
-  return fault(check, found, { say: 'As a superuser, run this.', sql: `${make}GRANT fhir_connector TO ${user};` });
+  const make = exists ? [] : ['CREATE ROLE fhir_connector NOLOGIN;', 'SELECT public.fhir_grant_roles();'];
+  // https://www.postgresql.org/docs/current/role-membership.html
+  const grant =
+    isMember && version >= 160_000
+      ? `GRANT fhir_connector TO ${user} WITH INHERIT TRUE;`
+      : isMember
+        ? `ALTER ROLE ${user} INHERIT;`
+        : `GRANT fhir_connector TO ${user};`;
+  return fault(check, found, { say: 'As a superuser, run this.', sql: [...make, grant].join('\n') });
 }

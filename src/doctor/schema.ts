@@ -97,7 +97,7 @@ async function triggers(client: pg.Client): Promise<Finding> {
   ];
   return fault(check, `${told.join(', ')}: such changes reach no FHIR server.`, {
     say: "As the tables' owner, run this; then npm run connector -- verify --repair, for what was changed meanwhile.",
-    sql: sql.join(' '),
+    sql: sql.join('\n'),
   });
 }
 
@@ -105,12 +105,14 @@ async function triggers(client: pg.Client): Promise<Finding> {
 async function replicaRoles(client: pg.Client): Promise<Finding> {
   const check = 'session_replication_role';
   const { rows } = await client.query<{ target: string; sql: string }>(
-    `SELECT concat_ws(' in ', nullif(s.setrole, 0)::regrole::text, d.datname) AS target,
-            CASE WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET session_replication_role;', d.datname)
+    `SELECT concat_ws(' in ', CASE WHEN s.setrole = 0 THEN 'all roles' ELSE s.setrole::regrole::text END, d.datname) AS target,
+            CASE WHEN s.setrole = 0 AND s.setdatabase = 0 THEN 'ALTER ROLE ALL RESET session_replication_role;'
+                 WHEN s.setrole = 0 THEN format('ALTER DATABASE %I RESET session_replication_role;', d.datname)
                  WHEN s.setdatabase = 0 THEN format('ALTER ROLE %s RESET session_replication_role;', s.setrole::regrole)
                  ELSE format('ALTER ROLE %s IN DATABASE %I RESET session_replication_role;', s.setrole::regrole, d.datname) END AS sql
        FROM pg_db_role_setting s LEFT JOIN pg_database d ON d.oid = s.setdatabase
-      WHERE 'session_replication_role=replica' = ANY (s.setconfig) AND (s.setdatabase = 0 OR d.datname = current_database())`,
+      WHERE EXISTS (SELECT FROM unnest(s.setconfig) AS setting WHERE lower(setting) = 'session_replication_role=replica')
+        AND (s.setdatabase = 0 OR d.datname = current_database())`,
   );
   if (rows.length === 0) return ok(check, 'No role and no database has it set to replica.');
   return fault(
@@ -118,7 +120,7 @@ async function replicaRoles(client: pg.Client): Promise<Finding> {
     `It is replica for ${rows.map(({ target }) => target).join(', ')}: the triggers do not fire there.`,
     {
       say: 'As a superuser, run this, and have the application connect anew; then npm run connector -- verify --repair.',
-      sql: rows.map(({ sql }) => sql).join(' '),
+      sql: rows.map(({ sql }) => sql).join('\n'),
     },
   );
 }
@@ -131,7 +133,7 @@ async function logged(client: pg.Client): Promise<Finding> {
   );
   if (rows[0]?.persistence === 'p') return ok(check, 'The table is written to the WAL.');
   return fault(check, 'The table is unlogged: the slot sees none of its rows, and a crash empties it.', {
-    say: "As the table's owner, run this.",
+    say: "As the table's owner, run this, and restart the connector: it delivers what the slot did not hand out.",
     sql: 'ALTER TABLE public.fhir_outbox SET LOGGED;',
   });
 }
@@ -139,28 +141,26 @@ async function logged(client: pg.Client): Promise<Finding> {
 /** A copy of a database may come without its sequences, https://www.postgresql.org/docs/current/logical-replication-restrictions.html */
 async function sequences(client: pg.Client): Promise<Finding> {
   const check = 'Sequences';
-  const { rows } = await client.query<{ known: boolean; behind: boolean }>(
-    `SELECT bool_and(last IS NOT NULL OR highest IS NULL) AS known, coalesce(bool_or(highest > last), false) AS behind
-       FROM (SELECT pg_sequence_last_value(pg_get_serial_sequence('public.fhir_outbox', 'id')::regclass) AS last,
-                    (SELECT max(id) FROM public.fhir_outbox) AS highest
-              WHERE has_sequence_privilege(pg_get_serial_sequence('public.fhir_outbox', 'id'), 'USAGE, SELECT')) AS outbox`,
+  // No row where the user may not see it; NULL for a sequence that has given nothing yet.
+  const { rows } = await client.query<{ behind: boolean }>(
+    `SELECT coalesce((SELECT max(id) FROM public.fhir_outbox), 0) > coalesce(pg_sequence_last_value(sequence::regclass), 0) AS behind
+       FROM pg_get_serial_sequence('public.fhir_outbox', 'id') AS sequence
+      WHERE has_sequence_privilege(sequence, 'USAGE, SELECT')`,
   );
   const [row] = rows;
-  const sql = 'SELECT public.fhir_align_sequences();';
-  if (row?.behind) {
-    return fault(check, 'The sequence of fhir_outbox is behind its rows: changes of patients fail.', {
-      say: "As the tables' owner, run this.",
-      sql,
-    });
+  if (!row) {
+    return {
+      check,
+      verdict: 'unknown',
+      found: 'This user may not see whether the sequence of fhir_outbox is behind its rows.',
+      fix: MIGRATE,
+    };
   }
-  if (row?.known) return ok(check, 'The sequence of fhir_outbox is not behind its rows.');
-  return {
-    check,
-    verdict: 'unknown',
-    found:
-      'This user may not see whether the sequence of fhir_outbox is behind its rows; the connector moves it on when it catches up.',
-    fix: null,
-  };
+  if (!row.behind) return ok(check, 'The sequence of fhir_outbox is not behind its rows.');
+  return fault(check, 'The sequence of fhir_outbox is behind its rows: changes of patients fail.', {
+    say: "As the tables' owner, run this.",
+    sql: 'SELECT public.fhir_align_sequences();',
+  });
 }
 
 async function revisions(client: pg.Client): Promise<Finding> {
@@ -170,15 +170,15 @@ async function revisions(client: pg.Client): Promise<Finding> {
       WHERE l.resource_type = 'Patient' AND l.last_revision > coalesce(r.revision, 0)`,
   );
   const behind = rows[0]?.behind ?? 0;
-  if (behind === 0) return ok(check, 'No count of a patient is behind what was delivered.');
+  if (behind === 0) return ok(check, 'No counter in fhir_patient_revision is behind what was delivered.');
   return fault(
     check,
-    `Patients whose count is behind what was delivered: ${behind}. Their next changes would be taken for old.`,
+    `Patients whose counter in fhir_patient_revision is behind what was delivered: ${behind}. Their next changes would be taken for old.`,
     {
       say: "As the tables' owner, run this; then npm run connector -- verify --repair.",
       sql: `INSERT INTO public.fhir_patient_revision AS known (patient_id, revision)
   SELECT source_id, max(last_revision) FROM public.fhir_link WHERE resource_type = 'Patient' GROUP BY source_id
-  ON CONFLICT (patient_id) DO UPDATE SET revision = greatest(known.revision, excluded.revision);`,
+  ON CONFLICT (patient_id) DO UPDATE SET revision = excluded.revision WHERE known.revision < excluded.revision;`,
     },
   );
 }

@@ -19,11 +19,11 @@ interface Facts {
 }
 
 /** A slot that nobody reads grows to this; a hospital writes as much in a few hours of heavy work. */
-const KEEP = '10GB';
+const KEEP = '8GB';
 const RESTART = 'and restart PostgreSQL';
 
 export async function serverFindings(client: pg.Client, slot: string): Promise<Finding[]> {
-  // current_setting('name', true) is NULL where the server does not know the setting yet.
+  // A setting that the server does not know yet has no row in pg_settings.
   const { rows } = await client.query<Facts>(
     `SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
             pg_backend_pid() AS backend_pid, pg_is_in_recovery() AS in_recovery, current_setting('wal_level') AS wal_level,
@@ -106,7 +106,7 @@ function keepSize({ keep_mb: megabytes }: Facts): Finding {
   if (megabytes >= 0) return ok(check, `A slot that nobody reads keeps ${megabytes} MB of WAL at most.`);
   return warning(check, 'It is not set: a connector that stays away fills the disk, and PostgreSQL stops.', {
     say: 'As a superuser, run this; choose what the disk has room for. A slot that is given up costs a catch-up, and no data.',
-    sql: `ALTER SYSTEM SET max_slot_wal_keep_size = '${KEEP}'; SELECT pg_reload_conf();`,
+    sql: `ALTER SYSTEM SET max_slot_wal_keep_size = '${KEEP}';\nSELECT pg_reload_conf();`,
   });
 }
 
@@ -119,7 +119,7 @@ function idleTimeout({ idle_timeout_s: seconds }: Facts): Finding[] {
       `PostgreSQL gives a slot up that nobody has read for ${seconds} s, whether or not the disk has room.`,
       {
         say: 'As a superuser, run this; max_slot_wal_keep_size bounds the disk.',
-        sql: 'ALTER SYSTEM SET idle_replication_slot_timeout = 0; SELECT pg_reload_conf();',
+        sql: 'ALTER SYSTEM SET idle_replication_slot_timeout = 0;\nSELECT pg_reload_conf();',
       },
     ),
   ];

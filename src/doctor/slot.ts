@@ -1,5 +1,6 @@
 // The publication and the slot: is what the triggers write handed out, to us, and is it read?
 import type pg from 'pg';
+import { errorCode } from '../replication/diagnosis.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
 interface PublicationFacts {
@@ -8,7 +9,9 @@ interface PublicationFacts {
   outbox: boolean;
   narrowed: boolean;
   others: string[];
+  all_tables: boolean;
   may_make: boolean;
+  maker: string;
 }
 
 interface SlotFacts {
@@ -20,12 +23,16 @@ interface SlotFacts {
   wal_status: string | null;
   kept: string | null;
   headroom: number | null;
-  caught_up_before: boolean;
+}
+
+interface Before {
+  caught_up: boolean;
   waiting: number;
 }
 
 /** As the alert WalHeadroom has it. */
 const LEAST_HEADROOM = 0.25;
+const MOST_NAMED = 5;
 
 /** https://www.postgresql.org/docs/current/logical-replication-publication.html ; asked where the schema is there. */
 export async function publicationFinding(client: pg.Client, publication: string): Promise<Finding> {
@@ -35,37 +42,46 @@ export async function publicationFinding(client: pg.Client, publication: string)
             coalesce(bool_or(t.tablename = 'fhir_outbox' AND t.schemaname = 'public'), false) AS outbox,
             coalesce(bool_or(t.tablename = 'fhir_outbox' AND t.rowfilter IS NOT NULL), false) AS narrowed,
             coalesce(array_agg(t.tablename::text) FILTER (WHERE t.tablename <> 'fhir_outbox'), '{}') AS others,
+            coalesce(p.puballtables, false) AS all_tables,
             -- Made by a function with its owner's rights.
             coalesce((SELECT has_database_privilege(f.proowner, current_database(), 'CREATE') AND has_function_privilege(f.oid, 'EXECUTE')
-                        FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text)')), false) AS may_make
+                        FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text)')), false) AS may_make,
+            (SELECT f.proowner::regrole::text FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text)')) AS maker
        FROM (SELECT $1::name AS name) AS asked LEFT JOIN pg_publication p ON p.pubname = asked.name
-       LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname GROUP BY p.oid, p.pubinsert`,
+       LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname GROUP BY p.oid, p.pubinsert, p.puballtables`,
     [publication],
   );
   const [facts] = rows;
   if (!facts) throw new Error('PostgreSQL gave no row.');
   const name = client.escapeIdentifier(publication);
-  const asOwner = "As the publication's owner, run this.";
+  const asOwner =
+    "As the publication's owner, run this, and restart the connector: it delivers what the slot did not hand out.";
   if (!facts.found) {
-    const fix = {
-      say: 'As the owner of the database, run this.',
-      sql: `SELECT public.fhir_ensure_publication(${client.escapeLiteral(publication)});`,
-    };
     const found = `There is no publication ${publication} (PUBLICATION_NAME).`;
-    return facts.may_make
-      ? { check, verdict: 'ok', found: `${found} The connector makes it when it starts.`, fix: null }
-      : fault(check, found, fix);
-  }
-  if (!facts.outbox) {
-    return fault(check, `${publication} does not have fhir_outbox: the slot hands out nothing of it.`, {
-      say: asOwner,
-      sql: `ALTER PUBLICATION ${name} ADD TABLE public.fhir_outbox;`,
+    if (facts.may_make) return ok(check, `${found} The connector makes it when it starts.`);
+    const { rows: names } = await client.query<{ database: string }>(
+      'SELECT quote_ident(current_database()) AS database',
+    );
+    return fault(check, found, {
+      say: 'As a superuser, run this.',
+      sql: `GRANT CREATE ON DATABASE ${names[0]?.database} TO ${facts.maker};\nSELECT public.fhir_ensure_publication(${client.escapeLiteral(publication)});`,
     });
   }
   if (!facts.inserts) {
     return fault(check, `${publication} does not publish inserts: the slot hands out nothing of fhir_outbox.`, {
       say: asOwner,
       sql: `ALTER PUBLICATION ${name} SET (publish = 'insert');`,
+    });
+  }
+  if (facts.all_tables) {
+    return warning(check, `${publication} has all tables: the connector reads their rows and throws them away.`, {
+      say: 'Set PUBLICATION_NAME to a name of its own, which the connector makes; the slot is then made anew as well.',
+    });
+  }
+  if (!facts.outbox) {
+    return fault(check, `${publication} does not have fhir_outbox: the slot hands out nothing of it.`, {
+      say: asOwner,
+      sql: `ALTER PUBLICATION ${name} ADD TABLE public.fhir_outbox;`,
     });
   }
   if (facts.narrowed) {
@@ -79,13 +95,11 @@ export async function publicationFinding(client: pg.Client, publication: string)
     );
   }
   if (facts.others.length > 0) {
+    const more = facts.others.length > MOST_NAMED ? ` and ${facts.others.length - MOST_NAMED} more` : '';
     return warning(
       check,
-      `${publication} also has ${facts.others.join(', ')}: the connector reads those rows and throws them away.`,
-      {
-        say: asOwner,
-        sql: `ALTER PUBLICATION ${name} SET TABLE public.fhir_outbox;`,
-      },
+      `${publication} also has ${facts.others.slice(0, MOST_NAMED).join(', ')}${more}: the connector reads those rows and throws them away.`,
+      { say: "As the publication's owner, run this.", sql: `ALTER PUBLICATION ${name} SET TABLE public.fhir_outbox;` },
     );
   }
   return ok(check, `${publication} publishes what is inserted into fhir_outbox.`);
@@ -100,19 +114,20 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
             coalesce(s.active, false) AS active, s.wal_status,
             CASE WHEN NOT pg_is_in_recovery() THEN pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)) END AS kept,
             CASE WHEN NOT pg_is_in_recovery() AND s.safe_wal_size IS NOT NULL
-                 THEN (s.safe_wal_size / nullif(s.safe_wal_size + pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0))::float8 END AS headroom,
-            ${hasSchema ? 'EXISTS (SELECT FROM public.fhir_slot WHERE slot_name = $1 AND caught_up_at IS NOT NULL)' : 'false'} AS caught_up_before,
-            ${hasSchema ? '(SELECT count(*) FROM public.fhir_outbox WHERE NOT processed)::int' : '0'} AS waiting
+                 THEN (s.safe_wal_size / nullif(s.safe_wal_size + pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0))::float8 END AS headroom
        FROM (SELECT) AS one LEFT JOIN pg_replication_slots s ON s.slot_name = $1`,
     [slot],
   );
   const [facts] = rows;
   if (!facts) throw new Error('PostgreSQL gave no row.');
-  const { found, kind, here, active, waiting, headroom } = facts;
+  const { found, kind, here, active, headroom } = facts;
+  const before = hasSchema ? await whatWas(client, slot) : null;
+  const waiting = before?.waiting ?? 0;
+  const wait = waiting === 1 ? '1 outbox row waits' : `${waiting} outbox rows wait`;
   const start = { say: 'Start the connector; its log says what keeps it from the slot.' };
   if (!found) {
-    return facts.caught_up_before
-      ? warning(check, `${slot} is gone, and was there; ${waiting} outbox rows wait.`, {
+    return before?.caught_up
+      ? warning(check, `${slot} is gone, and was there; ${wait}.`, {
           say: 'Start the connector: it makes the slot anew and delivers first what waits.',
         })
       : ok(check, `There is no slot ${slot} yet: the connector makes it when it starts.`);
@@ -128,18 +143,32 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
     });
   }
   if (facts.wal_status === 'lost') {
-    return warning(check, `${slot} is lost: PostgreSQL has removed WAL that it needs. ${waiting} outbox rows wait.`, {
+    return warning(check, `${slot} is lost: PostgreSQL has removed WAL that it needs; ${wait}.`, {
       say: 'Start the connector: it makes the slot anew and delivers first what waits.',
     });
   }
   const keeps = `keeps ${facts.kept ?? 'an unknown amount'} of WAL`;
-  if (!active && waiting > 0)
-    return fault(check, `Nobody reads ${slot}; ${waiting} outbox rows wait, and it ${keeps}.`, start);
+  if (!active && waiting > 0) return fault(check, `Nobody reads ${slot}; ${wait}, and it ${keeps}.`, start);
   if (!active) return warning(check, `Nobody reads ${slot}, and it ${keeps}.`, start);
   if (facts.wal_status === 'unreserved' || (headroom !== null && headroom < LEAST_HEADROOM)) {
     return fault(check, `${slot} is about to be given up (wal_status ${facts.wal_status}); it ${keeps}.`, {
       say: 'Mend what keeps the connector from delivering: docs/runbook.md, WalHeadroom.',
     });
   }
-  return ok(check, `${slot} is read; it ${keeps}, and ${waiting} outbox rows wait.`);
+  return ok(check, `${slot} is read; it ${keeps}, and ${wait}.`);
+}
+
+/** Null where PostgreSQL does not tell (no right, a backlog too long to count): the slot is told of all the same. */
+async function whatWas(client: pg.Client, slot: string): Promise<Before | null> {
+  const { rows } = await client
+    .query<Before>(
+      `SELECT EXISTS (SELECT FROM public.fhir_slot WHERE slot_name = $1 AND caught_up_at IS NOT NULL) AS caught_up,
+              (SELECT count(*) FROM public.fhir_outbox WHERE NOT processed)::int AS waiting`,
+      [slot],
+    )
+    .catch((error) => {
+      if (errorCode(error) === null) throw error;
+      return { rows: [] };
+    });
+  return rows[0] ?? null;
 }

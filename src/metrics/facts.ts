@@ -94,9 +94,9 @@ export async function verificationFacts<DB>(db: Kysely<DB>): Promise<Verificatio
 }
 
 export interface DeliveryFacts {
-  /** Events finished in the last minute: at most MOST_COUNTED are counted. */
+  /** Events finished in the last minute, in whatever way: at most MOST_COUNTED are counted. */
   readonly lastMinute: number;
-  /** The newest one that is on the server; null where there is none. */
+  /** The newest one by its number that is on the server; null where there is none. */
   readonly last: {
     readonly txid: number;
     readonly fhirId: string;
@@ -107,7 +107,7 @@ export interface DeliveryFacts {
   readonly failing: readonly { readonly reason: string; readonly rows: number }[];
 }
 
-const MOST_COUNTED = 100_000;
+export const MOST_COUNTED = 100_000;
 
 export async function deliveryFacts<DB>(db: Kysely<DB>): Promise<DeliveryFacts> {
   const { rows } = await sql<DeliveryFacts>`

@@ -23,12 +23,14 @@ interface EventHistory {
   readonly fhirId: string | null;
   readonly version: string | null;
   readonly deadLetterId: number | null;
+  /** What was decided on the dead letter; null while nothing was. */
+  readonly resolution: string | null;
   /** The connector's own words: why it waits, or why it is a dead letter. */
   readonly reason: string | null;
 }
 
 export interface TransactionHistory {
-  /** As PostgreSQL remembers it; null where that is too long ago, or the transaction is of another cluster. */
+  /** As this cluster remembers its transaction of that number; null where that is too long ago, or there was none yet. */
   readonly status: 'in progress' | 'committed' | 'aborted' | null;
   readonly events: readonly EventHistory[];
 }
@@ -44,10 +46,10 @@ export async function transactionHistory(db: Database, txid: number): Promise<Tr
                 WHEN o.fhir_resource_id IS NULL AND o.last_error IS NOT NULL THEN 'superseded'
                 ELSE 'delivered' END AS state,
            o.attempts, o.processed_at AS "finishedAt", o.fhir_resource_id AS "fhirId", o.fhir_version AS version,
-           letter.id::float8 AS "deadLetterId",
+           letter.id::float8 AS "deadLetterId", letter.resolution,
            CASE WHEN letter.id IS NOT NULL OR NOT o.processed THEN o.last_error END AS reason
       FROM public.fhir_outbox AS o
-      LEFT JOIN LATERAL (SELECT q.id FROM public.fhir_dlq AS q WHERE q.outbox_id = o.id ORDER BY q.id DESC LIMIT 1) AS letter ON true
+      LEFT JOIN LATERAL (SELECT q.id, q.resolution FROM public.fhir_dlq AS q WHERE q.outbox_id = o.id ORDER BY q.id DESC LIMIT 1) AS letter ON true
      WHERE o.txid = ${txid} ORDER BY o.id`.execute(db);
   return { status: await statusOf(db, txid), events };
 }

@@ -34,7 +34,7 @@ describe('status', () => {
       [
         '✓ Slot          a connector reads fhir_outbox_slot; it keeps 16 MB of WAL, 20 GB more before it is given up (reserved)',
         '✓ Outbox        nothing waits',
-        '✓ Delivered     12 in the last minute; the last one 4 s ago: transaction 744 → r7 version 3',
+        '✓ Delivered     12 events finished in the last minute; the newest 4 s ago: transaction 744 → r7 version 3',
         '✓ Dead letters  none',
         '✓ FHIR server   HAPI FHIR Server 8.8.0 answers',
         '✓ Verified      24 h ago, all patients: no drift',
@@ -50,6 +50,8 @@ describe('status', () => {
     [{ state: 'unreserved' as const }, /^✗ a connector reads .* \(unreserved\)/],
     [{ state: 'extended' as const, safeWalBytes: 5 * MB }, /^✗ .*5 MB more/],
     [{ safeWalBytes: 5 * MB }, /^✗ .*5 MB more/],
+    [{ state: 'extended' as const }, /^✓ .*\(extended\)/],
+    [{ state: 'unknown' as const }, /^! /],
     [{ safeWalBytes: null }, /^✓ .*without a limit/],
   ])('of a slot %o', (slot, line) => {
     expect(signs({ ...WELL, slot: { ...WELL.slot, ...slot } }).Slot).toMatch(line);

@@ -8,7 +8,7 @@ import type { Finding } from '../../src/doctor/finding.ts';
 import { TABLE_RIGHTS } from '../../src/doctor/rights.ts';
 import { createFhirClient } from '../../src/fhir/client.ts';
 import { ask, PATIENCE, run } from '../catch-up/hospital.ts';
-import { migrated, on, startServer } from '../catch-up/servers.ts';
+import { migrated, startServer } from '../catch-up/servers.ts';
 import { capabilityStatement } from '../support/capability-statement.ts';
 import { runCommand } from '../support/command.ts';
 import { connectorEnvironment, type DatabaseTarget, slotOf, startConnector } from '../support/connector.ts';
@@ -65,7 +65,7 @@ async function findings({ login = LOGIN, fhirUrl = sink.url, slot = SLOT }: As =
   }
 }
 
-const wrong = (all: readonly Finding[]) => all.filter(({ verdict }) => verdict === 'fault' || verdict === 'warning');
+const wrong = (all: readonly Finding[]) => all.filter(({ verdict }) => verdict !== 'ok');
 
 async function restart(): Promise<void> {
   await server.pause('fast');
@@ -80,8 +80,6 @@ interface Planted {
   readonly check: string;
   readonly verdict?: 'warning';
   readonly says: RegExp;
-  /** For what the connector's user may not see. */
-  readonly asSuperuser?: true;
 }
 
 const PLANTED: readonly Planted[] = [
@@ -124,6 +122,15 @@ const PLANTED: readonly Planted[] = [
     says: /lacks UPDATE on fhir_outbox\.$/,
   },
   {
+    fault: 'the role may not call a function, nor use a sequence',
+    plant: [
+      'REVOKE EXECUTE ON FUNCTION fhir_align_sequences() FROM fhir_connector',
+      'REVOKE USAGE ON SEQUENCE fhir_dlq_id_seq FROM fhir_connector',
+    ],
+    check: 'Rights',
+    says: /lacks USAGE on fhir_dlq_id_seq; EXECUTE on fhir_align_sequences\(\)\.$/,
+  },
+  {
     fault: 'a trigger is disabled',
     plant: ['ALTER TABLE patient DISABLE TRIGGER fhir_patient_update'],
     check: 'Triggers',
@@ -145,17 +152,28 @@ const PLANTED: readonly Planted[] = [
     says: /replica for fhir_app/,
   },
   {
+    fault: 'everybody works as a replica does',
+    plant: ["ALTER ROLE ALL SET session_replication_role = 'REPLICA'"],
+    check: 'session_replication_role',
+    says: /replica for all roles/,
+  },
+  {
     fault: 'a whole database works as a replica does',
     plant: ['ALTER DATABASE health SET session_replication_role = replica'],
     check: 'session_replication_role',
-    says: /replica for health/,
+    says: /replica for all roles in health/,
   },
   {
     fault: 'the sequence of the outbox was left behind by a copy',
     plant: ["SELECT setval('fhir_outbox_id_seq', 1)"],
     check: 'Sequences',
     says: /behind its rows/,
-    asSuperuser: true,
+  },
+  {
+    fault: 'a copy came without its sequence',
+    plant: ["SELECT setval('fhir_outbox_id_seq', 1, false)"],
+    check: 'Sequences',
+    says: /behind its rows/,
   },
   {
     fault: 'revisions were left behind by a copy',
@@ -171,6 +189,25 @@ const PLANTED: readonly Planted[] = [
     plant: ['ALTER PUBLICATION fhir_outbox_pub DROP TABLE fhir_outbox'],
     check: 'Publication',
     says: /does not have fhir_outbox/,
+  },
+  {
+    fault: 'the publication is missing, and the role that would make it may not',
+    plant: [
+      'CREATE ROLE plain_owner',
+      'ALTER FUNCTION fhir_ensure_publication(text) OWNER TO plain_owner',
+      'DROP PUBLICATION fhir_outbox_pub',
+      'GRANT SELECT ON fhir_outbox TO plain_owner',
+      'ALTER TABLE fhir_outbox OWNER TO plain_owner',
+    ],
+    check: 'Publication',
+    says: /There is no publication/,
+  },
+  {
+    fault: 'the publication has other tables, too',
+    plant: ['ALTER PUBLICATION fhir_outbox_pub ADD TABLE patient'],
+    check: 'Publication',
+    verdict: 'warning',
+    says: /also has patient:/,
   },
   {
     fault: 'the publication leaves inserts out',
@@ -211,6 +248,27 @@ describe('a healthy setting', () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/^✓ Connection: /m);
     expect(stdout).toMatch(/\n\n0 faults, 0 warnings\.\n$/);
+    const elsewhere = await runCommand({ ...environment, DB_NAME: 'postgres' }, 'doctor');
+    expect(elsewhere).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/^✗ Schema: The database has no table fhir_outbox/m),
+    });
+  });
+
+  it('does not hide the slot from who may not read the tables, and does not take that for well', async () => {
+    await run(database, `REVOKE fhir_connector FROM ${LOGIN.user}`);
+    const environment = {
+      ...connectorEnvironment(database, sink.url),
+      SLOT_NAME: SLOT,
+      DB_USER: LOGIN.user,
+      DB_PASSWORD: LOGIN.password,
+    };
+    const { status, stdout } = await runCommand(environment, 'doctor');
+    await run(database, `GRANT fhir_connector TO ${LOGIN.user}`);
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/^✓ Slot: There is no slot/m);
+    expect(stdout).toMatch(/^\? Schema: PostgreSQL did not tell \(42501\)/m);
+    expect(stdout).toMatch(/^1 fault, 0 warnings, \d could not be looked at\.$/m);
   });
 
   it('needs the rights that the role fhir_connector is given', async () => {
@@ -226,16 +284,17 @@ describe('a healthy setting', () => {
 });
 
 describe('a planted fault is found, and mended by what is said of it', () => {
-  it.each(PLANTED)('$fault', async ({ plant, restart: mustRestart, check, verdict = 'fault', says, asSuperuser }) => {
-    const look = () => findings(asSuperuser ? { login: on(server, 'health').config } : {});
+  it.each(PLANTED)('$fault', async ({ plant, restart: mustRestart, check, verdict = 'fault', says }) => {
     for (const statement of plant) await run(database, statement);
     if (mustRestart) await restart();
-    const found = (await look()).find((finding) => finding.check === check);
+    const found = (await findings()).find((finding) => finding.check === check);
     expect(found).toMatchObject({ verdict, found: expect.stringMatching(says) });
     const { say, sql = '' } = found?.fix ?? { say: '' };
     for (const statement of statementsOf(sql)) await run(database, statement);
     if (/restart/.test(say)) await restart();
-    expect(wrong(await look())).toEqual([]);
+    const after = await findings();
+    expect(wrong(after)).toEqual([]);
+    expect(after.find((finding) => finding.check === check)?.verdict).toBe('ok');
   });
 });
 
@@ -250,7 +309,7 @@ describe('a slot', () => {
     await run(database, "UPDATE patient SET name_given = 'Lise' WHERE identifier_value = 'two'");
     expect(await slotNow()).toMatchObject({
       verdict: 'fault',
-      found: expect.stringMatching(/^Nobody reads .*; 1 outbox rows wait/),
+      found: expect.stringMatching(/^Nobody reads .*; 1 outbox row waits/),
       fix: { say: expect.stringMatching(/Start the connector/) },
     });
     const second = startConnector(database, sink.url);

@@ -66,4 +66,17 @@ describe('a transaction of more than 8 MiB', () => {
       }),
     );
   });
+
+  it('of many rows, more than one piece holds, has the new patients last and the highest ids whole', () => {
+    const rows = new TransactionRows();
+    rows.add({ ...row(1, 2 ** 31 - 1), table_name: 'patient', operation: 'I' }, 9 * MIB);
+    const many = 140_000;
+    for (let n = 2; n <= many; n += 1)
+      rows.add({ ...row(n, (n * 7919) % 50_021), table_name: 'patient', operation: 'U' }, 1);
+    rows.add({ ...row(many + 1, 2 ** 31 - 1), table_name: 'patient', operation: 'U' }, 1);
+    const ids = [...rows.chunksOfPatients(500)].flat();
+    expect(ids.slice(-2)).toEqual([1, many + 1]);
+    expect(new Set(ids).size).toBe(many + 1);
+    expect(ids.length).toBe(many + 1);
+  });
 });
