@@ -17,6 +17,7 @@ export default defineConfig({
             'test/compose/**',
             'test/grafana/**',
             'test/prometheus/**',
+            'test/browser/**',
           ],
         },
       },
@@ -100,6 +101,14 @@ export default defineConfig({
           include: ['test/prometheus/*.test.ts'],
           globalSetup: ['test/support/postgres-server.ts'],
           testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'browser',
+          include: ['test/browser/*.test.ts'],
+          testTimeout: 180_000,
           hookTimeout: 120_000,
         },
       },

@@ -5,6 +5,10 @@ import { createLog } from '../log.ts';
 import { createHttpServer } from '../metrics/http-server.ts';
 import { createMetrics } from '../metrics/metrics.ts';
 import { createSampler } from '../metrics/sampler.ts';
+import { History } from '../metrics/status-page/history.ts';
+import { live } from '../metrics/status-page/live.ts';
+import { page } from '../metrics/status-page/page.ts';
+import { RecentFaults } from '../metrics/status-page/recent-faults.ts';
 import { openDatabase } from '../outbox/database.ts';
 import { runPipeline } from '../pipeline.ts';
 import { mustBe } from '../replication/identity.ts';
@@ -20,7 +24,8 @@ const SMALLER_BUNDLES =
 /** Throws a FatalError on a fault that only an operator can mend. */
 export async function runCommand(): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
-  const log = createLog(config);
+  const faults = new RecentFaults();
+  const log = createLog(config, faults);
   const stop = new AbortController();
   // SIGPIPE is left out: a closed log pipe must not stop the delivery of patients' data.
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
@@ -29,6 +34,7 @@ export async function runCommand(): Promise<void> {
   const client = databaseClient(config);
   const metrics = createMetrics();
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
+  const history = new History(metrics);
   const db = openDatabase(client, log);
   const fhir = openFhirClient(
     config,
@@ -51,9 +57,14 @@ export async function runCommand(): Promise<void> {
       ready: READY_STATES.has(metrics.connectorState.get()),
       state: metrics.connectorState.get(),
     }),
+    statusPage: {
+      ...page,
+      live: () => live({ metrics, history, faults, worker: config.WORKER_ID, slot: config.SLOT_NAME }),
+    },
   });
   log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
   const sampling = new AbortController();
+  history.start(sampling.signal);
   const sampled = createSampler(db, config.SLOT_NAME, metrics, log).start(sampling.signal);
   try {
     await runPipeline(

@@ -1,4 +1,4 @@
-// The read-only HTTP server beside the connector: /metrics for Prometheus, /healthz and /readyz for an orchestrator.
+// The read-only HTTP server beside the connector: the status page, /metrics for Prometheus, /healthz and /readyz for an orchestrator.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -20,6 +20,8 @@ export interface HttpServerConfig {
   port: number;
   metrics: Pick<Metrics, 'registry'>;
   health: () => Health;
+  /** What is served at /, and the JSON that it reads at /status.json. */
+  statusPage: { readonly body: string; readonly headers: Readonly<Record<string, string>>; live(): Promise<object> };
 }
 
 export interface HttpServer {
@@ -29,11 +31,14 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-const index =
-  'FHIR connector: streams committed patient changes from PostgreSQL to a FHIR server.\nSee /metrics, /healthz and /readyz.\n';
-
 /** Starts the server; rejects with a FatalError that names METRICS_PORT or METRICS_HOST when it cannot listen. */
-export async function createHttpServer({ host, port, metrics, health }: HttpServerConfig): Promise<HttpServer> {
+export async function createHttpServer({
+  host,
+  port,
+  metrics,
+  health,
+  statusPage,
+}: HttpServerConfig): Promise<HttpServer> {
   // Probes and scrapes are tiny and rare: small limits keep a stuck or hostile client from holding anything.
   const limits = {
     maxHeaderSize: 8_192,
@@ -63,7 +68,11 @@ export async function createHttpServer({ host, port, metrics, health }: HttpServ
     send(response, well ? 200 : 503, 'application/json', `${JSON.stringify({ state })}\n`);
 
   const routes = new Map<string, (response: ServerResponse) => void | Promise<void>>([
-    ['/', (response) => send(response, 200, 'text/plain; charset=utf-8', index)],
+    ['/', (response) => send(response, 200, 'text/html; charset=utf-8', statusPage.body, statusPage.headers)],
+    [
+      '/status.json',
+      async (response) => send(response, 200, 'application/json', JSON.stringify(await statusPage.live())),
+    ],
     [
       '/metrics',
       async (response) => send(response, 200, metrics.registry.contentType, await metrics.registry.metrics()),
@@ -88,8 +97,15 @@ export async function createHttpServer({ host, port, metrics, health }: HttpServ
   };
 }
 
-function send(response: ServerResponse, status: number, type: string, body: string): void {
+function send(
+  response: ServerResponse,
+  status: number,
+  type: string,
+  body: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   response.writeHead(status, {
+    ...headers,
     'content-type': type,
     'content-length': Buffer.byteLength(body),
     'cache-control': 'no-store',

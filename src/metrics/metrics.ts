@@ -169,6 +169,8 @@ export function createMetrics(registry: Registry = new Registry()) {
     progressed(): void {
       progressAt = performance.now();
     },
+    /** By performance.now(). */
+    progressedAt: () => progressAt,
   });
 
   function cleanUpCounter() {

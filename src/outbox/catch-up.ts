@@ -47,6 +47,8 @@ export class CatchUp implements CatchUpHooks {
 
   /** Here too, and not only by migrate: a copy may have left the sequences behind, and until they are moved no change of a patient can be written. */
   async markDue(): Promise<void> {
+    // From here on, for making the slot may take long: it waits for open transactions.
+    this.#metrics.connectorState.set('catching-up');
     const { rows } = await sql<{ tables: string[] }>`SELECT fhir_align_sequences() AS tables`.execute(this.#db);
     const tables = rows[0]?.tables ?? [];
     if (tables.length > 0) this.#log.warn({ tables }, SEQUENCES_WERE_BEHIND);

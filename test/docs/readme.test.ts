@@ -38,7 +38,7 @@ describe('what the pages name', () => {
     'DB_PASSWORD_FILE',
     'NODE_EXTRA_CA_CERTS',
     ...[...read('.env.example').matchAll(/^(\w+)=/gm)].map((match) => match[1] ?? ''),
-    ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN'],
+    ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN', 'CHROMIUM'],
   ];
   test.each(pages)('%s: variables that exist', (page) => {
     const prose = read(page).replace(/^```mermaid\n[\s\S]*?^```/gm, '');

@@ -4,16 +4,18 @@ import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHttpServer, type HttpServer } from '../../src/metrics/http-server.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
+import { page } from '../../src/metrics/status-page/page.ts';
 import { parseExposition } from './exposition.ts';
 
 const host = '127.0.0.1';
 const metrics = createMetrics();
 let health = { live: true, ready: true, state: 'streaming' };
 let server: HttpServer;
+const statusPage = { ...page, live: async () => ({ state: 'streaming' }) };
 
 beforeEach(async () => {
   health = { live: true, ready: true, state: 'streaming' };
-  server = await createHttpServer({ host, port: 0, metrics, health: () => health });
+  server = await createHttpServer({ host, port: 0, metrics, health: () => health, statusPage });
 });
 afterEach(() => server.close());
 
@@ -66,10 +68,17 @@ describe('the HTTP server', () => {
     expect(await head.text()).toBe('');
   });
 
-  test('points from / to the rest in two lines', async () => {
-    const lines = (await (await request('/?from=a-browser')).text()).trimEnd().split('\n');
-    expect(lines).toHaveLength(2);
-    expect(lines[1]).toContain('/metrics');
+  test('shows at / a page that needs nothing from elsewhere, and by its headers may not have it', async () => {
+    const response = await request('/?from=a-browser');
+    expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    const policy = response.headers.get('content-security-policy') ?? '';
+    expect(policy).toMatch(
+      /^default-src 'none'; script-src 'sha256-[^']+'; style-src 'sha256-[^']+'; connect-src 'self';/,
+    );
+    const html = await response.text();
+    expect(html).toMatch(/^<!doctype html>/);
+    expect(html).not.toMatch(/\b(?:src|href)=|url\(|@import/);
+    expect(await (await request('/status.json')).json()).toEqual({ state: 'streaming' });
   });
 
   test.each(['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'])('refuses %s', async (method) => {
@@ -90,7 +99,7 @@ describe('the HTTP server', () => {
   });
 
   test('names METRICS_PORT when its port is taken', async () => {
-    const second = createHttpServer({ host, port: server.port, metrics, health: () => health });
+    const second = createHttpServer({ host, port: server.port, metrics, health: () => health, statusPage });
     await expect(second).rejects.toThrow(
       `Port ${server.port} on ${host} is taken: end what listens there, or set METRICS_PORT to a free port.`,
     );
@@ -98,12 +107,12 @@ describe('the HTTP server', () => {
 
   test('names METRICS_HOST when the address is not of this machine', async () => {
     // TEST-NET-1, which no machine has: https://www.rfc-editor.org/rfc/rfc5737
-    const elsewhere = createHttpServer({ host: '192.0.2.1', port: 0, metrics, health: () => health });
+    const elsewhere = createHttpServer({ host: '192.0.2.1', port: 0, metrics, health: () => health, statusPage });
     await expect(elsewhere).rejects.toThrow('set METRICS_HOST');
   });
 
   test('closes although a client keeps its connection open', async () => {
-    const other = await createHttpServer({ host, port: 0, metrics, health: () => health });
+    const other = await createHttpServer({ host, port: 0, metrics, health: () => health, statusPage });
     const socket = connect(other.port, host);
     await new Promise((resolve) => socket.once('connect', resolve));
     const ended = new Promise((resolve) => socket.once('close', resolve));

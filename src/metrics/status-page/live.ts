@@ -1,0 +1,84 @@
+// What the status page shows of this moment, as JSON: states, counts, ages and codes; no patient's data.
+import packageJson from '../../../package.json' with { type: 'json' };
+import type { Metrics } from '../metrics.ts';
+import { type History, numberOf, type Point } from './history.ts';
+import type { RecentFault, RecentFaults } from './recent-faults.ts';
+
+/** A number that is not known is null. */
+export interface Live {
+  readonly at: string;
+  readonly version: string;
+  readonly worker: string;
+  readonly state: string;
+  readonly breaker: string;
+  readonly slot: {
+    readonly name: string;
+    readonly state: string;
+    readonly active: boolean;
+    readonly retainedBytes: number | null;
+    readonly safeWalBytes: number | null;
+  };
+  readonly outbox: {
+    readonly waiting: number | null;
+    readonly oldestSeconds: number | null;
+    readonly lateAfterSeconds: number | null;
+  };
+  readonly deadLetters: { readonly unresolved: number | null; readonly oldestSeconds: number | null };
+  readonly deliveries: {
+    readonly delivered: number;
+    readonly deadLettered: number;
+    readonly retries: number;
+    readonly inFlight: number;
+    readonly queued: number;
+  };
+  readonly sinceProgressSeconds: number;
+  readonly faults: readonly RecentFault[];
+  readonly history: readonly Point[];
+}
+
+export interface LiveParts {
+  readonly metrics: Metrics;
+  readonly history: History;
+  readonly faults: RecentFaults;
+  readonly worker: string;
+  readonly slot: string;
+}
+
+export async function live({ metrics, history, faults, worker, slot }: LiveParts): Promise<Live> {
+  const read = (metric: Parameters<typeof numberOf>[0]) => numberOf(metric);
+  const sum = async (metric: Parameters<typeof numberOf>[0]) =>
+    (await metric.get()).values.reduce((total, { value }) => total + value, 0);
+  return {
+    at: new Date().toISOString(),
+    version: packageJson.version,
+    worker,
+    state: metrics.connectorState.get(),
+    breaker: metrics.breakerState.get(),
+    slot: {
+      name: slot,
+      state: metrics.slotState.get(),
+      active: (await read(metrics.slotActive)) === 1,
+      retainedBytes: await read(metrics.slotRetainedBytes),
+      safeWalBytes: await read(metrics.slotSafeWalBytes),
+    },
+    outbox: {
+      waiting: await read(metrics.outboxUnprocessed),
+      oldestSeconds: await read(metrics.outboxLag),
+      lateAfterSeconds: await read(metrics.outboxLagLimit),
+    },
+    deadLetters: {
+      unresolved: await read(metrics.deadLetters),
+      oldestSeconds: await read(metrics.deadLetterOldest),
+    },
+    deliveries: {
+      delivered: await sum(metrics.processed),
+      deadLettered: await sum(metrics.failed),
+      retries: await sum(metrics.retries),
+      inFlight: (await read(metrics.deliveriesInFlight)) ?? 0,
+      queued: (await read(metrics.deliveriesQueued)) ?? 0,
+    },
+    sinceProgressSeconds: (performance.now() - metrics.progressedAt()) / 1000,
+    faults: faults.newest,
+    history: history.points,
+  };
+}

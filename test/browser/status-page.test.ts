@@ -1,0 +1,180 @@
+// The status page in a real browser, beside a connector that runs as in production: what a stranger sees first.
+// With PICTURES=docs it takes the pictures of docs/status-page.md as well.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import pg from 'pg';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+import type { Live } from '../../src/metrics/status-page/live.ts';
+import { run } from '../catch-up/hospital.ts';
+import { migrated, startServer } from '../catch-up/servers.ts';
+import { connectorEnvironment, type DatabaseTarget, slotOf } from '../support/connector.ts';
+import { FhirSink } from '../support/fhir-sink.ts';
+
+const PATIENCE = { timeout: 60_000, interval: 200 };
+
+let browser: Browser;
+let server: EmbeddedPostgres;
+let database: DatabaseTarget;
+let sink: FhirSink;
+let page: Page;
+let stopConnector: () => Promise<void>;
+let address: string;
+
+beforeAll(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--no-sandbox'],
+  });
+});
+afterAll(() => browser.close());
+
+beforeEach(async () => {
+  server = await startServer({ max_slot_wal_keep_size: '64MB' });
+  database = await migrated(server, 'health');
+  sink = await FhirSink.start();
+  const environment = {
+    ...connectorEnvironment(database, sink.url),
+    WORKER_ID: 'connector-1',
+    OUTBOX_LAG_ALERT_SECONDS: '5',
+  };
+  const child = spawn(process.execPath, ['src/main.ts', 'run'], {
+    env: { PATH: process.env.PATH, ...environment },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  stopConnector = async () => {
+    const exited = once(child, 'exit');
+    if (child.kill('SIGTERM')) await exited;
+  };
+  for await (const line of createInterface(child.stdout)) {
+    const { metricsPort } = JSON.parse(line);
+    if (metricsPort === undefined) continue;
+    address = `http://127.0.0.1:${metricsPort}/`;
+    break;
+  }
+  child.stdout.resume();
+  page = await browser.newPage({ viewport: { width: 1100, height: 1150 } });
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  await page.goto(address);
+  await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
+  expect(faults).toEqual([]);
+});
+
+afterEach(async () => {
+  await page.close();
+  await stopConnector();
+  await sink.stop();
+  await server.stop('immediate');
+});
+
+const headline = () => page.locator('#headline h1').innerText();
+const explained = () => page.locator('#headline p').innerText();
+const figure = (id: string) => page.locator(`#${id}`).innerText();
+
+async function live(): Promise<Live> {
+  const response = await fetch(`${address}status.json`);
+  return (await response.json()) as Live;
+}
+
+async function picture(name: string): Promise<void> {
+  const folder = process.env.PICTURES;
+  if (folder) await page.screenshot({ path: join(folder, `status-${name}.png`), fullPage: true });
+}
+
+/** Changes of patients, one transaction each. */
+const change = (from: number, to: number) =>
+  run(
+    database,
+    `DO $$ BEGIN FOR n IN ${from}..${to} LOOP
+       INSERT INTO patient (identifier_system, identifier_value, name_family) VALUES ('urn:t', 'p' || n, 'Curie'); COMMIT;
+     END LOOP; END $$`,
+  );
+
+/** Whoever reads the slot is ended, and the slot dropped before it is taken again. */
+async function loseSlot(): Promise<void> {
+  const lost = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+                 WHERE slot_name = '${slotOf(database)}' AND pg_terminate_backend(active_pid, 5000)`;
+  await vi.waitFor(() => run(database, lost), PATIENCE);
+  await vi.waitFor(async () => expect((await live()).state).toBe('catching-up'), PATIENCE);
+}
+
+describe('the status page', () => {
+  it('says that data flows, how far behind it is and how long the disk will hold, and draws what was delivered', async () => {
+    for (let part = 0; part < 12; part += 1) {
+      await change(part * 50 + 1, (part + 1) * 50);
+      await vi.waitFor(() => expect(sink.puts.length).toBe((part + 1) * 50), PATIENCE);
+      // The next point of the chart.
+      const points = (await live()).history.length;
+      await expect.poll(async () => (await live()).history.length, PATIENCE).toBeGreaterThan(points);
+    }
+    await expect.poll(() => explained(), PATIENCE).toBe('Nothing waits in the outbox.');
+    expect(await headline()).toBe('Flowing');
+    expect(await figure('server')).toBe('works');
+    expect(await figure('kept')).toMatch(/^\d+ MB$/);
+    expect(await figure('runway')).toMatch(/^\d+ MB more before the slot is given up/);
+    await expect
+      .poll(async () => (await page.locator('#rate path.a').getAttribute('d'))?.match(/L/g)?.length ?? 0, PATIENCE)
+      .toBeGreaterThan(3);
+    expect(await page.locator('body').innerText()).not.toContain('Curie');
+    await picture('flowing');
+  });
+
+  it('says that it waits for the FHIR server, and that nothing is lost', async () => {
+    await change(1, 20);
+    await vi.waitFor(() => expect(sink.puts.length).toBe(20), PATIENCE);
+    await sink.stop();
+    await change(21, 60);
+    await expect.poll(() => headline(), PATIENCE).toBe('Waiting for the FHIR server');
+    await expect.poll(() => explained(), PATIENCE).toMatch(/40 rows wait in the outbox; nothing is lost/);
+    expect(await figure('server')).toBe('does not answer');
+    expect(await page.locator('#faults').innerText()).toMatch(/The FHIR server does not work: holding all deliveries/);
+    await picture('outage');
+    await sink.resume();
+    await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
+  });
+
+  it('says that the slot was lost, and that what waits is delivered all the same', async () => {
+    await change(1, 20);
+    await vi.waitFor(() => expect(sink.puts.length).toBe(20), PATIENCE);
+    // What is open now holds up the making of a new slot.
+    const open = new pg.Client(database.config);
+    await open.connect();
+    try {
+      await open.query('BEGIN; CREATE TABLE something_else (what text)');
+      await loseSlot();
+      await change(21, 60);
+      await expect.poll(() => headline(), PATIENCE).toBe('Catching up: the slot is new, or was lost');
+      await expect.poll(() => explained(), PATIENCE).toMatch(/40 rows wait in the outbox; nothing is lost/);
+      expect(await figure('server')).toBe('works');
+      expect(await page.locator('#faults').innerText()).toMatch(/The slot is missing, lost or without its publication/);
+      await picture('slot-lost');
+    } finally {
+      await open.end();
+    }
+    await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
+    await vi.waitFor(() => expect(sink.values).toContain('p60'), PATIENCE);
+  });
+
+  it('says that the connector does not answer when it has ended', async () => {
+    await stopConnector();
+    await expect.poll(() => headline(), PATIENCE).toBe('The connector does not answer');
+    expect(await explained()).toMatch(/What is shown below is from/);
+  });
+
+  it('is readable in the dark, and on a small screen', async () => {
+    await page.emulateMedia({ colorScheme: 'dark' });
+    const colours = await page.evaluate(
+      '(({ backgroundColor, color }) => [backgroundColor, color])(getComputedStyle(document.body))',
+    );
+    expect(colours).toEqual(['rgb(20, 23, 28)', 'rgb(230, 233, 238)']);
+    await picture('dark');
+    await page.setViewportSize({ width: 360, height: 700 });
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+  });
+});
