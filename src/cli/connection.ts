@@ -2,7 +2,7 @@
 import pg from 'pg';
 import { type DatabaseConfig, databaseClient } from '../config.ts';
 import { FatalError } from '../fatal.ts';
-import { diagnose, errorCode } from '../replication/diagnosis.ts';
+import { errorCode, isPostgres, refusal } from '../replication/diagnosis.ts';
 
 /** A lock held by somebody's open transaction is not waited for longer. */
 const LOCK_TIMEOUT = '5s';
@@ -27,8 +27,7 @@ export async function withConnection<T>(
   try {
     await client.connect();
   } catch (error) {
-    // Here nobody tries again.
-    throw new FatalError(diagnose(error).sentence.replace('; trying again every second.', '.'));
+    throw new FatalError(refusal(error));
   }
   try {
     return await work(client);
@@ -37,11 +36,6 @@ export async function withConnection<T>(
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-/** pg gives a lost connection no code; a bug of ours is a TypeError or the like. */
-function isPostgres(error: unknown): boolean {
-  return errorCode(error) !== null || (error instanceof Error && error.constructor === Error);
 }
 
 function sentenceFor(error: unknown, role: string): string {

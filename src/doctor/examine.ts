@@ -2,7 +2,7 @@
 import pg from 'pg';
 import type { FhirClient } from '../fhir/client.ts';
 import { migrationNames } from '../migrate.ts';
-import { diagnose, errorCode } from '../replication/diagnosis.ts';
+import { isPostgres, refusal } from '../replication/diagnosis.ts';
 import { fhirFindings } from './fhir.ts';
 import { type Finding, fault, ok } from './finding.ts';
 import { look } from './look.ts';
@@ -38,7 +38,7 @@ async function databaseFindings(config: pg.ClientConfig, slot: string, publicati
     await client.connect();
   } catch (error) {
     return [
-      fault('Connection', diagnose(error).sentence.replace('; trying again every second.', '.'), {
+      fault('Connection', refusal(error), {
         say: 'Check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE and DB_SSLROOTCERT.',
       }),
     ];
@@ -51,12 +51,12 @@ async function databaseFindings(config: pg.ClientConfig, slot: string, publicati
       ok('Connection', 'PostgreSQL lets the user in.'),
       ...(await look('Server', () => serverFindings(client, slot))),
       ...(await look('Rights', () => rightsFindings(client, hasSchema))),
-      ...(await schemaFindings(client, await migrationNames())),
+      ...(await schemaFindings(client, hasSchema, await migrationNames())),
       ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication)) : []),
       ...(await look('Slot', () => slotFinding(client, slot, hasSchema))),
     ];
   } catch (error) {
-    if (errorCode(error) === null && !(error instanceof Error && error.constructor === Error)) throw error;
+    if (!isPostgres(error)) throw error;
     return [
       fault('Connection', 'PostgreSQL let the user in, and then did not answer.', {
         say: 'Look again; if it stays so, see its log.',

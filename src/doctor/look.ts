@@ -1,5 +1,5 @@
 // One look at the database: what it does not let us see is said, and does not keep us from looking at the rest.
-import { errorCode } from '../replication/diagnosis.ts';
+import { errorCode, isPostgres } from '../replication/diagnosis.ts';
 import type { Finding } from './finding.ts';
 
 /** `check` names what was looked at where PostgreSQL refuses to tell (no right, a lock, a time-out). */
@@ -7,10 +7,8 @@ export async function look(check: string, work: () => Promise<Finding | Finding[
   try {
     return [await work()].flat();
   } catch (error) {
-    const code = errorCode(error);
-    // pg gives a lost connection no code and no class of its own; a bug of ours is a TypeError or the like.
-    if (code === null && !(error instanceof Error && error.constructor === Error)) throw error;
-    const found = `PostgreSQL did not tell (${code ?? 'the connection was lost'}).`;
+    if (!isPostgres(error)) throw error;
+    const found = `PostgreSQL did not tell (${errorCode(error) ?? 'the connection was lost'}).`;
     return [{ check, verdict: 'unknown', found, fix: { say: 'Mend what else is wrong, and look again.' } }];
   }
 }

@@ -45,8 +45,12 @@ export async function hasOutbox(client: pg.Client): Promise<boolean> {
 }
 
 /** `migrations`: the names of this program's files. */
-export async function schemaFindings(client: pg.Client, migrations: readonly string[]): Promise<Finding[]> {
-  if (!(await hasOutbox(client))) return [fault('Schema', 'The database has no table fhir_outbox.', MIGRATE)];
+export async function schemaFindings(
+  client: pg.Client,
+  hasSchema: boolean,
+  migrations: readonly string[],
+): Promise<Finding[]> {
+  if (!hasSchema) return [fault('Schema', 'The database has no table fhir_outbox.', MIGRATE)];
   return [
     ...(await look('Schema', () => version(client, migrations))),
     ...(await look('Triggers', () => triggers(client))),

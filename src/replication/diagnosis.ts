@@ -71,6 +71,16 @@ export function diagnose(error: unknown): Diagnosis {
   };
 }
 
+/** `diagnose` for those who do not try again. */
+export function refusal(error: unknown): string {
+  return diagnose(error).sentence.replace('; trying again every second.', '.');
+}
+
+/** Is it PostgreSQL's, or the way to it? pg gives a lost connection no code; a bug of ours is a TypeError or the like. */
+export function isPostgres(error: unknown): boolean {
+  return errorCode(error) !== null || (error instanceof Error && error.constructor === Error);
+}
+
 export function errorCode(error: unknown): string | null {
   if (typeof error !== 'object' || error === null) return null;
   // Node tries every address of a name and hands the failures over together.

@@ -45,7 +45,6 @@ export interface LiveParts {
 }
 
 export async function live({ metrics, history, faults, worker, slot }: LiveParts): Promise<Live> {
-  const read = (metric: Parameters<typeof numberOf>[0]) => numberOf(metric);
   const sum = async (metric: Parameters<typeof numberOf>[0]) =>
     (await metric.get()).values.reduce((total, { value }) => total + value, 0);
   return {
@@ -57,25 +56,25 @@ export async function live({ metrics, history, faults, worker, slot }: LiveParts
     slot: {
       name: slot,
       state: metrics.slotState.get(),
-      active: (await read(metrics.slotActive)) === 1,
-      retainedBytes: await read(metrics.slotRetainedBytes),
-      safeWalBytes: await read(metrics.slotSafeWalBytes),
+      active: (await numberOf(metrics.slotActive)) === 1,
+      retainedBytes: await numberOf(metrics.slotRetainedBytes),
+      safeWalBytes: await numberOf(metrics.slotSafeWalBytes),
     },
     outbox: {
-      waiting: await read(metrics.outboxUnprocessed),
-      oldestSeconds: await read(metrics.outboxLag),
-      lateAfterSeconds: await read(metrics.outboxLagLimit),
+      waiting: await numberOf(metrics.outboxUnprocessed),
+      oldestSeconds: await numberOf(metrics.outboxLag),
+      lateAfterSeconds: await numberOf(metrics.outboxLagLimit),
     },
     deadLetters: {
-      unresolved: await read(metrics.deadLetters),
-      oldestSeconds: await read(metrics.deadLetterOldest),
+      unresolved: await numberOf(metrics.deadLetters),
+      oldestSeconds: await numberOf(metrics.deadLetterOldest),
     },
     deliveries: {
       delivered: await sum(metrics.processed),
       deadLettered: await sum(metrics.failed),
       retries: await sum(metrics.retries),
-      inFlight: (await read(metrics.deliveriesInFlight)) ?? 0,
-      queued: (await read(metrics.deliveriesQueued)) ?? 0,
+      inFlight: (await numberOf(metrics.deliveriesInFlight)) ?? 0,
+      queued: (await numberOf(metrics.deliveriesQueued)) ?? 0,
     },
     sinceProgressSeconds: (performance.now() - metrics.progressedAt()) / 1000,
     faults: faults.newest,
