@@ -16,6 +16,7 @@ const tables = headingsOf('docs/design.md').flatMap(({ text }) => /^`(fhir_\w+)`
 const OF_THE_TRIGGERS = [
   'fhir_write_events',
   'fhir_write_event',
+  'fhir_write_single_event',
   'fhir_write_patient_events',
   'fhir_identifier',
   'fhir_other_identifiers',
