@@ -31,18 +31,22 @@ type Plan = { readonly [W in Workload]?: (arena: Arena) => Promise<NonNullable<M
 
 const DRAIN_ROUNDS = 3;
 
+// In this order: the peer at once after what is compared with it, for the machine changes its pace within minutes.
+
 const SHORT: Plan = {
   drain0: (arena) => drain(arena, { transactions: 8000, latencyMs: 0, width: 32 }),
+  peerPlain: (arena) => peer(arena, { transactions: 3000, latencyMs: 0, strategy: 'plain', mostSeconds: 10 }),
+  peerSegment: (arena) => peer(arena, { transactions: 3000, latencyMs: 0, strategy: 'segment', mostSeconds: 10 }),
   drain10: (arena) => drain(arena, { transactions: 8000, latencyMs: 10, width: 32 }),
   latency50: (arena) => latency(arena, 50, 10),
   bulk: (arena) => largeTransaction(arena, 10_000, true),
-  peerPlain: (arena) => peer(arena, { transactions: 3000, latencyMs: 0, strategy: 'plain', mostSeconds: 10 }),
-  peerSegment: (arena) => peer(arena, { transactions: 3000, latencyMs: 0, strategy: 'segment', mostSeconds: 10 }),
   triggers: (arena) => triggers(arena, { rounds: 3, seconds: 2, patients: 10_000 }),
 };
 
 const WHOLE: Plan = {
   drain0: (arena) => drainInRounds(arena, { transactions: 20_000, latencyMs: 0, width: 32 }, DRAIN_ROUNDS),
+  peerPlain: (arena) => peer(arena, { transactions: 20_000, latencyMs: 0, strategy: 'plain' }),
+  peerSegment: (arena) => peer(arena, { transactions: 20_000, latencyMs: 0, strategy: 'segment' }),
   drain10: (arena) => drainInRounds(arena, { transactions: 20_000, latencyMs: 10, width: 32 }, DRAIN_ROUNDS),
   drain50: (arena) => drain(arena, { transactions: 40_000, latencyMs: 50, width: 256 }),
   latency50: (arena) => latency(arena, 50, 30),
@@ -50,8 +54,6 @@ const WHOLE: Plan = {
   bulk: (arena) => largeTransaction(arena, 100_000, true),
   hot: (arena) => hotPatient(arena, 1000),
   outage: (arena) => outage(arena, 60),
-  peerPlain: (arena) => peer(arena, { transactions: 20_000, latencyMs: 0, strategy: 'plain' }),
-  peerSegment: (arena) => peer(arena, { transactions: 20_000, latencyMs: 0, strategy: 'segment' }),
   triggers: (arena) => triggers(arena, { rounds: 5, seconds: 3, patients: 100_000 }),
   cost: (arena) => databaseCost(arena, 10_000),
   million: (arena) => largeTransaction(arena, 1_000_000, false),
