@@ -122,12 +122,12 @@ async function write(mode: Mode, patient: Known): Promise<void> {
     birthDate: '1990-01-15',
     address: [{ line: ['1 Main Street'], city: 'Boston', state: 'MA', postalCode: '02101', country: 'USA' }],
   };
-  const requestId = randomUUID().slice(0, 16);
+  const eventKey = randomUUID();
   const client: FhirClient = mode === 'bundles' ? bundling : single;
   const written =
     mode === 'conditional'
-      ? await client.putByIdentifier(resource, patient.identifier, requestId)
-      : await client.putById(resource, patient.id, patient.versionId, requestId);
+      ? await client.putByIdentifier(resource, patient.identifier, eventKey)
+      : await client.putById(resource, patient.id, patient.versionId, eventKey);
   if (!written.ok) refuse(`A write failed: ${written.fault.reason}`);
   if (written.versionId === null) refuse('The server names no versions, so there is no If-Match to measure.');
   patient.id = written.id;

@@ -55,30 +55,30 @@ export class BundlingFhirClient implements FhirClient {
   async putByIdentifier(
     resource: Resource,
     identifier: Token,
-    requestId: string,
+    eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer> {
-    const alone = () => this.#plain.putByIdentifier(resource, identifier, requestId, sending);
-    return await this.#put(resource, putOfIdentifier(resource, identifier, requestId), sending, alone);
+    const alone = () => this.#plain.putByIdentifier(resource, identifier, eventKey, sending);
+    return await this.#put(resource, putOfIdentifier(resource, identifier, eventKey), sending, alone);
   }
 
   async putById(
     resource: Resource,
     id: string,
     versionId: string | null,
-    requestId: string,
+    eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer> {
-    const alone = () => this.#plain.putById(resource, id, versionId, requestId, sending);
-    return await this.#put(resource, putOfId(resource, id, versionId, requestId), sending, alone);
+    const alone = () => this.#plain.putById(resource, id, versionId, eventKey, sending);
+    return await this.#put(resource, putOfId(resource, id, versionId, eventKey), sending, alone);
   }
 
-  deleteById(type: string, id: string, requestId: string, sending?: Sending): Promise<WriteAnswer> {
-    return this.#single(() => this.#plain.deleteById(type, id, requestId, sending));
+  deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer> {
+    return this.#single(() => this.#plain.deleteById(type, id, eventKey, sending));
   }
 
-  deleteByIdentifier(type: string, identifier: Token, requestId: string): Promise<DeleteAnswer> {
-    return this.#single(() => this.#plain.deleteByIdentifier(type, identifier, requestId));
+  deleteByIdentifier(type: string, identifier: Token, eventKey: string): Promise<DeleteAnswer> {
+    return this.#single(() => this.#plain.deleteByIdentifier(type, identifier, eventKey));
   }
 
   search(type: string, identifier: Token): Promise<SearchAnswer> {

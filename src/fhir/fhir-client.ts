@@ -28,25 +28,28 @@ export type TransactionAnswer = { ok: true; written: WrittenEntry[] } | { ok: fa
 /** Told of each request: its method, 'ok' or the fault's code, how long it took, and of a Bundle how many PUTs it has. */
 export type Observe = (call: { method: string; outcome: string; seconds: number; puts?: number }) => void;
 
-/** Writes ask `sending` when they are really sent, and reject with what it throws. */
+/**
+ * Writes ask `sending` when they are really sent, and reject with what it throws. Of `eventKey` and the body their X-Request-Id is
+ * made: a repeat has the same.
+ */
 export interface FhirClient {
   /** `PUT [type]?identifier=…`: creates or updates the one resource with this identifier, which the body must have. */
-  putByIdentifier(resource: Resource, identifier: Token, requestId: string, sending?: Sending): Promise<WriteAnswer>;
+  putByIdentifier(resource: Resource, identifier: Token, eventKey: string, sending?: Sending): Promise<WriteAnswer>;
   /** `PUT [type]/[id]`, with If-Match when a version is given. */
   putById(
     resource: Resource,
     id: string,
     versionId: string | null,
-    requestId: string,
+    eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer>;
   /** `DELETE [type]/[id]`; that it is already gone is a success. */
-  deleteById(type: string, id: string, requestId: string, sending?: Sending): Promise<WriteAnswer>;
+  deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer>;
   /**
    * Deletes the one resource with this identifier: a search, then a delete by id. A conditional DELETE would on some
    * servers delete several, and where the parameter is ignored, all.
    */
-  deleteByIdentifier(type: string, identifier: Token, requestId: string): Promise<DeleteAnswer>;
+  deleteByIdentifier(type: string, identifier: Token, eventKey: string): Promise<DeleteAnswer>;
   /** The resources with this identifier, at most two: more is of no interest. */
   search(type: string, identifier: Token): Promise<SearchAnswer>;
   /** `GET [type]/[id]`, or as it was in a version: `GET [type]/[id]/_history/[version]`. */

@@ -21,6 +21,7 @@ import type {
 import { couldMatch } from './identity.ts';
 import { judge, noResource } from './judge.ts';
 import { type Put, putOfId, putOfIdentifier, type Sending } from './put.ts';
+import { requestId } from './request-id.ts';
 import type { Resource } from './resources.ts';
 import type { Token } from './token.ts';
 import { tokenParameter } from './token.ts';
@@ -56,10 +57,10 @@ export class PlainFhirClient implements FhirClient {
   async putByIdentifier(
     resource: Resource,
     identifier: Token,
-    requestId: string,
+    eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer> {
-    const put = putOfIdentifier(resource, identifier, requestId);
+    const put = putOfIdentifier(resource, identifier, eventKey);
     const { type } = put;
     sending?.mustHold();
     const sent = await this.#call('conditional-put', this.#put(put));
@@ -78,10 +79,10 @@ export class PlainFhirClient implements FhirClient {
     resource: Resource,
     id: string,
     versionId: string | null,
-    requestId: string,
+    eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer> {
-    const put = putOfId(resource, id, versionId, requestId);
+    const put = putOfId(resource, id, versionId, eventKey);
     const { type } = put;
     sending?.mustHold();
     const sent = await this.#call('put-by-id', this.#put(put));
@@ -112,12 +113,12 @@ export class PlainFhirClient implements FhirClient {
     return { ok: true, written };
   }
 
-  async deleteById(type: string, id: string, requestId: string, sending?: Sending): Promise<WriteAnswer> {
+  async deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer> {
     sending?.mustHold();
     const sent = await this.#call('delete-by-id', {
       method: 'DELETE',
       path: `${type}/${encodeURIComponent(id)}`,
-      headers: { 'x-request-id': requestId },
+      headers: { 'x-request-id': requestId(eventKey, '') },
       maxBytes: WRITE_BYTES,
     });
     if (!sent.ok) return sent;
@@ -130,11 +131,11 @@ export class PlainFhirClient implements FhirClient {
     };
   }
 
-  async deleteByIdentifier(type: string, identifier: Token, requestId: string): Promise<DeleteAnswer> {
+  async deleteByIdentifier(type: string, identifier: Token, eventKey: string): Promise<DeleteAnswer> {
     const found = await this.#only(type, identifier);
     if (found === null) return { ok: true, id: null, versionId: null, status: 404 };
     if ('fault' in found) return { ok: false, fault: found.fault };
-    return await this.deleteById(type, found.id, requestId);
+    return await this.deleteById(type, found.id, eventKey);
   }
 
   async search(type: string, identifier: Token): Promise<SearchAnswer> {

@@ -1,6 +1,7 @@
 // One PUT as it is asked for: where it goes and what it carries, whether alone or as an entry of a Bundle.
 
 import { hasIdentifier } from './identity.ts';
+import { requestId } from './request-id.ts';
 import type { Resource } from './resources.ts';
 import type { Token } from './token.ts';
 import { tokenParameter } from './token.ts';
@@ -15,6 +16,7 @@ export interface Put {
   readonly body: string;
   /** The entity tag that the resource must have; null for none. */
   readonly ifMatch: string | null;
+  /** The same for a repeat. */
   readonly requestId: string;
 }
 
@@ -29,24 +31,26 @@ export interface Sending {
   readonly uncertain: boolean;
 }
 
-export function putOfIdentifier(resource: Resource, identifier: Token, requestId: string): Put {
+export function putOfIdentifier(resource: Resource, identifier: Token, eventKey: string): Put {
   // HAPI checks this only when it creates: on an update it would take the body of another patient.
   if (!hasIdentifier(resource, identifier)) {
     throw new TypeError('The resource does not have the identifier that it is to be written by.');
   }
   const type = resource.resourceType;
   const path = `${type}?identifier=${tokenParameter(identifier)}`;
-  return { type, by: { identifier }, path, body: JSON.stringify(resource), ifMatch: null, requestId };
+  const body = JSON.stringify(resource);
+  return { type, by: { identifier }, path, body, ifMatch: null, requestId: requestId(eventKey, body) };
 }
 
-export function putOfId(resource: Resource, id: string, versionId: string | null, requestId: string): Put {
+export function putOfId(resource: Resource, id: string, versionId: string | null, eventKey: string): Put {
   const type = resource.resourceType;
+  const body = JSON.stringify({ ...resource, id });
   return {
     type,
     by: { id },
     path: `${type}/${encodeURIComponent(id)}`,
-    body: JSON.stringify({ ...resource, id }),
+    body,
     ifMatch: versionId === null ? null : `W/"${versionId}"`,
-    requestId,
+    requestId: requestId(eventKey, body),
   };
 }

@@ -4,8 +4,7 @@ import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
 import { differences } from '../fhir/differences.ts';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
-import type { Sending } from '../fhir/put.ts';
-import { requestId } from '../fhir/request-id.ts';
+import { type Put, putOfId, type Sending } from '../fhir/put.ts';
 import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Link, Links } from './links.ts';
@@ -54,7 +53,8 @@ export class Writer {
 
   /** PUT by id; If-Match makes the server refuse us when somebody else (or a lost answer of ours) was there first. */
   async #putKnown(context: StateContext, known: Known): Promise<WriteResult> {
-    const id = requestIdOf(context);
+    const { resource } = context.mapped;
+    const { eventKey } = context.delivery;
     let sending = this.#sendingTo(known, context);
     let version = known.versionId;
     if (version === null && known.by !== 'search') {
@@ -67,7 +67,7 @@ export class Writer {
       sending = context;
     }
     for (let conflicts = 0; ; conflicts += 1) {
-      const answer = await this.#fhir.putById(context.mapped.resource, known.id, version, id, sending);
+      const answer = await this.#fhir.putById(resource, known.id, version, eventKey, sending);
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition === 'gone') return this.#putGone(context, known, answer.fault);
       if (answer.fault.disposition !== 'conflict' || conflicts === MAX_CONFLICTS)
@@ -78,7 +78,7 @@ export class Writer {
         if (current.fault.disposition === 'gone') return this.#putGone(context, known, current.fault);
         return { kind: 'failed', fault: current.fault };
       }
-      if (isOurs(current.resource, context.mapped.resource, id)) {
+      if (isOurs(current.resource, resource, putOfId(resource, known.id, version, eventKey))) {
         return { kind: 'written', fhirId: known.id, versionId: current.versionId, firstContact: false };
       }
       // Whose it is by now nobody here can know; if it is still ours, it has our identifier, and is found by that.
@@ -109,7 +109,8 @@ export class Writer {
   async #putGone(context: StateContext, known: Known, fault: Fault): Promise<WriteResult> {
     if (context.delivery.operation === 'delete') return gone(known);
     if (fault.status === 410) {
-      const answer = await this.#fhir.putById(context.mapped.resource, known.id, null, requestIdOf(context), context);
+      const { delivery, mapped } = context;
+      const answer = await this.#fhir.putById(mapped.resource, known.id, null, delivery.eventKey, context);
       if (answer.ok) return written(answer, false);
       if (answer.fault.disposition !== 'gone') return { kind: 'failed', fault: answer.fault };
     } else if (known.by === 'link' && known.versionId !== null) await this.#doubt(context);
@@ -164,9 +165,8 @@ export class Writer {
 
   /** `linked`: the resource that we expect it to be; null at a first contact. */
   async #putByIdentifier(context: StateContext, identifier: Token, linked: string | null): Promise<WriteResult> {
-    const { delivery, mapped } = context;
-    const { resourceType, sourceId } = delivery;
-    const answer = await this.#fhir.putByIdentifier(mapped.resource, identifier, requestIdOf(context), context);
+    const { resourceType, sourceId, eventKey } = context.delivery;
+    const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, eventKey, context);
     if (!answer.ok) return { kind: 'failed', fault: answer.fault };
     if (answer.status === 201) {
       // A server gives an id away a second time only if it knows nothing of the first.
@@ -216,8 +216,8 @@ export class Writer {
         if (found.kind === 'failed') return found;
         if (found.kind === 'of-another') return this.#letGo(context, known);
       }
-      const id = requestId(delivery.eventKey, '');
-      const answer = await this.#fhir.deleteById(delivery.resourceType, known.id, id, this.#sendingTo(known, context));
+      const { resourceType, eventKey } = delivery;
+      const answer = await this.#fhir.deleteById(resourceType, known.id, eventKey, this.#sendingTo(known, context));
       if (!answer.ok) return { kind: 'failed', fault: answer.fault };
       return { ...gone(known), firstContact: !link?.fhirId };
     }
@@ -274,10 +274,6 @@ function written(answer: Extract<WriteAnswer, { ok: true }>, firstContact: boole
   return { kind: 'written', fhirId: answer.id, versionId: answer.versionId, firstContact };
 }
 
-function requestIdOf({ delivery, mapped }: StateContext): string {
-  return requestId(delivery.eventKey, JSON.stringify(mapped.resource));
-}
-
 /** Profiles, security labels and tags say something of the resource, and a PUT without them may end them (on HAPI: profiles). */
 function withoutServersMeta({ meta, ...body }: Json): Json {
   const { versionId: _version, lastUpdated: _time, source: _source, ...own } = isObject(meta) ? meta : {};
@@ -290,8 +286,8 @@ function withoutServersMeta({ meta, ...body }: Json): Json {
  * somebody else needs no other write, and a server that changes what it is given shows drift in each comparison anyway; there
  * a lost answer costs one version more.
  */
-function isOurs(current: Readonly<Record<string, unknown>>, sent: object, id: string): boolean {
+function isOurs(current: Json, sent: Resource, { requestId }: Put): boolean {
   const meta = current.meta as { source?: unknown } | undefined;
-  if (typeof meta?.source === 'string' && meta.source.endsWith(`#${id}`)) return true;
+  if (typeof meta?.source === 'string' && meta.source.endsWith(`#${requestId}`)) return true;
   return differences(sent, current).length === 0;
 }

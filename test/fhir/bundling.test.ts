@@ -53,7 +53,7 @@ async function bundling(handler: Handler, config: Partial<FhirClientConfig> = {}
 }
 
 const put = (fhir: FhirClient, value: string, sending?: Parameters<FhirClient['putById']>[4]): Promise<WriteAnswer> =>
-  fhir.putById(patient(value), `r${value}`, '3', value.padStart(16, '0'), sending);
+  fhir.putById(patient(value), `r${value}`, '3', `Patient/${value}/1`, sending);
 const putAll = (fhir: FhirClient, ...values: string[]) => Promise.all(values.map((value) => put(fhir, value)));
 const codes = (answers: readonly WriteAnswer[]) => answers.map((answer) => (answer.ok ? 'ok' : answer.fault.code));
 const done = (value: string) => ({ ok: true, id: `r${value}`, versionId: '4', status: 200 });
@@ -63,7 +63,7 @@ describe('PUTs that are ready at once', () => {
     const { fhir, sent, server: peer, calls } = await bundling(server());
     const answers = await Promise.all([
       put(fhir, 'A'),
-      fhir.putByIdentifier(patient('B'), token('B'), '00000000000000bb'),
+      fhir.putByIdentifier(patient('B'), token('B'), 'Patient/2/1'),
       put(fhir, 'C'),
     ]);
     expect(answers).toEqual([done('A'), done('B'), done('C')]);
@@ -185,7 +185,7 @@ describe('a Bundle that is refused', () => {
 
   it('is sent again with those by id before the new ones: a server that lost its data may give such an id away', async () => {
     const { fhir, sent } = await bundling(server((_, bundle) => (bundle ? [404] : undefined)));
-    const puts = ['A', 'B'].map((value) => fhir.putByIdentifier(patient(value), token(value), value.padStart(16, '0')));
+    const puts = ['A', 'B'].map((value) => fhir.putByIdentifier(patient(value), token(value), `Patient/${value}/1`));
     await Promise.all([...puts, put(fhir, 'C'), put(fhir, 'D')]);
     expect(sent().filter((values) => !values.startsWith('['))).toEqual(['C', 'D', 'A', 'B']);
   });

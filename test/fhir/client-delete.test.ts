@@ -1,16 +1,17 @@
 // Deleting through the client: by id, where already gone is a success, and by identifier, never more than the one found.
 import { describe, expect, it } from 'vitest';
+import { requestId } from '../../src/fhir/request-id.ts';
 import { outcomeWith } from './answers.ts';
 import { type Handler, reply, serveFhir } from './scripted-server.ts';
 
 const MRN = { system: 'urn:mrn', value: '7|8' };
-const REQUEST_ID = '0123456789abcdef';
+const EVENT_KEY = 'Patient/7/3';
 const SEARCH = 'GET Patient?identifier=urn%3Amrn%7C7%5C%7C8&_count=2&_elements=id,meta,identifier';
 
 describe('deleteById', () => {
   it('sends a DELETE by id', async () => {
     const { server, fhir, asked } = await serveFhir((_, response) => reply(response, 200, outcomeWith('deleted')));
-    await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toEqual({
+    await expect(fhir.deleteById('Patient', '7', EVENT_KEY)).resolves.toEqual({
       ok: true,
       id: '7',
       versionId: null,
@@ -19,7 +20,7 @@ describe('deleteById', () => {
     expect(asked()).toEqual(['DELETE Patient/7']);
     expect(server.received[0]?.body).toBe('');
     expect(server.received[0]?.headers).toMatchObject({
-      'x-request-id': REQUEST_ID,
+      'x-request-id': requestId(EVENT_KEY, ''),
       'user-agent': 'fhir-connector/1.2.3',
     });
   });
@@ -33,7 +34,7 @@ describe('deleteById', () => {
     [410, outcomeWith('x', 'deleted'), {}, null],
   ])('has succeeded with %i and %j: gone already is gone', async (status, body, headers, versionId) => {
     const { fhir, calls } = await serveFhir((_, response) => reply(response, status, body, headers));
-    await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toEqual({
+    await expect(fhir.deleteById('Patient', '7', EVENT_KEY)).resolves.toEqual({
       ok: true,
       id: '7',
       versionId,
@@ -53,7 +54,7 @@ describe('deleteById', () => {
     [503, '', 'http-503', 'retry'],
   ])('has failed with %i and %j: %s, %s', async (status, body, code, disposition) => {
     const { fhir } = await serveFhir((_, response) => reply(response, status, body));
-    await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toMatchObject({
+    await expect(fhir.deleteById('Patient', '7', EVENT_KEY)).resolves.toMatchObject({
       ok: false,
       fault: { code, disposition, status },
     });
@@ -66,7 +67,7 @@ describe('deleteById', () => {
         response.writeHead(status, { 'content-length': '100' });
         response.write('{', () => socket.destroy());
       });
-      await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toMatchObject({
+      await expect(fhir.deleteById('Patient', '7', EVENT_KEY)).resolves.toMatchObject({
         ok: false,
         fault: { code: 'network', disposition: 'retry', status },
       });
@@ -89,19 +90,19 @@ describe('deleteByIdentifier', () => {
 
   it('searches, then deletes the one that was found by its id', async () => {
     const { server, fhir, asked } = await serveFhir(finding(resource('7')));
-    await expect(fhir.deleteByIdentifier('Patient', MRN, REQUEST_ID)).resolves.toEqual({
+    await expect(fhir.deleteByIdentifier('Patient', MRN, EVENT_KEY)).resolves.toEqual({
       ok: true,
       id: '7',
       versionId: null,
       status: 204,
     });
     expect(asked()).toEqual([SEARCH, 'DELETE Patient/7']);
-    expect(server.received[1]?.headers['x-request-id']).toBe(REQUEST_ID);
+    expect(server.received[1]?.headers['x-request-id']).toBe(requestId(EVENT_KEY, ''));
   });
 
   it('has nothing to do where nothing is found', async () => {
     const { fhir, asked } = await serveFhir(finding());
-    await expect(fhir.deleteByIdentifier('Patient', MRN, REQUEST_ID)).resolves.toEqual({
+    await expect(fhir.deleteByIdentifier('Patient', MRN, EVENT_KEY)).resolves.toEqual({
       ok: true,
       id: null,
       versionId: null,
@@ -117,7 +118,7 @@ describe('deleteByIdentifier', () => {
     ['the search fails', ((_, response) => reply(response, 503)) satisfies Handler, 'http-503', 'retry'],
   ])('deletes nothing where %s', async (_, handler, code, disposition) => {
     const { fhir, asked } = await serveFhir(handler);
-    await expect(fhir.deleteByIdentifier('Patient', MRN, REQUEST_ID)).resolves.toMatchObject({
+    await expect(fhir.deleteByIdentifier('Patient', MRN, EVENT_KEY)).resolves.toMatchObject({
       ok: false,
       fault: { code, disposition },
     });

@@ -1,5 +1,6 @@
 // Writing through the client: what exactly is sent, and what is made of each kind of answer.
 import { describe, expect, it } from 'vitest';
+import { requestId } from '../../src/fhir/request-id.ts';
 import type { Patient } from '../../src/fhir/resources.ts';
 import type { Token } from '../../src/fhir/token.ts';
 import { outcomeWith } from './answers.ts';
@@ -9,7 +10,7 @@ const MRN: Token = { system: 'https://hospital.example.com/mrn', value: 'MRN-001
 const JOHN: Patient = { resourceType: 'Patient', identifier: [MRN], active: true, name: [{ family: 'Smith 🏥' }] };
 const CONDITIONAL = 'PUT Patient?identifier=https%3A%2F%2Fhospital.example.com%2Fmrn%7CMRN-001234';
 const SEARCH = `${CONDITIONAL.replace('PUT', 'GET')}&_count=2&_elements=id,meta,identifier`;
-const REQUEST_ID = '0123456789abcdef';
+const EVENT_KEY = 'Patient/7/3';
 
 const found = (...ids: string[]) => ({
   resourceType: 'Bundle',
@@ -21,7 +22,7 @@ describe('putByIdentifier', () => {
     const { server, fhir, asked } = await serveFhir((_, response) =>
       reply(response, 201, undefined, { location: 'Patient/7/_history/1' }),
     );
-    const answer = await fhir.putByIdentifier(JOHN, MRN, REQUEST_ID);
+    const answer = await fhir.putByIdentifier(JOHN, MRN, EVENT_KEY);
     expect(answer).toEqual({ ok: true, id: '7', versionId: '1', status: 201 });
     expect(asked()).toEqual([CONDITIONAL]);
     const [request] = server.received;
@@ -30,7 +31,7 @@ describe('putByIdentifier', () => {
       'content-type': 'application/fhir+json',
       accept: 'application/fhir+json; fhirVersion=4.0, application/fhir+json;q=0.9',
       prefer: 'return=minimal',
-      'x-request-id': REQUEST_ID,
+      'x-request-id': requestId(EVENT_KEY, JSON.stringify(JOHN)),
       'user-agent': 'fhir-connector/1.2.3',
     });
     expect(request?.headers).not.toHaveProperty('if-match');
@@ -43,7 +44,7 @@ describe('putByIdentifier', () => {
     { system: 'urn:x?y=z&_id=1#', value: '%7C&_format=xml#"<>^`{} /..;+é🏥' },
   ])('has the identifier of %j in its URL, and nothing else', async (identifier) => {
     const { server, fhir } = await serveFhir((_, response) => reply(response, 200, '', { location: 'Patient/7' }));
-    await fhir.putByIdentifier({ ...JOHN, identifier: [identifier] }, identifier, REQUEST_ID);
+    await fhir.putByIdentifier({ ...JOHN, identifier: [identifier] }, identifier, EVENT_KEY);
     const url = server.received[0]?.url ?? '';
     expect(url).toMatch(/^\/fhir\/Patient\?identifier=[\w.~!*'()%-]+$/);
     const escaped = [identifier.system, identifier.value].map((text) => text.replace(/[\\|,$]/g, '\\$&')).join('|');
@@ -61,7 +62,7 @@ describe('putByIdentifier', () => {
       { ...JOHN, identifier: [{ ...MRN, value: 'mrn-001234' }] },
       { ...JOHN, identifier: [{ system: MRN.system }] },
     ]) {
-      await expect(fhir.putByIdentifier(resource, MRN, REQUEST_ID)).rejects.toThrow(
+      await expect(fhir.putByIdentifier(resource, MRN, EVENT_KEY)).rejects.toThrow(
         new TypeError('The resource does not have the identifier that it is to be written by.'),
       );
     }
@@ -71,7 +72,7 @@ describe('putByIdentifier', () => {
   it('may go by any identifier that the body has', async () => {
     const { fhir } = await serveFhir((_, response) => reply(response, 200, '', { location: 'Patient/7' }));
     const resource = { ...JOHN, identifier: [{ system: 'urn:other', value: '1' }, MRN] };
-    await expect(fhir.putByIdentifier(resource, MRN, REQUEST_ID)).resolves.toMatchObject({ ok: true });
+    await expect(fhir.putByIdentifier(resource, MRN, EVENT_KEY)).resolves.toMatchObject({ ok: true });
   });
 
   it.each([
@@ -81,7 +82,7 @@ describe('putByIdentifier', () => {
     ['an ETag for the version', '', { location: 'Patient/7', etag: 'W/"3"' }],
   ])('reads where it went from %s', async (_, body, headers) => {
     const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, body, headers));
-    const answer = await fhir.putByIdentifier(JOHN, MRN, REQUEST_ID);
+    const answer = await fhir.putByIdentifier(JOHN, MRN, EVENT_KEY);
     expect(answer).toEqual({ ok: true, id: '7', versionId: '3', status: 200 });
     expect(asked()).toEqual([CONDITIONAL]);
   });
@@ -95,14 +96,14 @@ describe('putByIdentifier', () => {
     const { fhir, asked, calls } = await serveFhir(({ method }, response) =>
       reply(response, 200, method === 'PUT' ? outcomeWith('updated') : body),
     );
-    await expect(fhir.putByIdentifier(JOHN, MRN, REQUEST_ID)).resolves.toMatchObject(expected);
+    await expect(fhir.putByIdentifier(JOHN, MRN, EVENT_KEY)).resolves.toMatchObject(expected);
     expect(asked()).toEqual([CONDITIONAL, SEARCH]);
     expect(calls).toEqual(['PUT ok', 'GET ok']);
   });
 
   it('hands on what keeps that search from an answer', async () => {
     const { fhir } = await serveFhir(({ method }, response) => reply(response, method === 'PUT' ? 200 : 503));
-    await expect(fhir.putByIdentifier(JOHN, MRN, REQUEST_ID)).resolves.toMatchObject({ fault: { code: 'http-503' } });
+    await expect(fhir.putByIdentifier(JOHN, MRN, EVENT_KEY)).resolves.toMatchObject({ fault: { code: 'http-503' } });
   });
 
   it('has gone through, though the rest of the answer is lost', async () => {
@@ -110,7 +111,7 @@ describe('putByIdentifier', () => {
       response.writeHead(200, { location: 'Patient/7/_history/3', 'content-length': '100' });
       response.write('{', () => socket.destroy());
     });
-    await expect(fhir.putByIdentifier(JOHN, MRN, REQUEST_ID)).resolves.toMatchObject({ ok: true, versionId: '3' });
+    await expect(fhir.putByIdentifier(JOHN, MRN, EVENT_KEY)).resolves.toMatchObject({ ok: true, versionId: '3' });
   });
 
   it.each([
@@ -127,7 +128,7 @@ describe('putByIdentifier', () => {
     const { fhir, calls, asked } = await serveFhir((_, response) =>
       reply(response, status, body, { 'retry-after': '7', location: 'Patient/7/_history/1' }),
     );
-    const answer = await fhir.putByIdentifier(JOHN, MRN, REQUEST_ID);
+    const answer = await fhir.putByIdentifier(JOHN, MRN, EVENT_KEY);
     expect(answer).toMatchObject({ ok: false, fault: { code, disposition, status } });
     expect(calls).toEqual([`PUT ${code}`]);
     expect(asked()).toEqual([CONDITIONAL]);
@@ -142,7 +143,7 @@ describe('a 412 to putByIdentifier', () => {
         ? reply(response, 412, outcomeWith('HAPI-0958: several', 'multiple-matches'))
         : reply(response, ...found),
     );
-    const answer = await fhir.putByIdentifier(JOHN, MRN, REQUEST_ID);
+    const answer = await fhir.putByIdentifier(JOHN, MRN, EVENT_KEY);
     expect(asked()).toEqual([CONDITIONAL, SEARCH]);
     return answer;
   }
@@ -172,7 +173,7 @@ describe('a 412 to putByIdentifier', () => {
 describe('a write', () => {
   it('wants no body of a server that names the version without', async () => {
     const { server, fhir } = await serveFhir((_, response) => reply(response, 200, '', { etag: 'W/"4"' }));
-    for (let turn = 1; turn <= 3; turn += 1) await fhir.putById(JOHN, '7', '3', REQUEST_ID);
+    for (let turn = 1; turn <= 3; turn += 1) await fhir.putById(JOHN, '7', '3', EVENT_KEY);
     expect(server.received.map(({ headers }) => headers.prefer)).toEqual(Array(3).fill('return=minimal'));
   });
 
@@ -184,7 +185,7 @@ describe('a write', () => {
       reply(response, 200, minimal ? '' : { resourceType: 'Patient', id: '7', meta: { versionId: '4' } });
     });
     const put = () =>
-      by === 'id' ? fhir.putById(JOHN, '7', '3', REQUEST_ID) : fhir.putByIdentifier(JOHN, MRN, REQUEST_ID);
+      by === 'id' ? fhir.putById(JOHN, '7', '3', EVENT_KEY) : fhir.putByIdentifier(JOHN, MRN, EVENT_KEY);
     await put();
     for (let turn = 1; turn <= 2; turn += 1) await expect(put()).resolves.toMatchObject({ id: '7', versionId: '4' });
     const puts = server.received.filter(({ method }) => method === 'PUT');
@@ -199,9 +200,9 @@ describe('a write', () => {
     const large = { ...JOHN, name: [{ family: '医'.repeat(700_000) }] };
     let body = JSON.stringify({ ...large, id: '7', meta: { versionId: '4' } }, null, 2);
     const { fhir } = await serveFhir((_, response) => reply(response, 200, body));
-    await expect(fhir.putById(large, '7', '3', REQUEST_ID)).resolves.toMatchObject({ ok: true, versionId: '4' });
+    await expect(fhir.putById(large, '7', '3', EVENT_KEY)).resolves.toMatchObject({ ok: true, versionId: '4' });
     body = 'x'.repeat(5_000_000);
-    await expect(fhir.putById(large, '7', '3', REQUEST_ID)).resolves.toMatchObject({
+    await expect(fhir.putById(large, '7', '3', EVENT_KEY)).resolves.toMatchObject({
       fault: { code: 'answer-too-large', disposition: 'dead-letter', status: 200 },
     });
   });
@@ -210,7 +211,7 @@ describe('a write', () => {
 describe('putById', () => {
   it('sends a PUT by id with the id in the body, and If-Match', async () => {
     const { server, fhir, asked } = await serveFhir((_, response) => reply(response, 200, '', { etag: 'W/"4"' }));
-    await expect(fhir.putById(JOHN, '7', '3', REQUEST_ID)).resolves.toEqual({
+    await expect(fhir.putById(JOHN, '7', '3', EVENT_KEY)).resolves.toEqual({
       ok: true,
       id: '7',
       versionId: '4',
@@ -223,13 +224,13 @@ describe('putById', () => {
       'if-match': 'W/"3"',
       'content-type': 'application/fhir+json',
       prefer: 'return=minimal',
-      'x-request-id': REQUEST_ID,
+      'x-request-id': requestId(EVENT_KEY, JSON.stringify({ ...JOHN, id: '7' })),
     });
   });
 
   it('has no If-Match where no version is known', async () => {
     const { server, fhir } = await serveFhir((_, response) => reply(response, 201));
-    await expect(fhir.putById(JOHN, '7', null, REQUEST_ID)).resolves.toEqual({
+    await expect(fhir.putById(JOHN, '7', null, EVENT_KEY)).resolves.toEqual({
       ok: true,
       id: '7',
       versionId: null,
@@ -245,7 +246,7 @@ describe('putById', () => {
     [200, outcomeWith('HAPI says that all is well'), { etag: 'W/"4"' }, '4'],
   ])('takes %i with %j and %j for version %j', async (status, body, headers, versionId) => {
     const { fhir } = await serveFhir((_, response) => reply(response, status, body, headers));
-    await expect(fhir.putById(JOHN, '7', '3', REQUEST_ID)).resolves.toEqual({ ok: true, id: '7', versionId, status });
+    await expect(fhir.putById(JOHN, '7', '3', EVENT_KEY)).resolves.toEqual({ ok: true, id: '7', versionId, status });
   });
 
   it.each([
@@ -260,7 +261,7 @@ describe('putById', () => {
     [200, '{}', 'not-fhir', 'hold'],
   ])('takes %i with %j for %s: %s', async (status, body, code, disposition) => {
     const { fhir } = await serveFhir((_, response) => reply(response, status, body));
-    await expect(fhir.putById(JOHN, '7', '3', REQUEST_ID)).resolves.toMatchObject({
+    await expect(fhir.putById(JOHN, '7', '3', EVENT_KEY)).resolves.toMatchObject({
       ok: false,
       fault: { code, disposition, status },
     });
@@ -273,7 +274,7 @@ describe('putById', () => {
         response.writeHead(status, { 'content-length': '100' });
         response.write('{', () => socket.destroy());
       });
-      await expect(fhir.putById(JOHN, '7', '3', REQUEST_ID)).resolves.toMatchObject({
+      await expect(fhir.putById(JOHN, '7', '3', EVENT_KEY)).resolves.toMatchObject({
         fault: { code: 'network', disposition: 'retry', status },
       });
     },
@@ -281,7 +282,7 @@ describe('putById', () => {
 
   it('keeps the OperationOutcome for the dead letter', async () => {
     const { fhir } = await serveFhir((_, response) => reply(response, 422, outcomeWith('Smith is no name')));
-    const answer = await fhir.putById(JOHN, '7', '3', REQUEST_ID);
+    const answer = await fhir.putById(JOHN, '7', '3', EVENT_KEY);
     expect(answer).toMatchObject({ fault: { outcome: outcomeWith('Smith is no name') } });
     expect(answer.ok || answer.fault.reason).not.toContain('Smith');
   });

@@ -4,7 +4,7 @@ import { outcomeWith } from './answers.ts';
 import { reply, serveFhir } from './scripted-server.ts';
 
 const MRN = { system: 'urn:mrn', value: 'MRN-1' };
-const REQUEST_ID = '0123456789abcdef';
+const EVENT_KEY = 'Patient/7/3';
 
 const patient = (id: string, identifier: unknown = [MRN], versionId?: string) => ({
   resourceType: 'Patient',
@@ -217,8 +217,8 @@ describe('each request', () => {
         authorization: async () => 'Bearer token',
       },
     );
-    await fhir.putById({ resourceType: 'Patient', identifier }, '7', null, REQUEST_ID);
-    await fhir.deleteById('Patient', '7', REQUEST_ID);
+    await fhir.putById({ resourceType: 'Patient', identifier }, '7', null, EVENT_KEY);
+    await fhir.deleteById('Patient', '7', EVENT_KEY);
     await fhir.search('Patient', MRN);
     await fhir.read('Patient', '7');
     await fhir.probe();
@@ -231,7 +231,7 @@ describe('each request', () => {
     const { fhir, calls, asked } = await serveFhir((_, response) => reply(response, 204), {
       authorization: () => Promise.reject(new Error('secret')),
     });
-    await expect(fhir.deleteById('Patient', '7', REQUEST_ID)).resolves.toMatchObject({
+    await expect(fhir.deleteById('Patient', '7', EVENT_KEY)).resolves.toMatchObject({
       fault: { code: 'token', disposition: 'retry', attempt: 'never', stopsSends: true, status: null },
     });
     expect(calls).toEqual(['DELETE token']);

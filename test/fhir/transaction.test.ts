@@ -12,8 +12,8 @@ const patient = (value: string, more: Partial<Patient> = {}): Patient => ({
 });
 
 const BASE = 'https://fhir.example.com/fhir';
-const LINKED = putOfId(patient('A'), '7', '3', '00000000000000aa');
-const FIRST = putOfIdentifier(patient('B|1'), { system: 'urn:mrn', value: 'B|1' }, '00000000000000bb');
+const LINKED = putOfId(patient('A'), '7', '3', 'Patient/1/3');
+const FIRST = putOfIdentifier(patient('B|1'), { system: 'urn:mrn', value: 'B|1' }, 'Patient/2/1');
 const PUTS = [LINKED, FIRST];
 
 const linked = { response: { status: '200 OK', location: 'Patient/7/_history/4', etag: '4' } };
@@ -46,16 +46,16 @@ describe('transactionOf', () => {
   });
 
   it('is the same bytes for the same PUTs, with the same request id; another body has another one', () => {
-    const again = [putOfId(patient('A'), '7', '3', '00000000000000aa'), FIRST];
+    const again = [putOfId(patient('A'), '7', '3', 'Patient/1/3'), FIRST];
     expect(transactionOf(again, BASE)).toBe(transactionOf(PUTS, BASE));
     expect(requestIdOf(again)).toBe(requestIdOf(PUTS));
     expect(requestIdOf(PUTS)).toMatch(/^[0-9a-f]{16}$/);
-    const other = [putOfId(patient('A'), '7', '3', '00000000000000ab'), FIRST];
+    const other = [putOfId(patient('A'), '7', '3', 'Patient/1/4'), FIRST];
     expect(requestIdOf(other)).not.toBe(requestIdOf(PUTS));
   });
 
   it('has full URLs that differ', () => {
-    const by = (value: string) => putOfIdentifier(patient(value), { system: 'urn:mrn', value }, '00000000000000bb');
+    const by = (value: string) => putOfIdentifier(patient(value), { system: 'urn:mrn', value }, 'Patient/2/1');
     const puts = [by('A'), by('B'), putOfId(patient('C'), '7', '3', ''), putOfId(patient('C'), '8', '3', '')];
     const { entry } = JSON.parse(transactionOf(puts, BASE)) as { entry: { fullUrl: string }[] };
     expect(new Set(entry.map(({ fullUrl }) => fullUrl)).size).toBe(4);

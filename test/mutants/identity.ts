@@ -79,8 +79,8 @@ export const IDENTITIES: readonly Mutant[] = [
     edits: [
       {
         file: WRITE,
-        find: 'putById(context.mapped.resource, known.id, version, id, sending)',
-        replace: 'putById(context.mapped.resource, known.id, version === null ? version : null, id, sending)',
+        find: 'putById(resource, known.id, version, eventKey, sending)',
+        replace: 'putById(resource, known.id, version === null ? version : null, eventKey, sending)',
       },
     ],
     test: {
