@@ -2,7 +2,7 @@
 
 import { parseArgs, styleText } from 'node:util';
 import { alignedLine, tableLines } from '../src/cli/table.ts';
-import { formatLsn, LSN_ZERO, parseLsn } from '../src/replication/lsn.ts';
+import { formatLsn, LSN_ZERO, parseLsn } from '../src/lsn.ts';
 import { comparePatients } from './comparison.ts';
 import type { FhirWrite } from './fhir-write.ts';
 import { LiveView } from './live-view.ts';

@@ -7,6 +7,7 @@
 // Data flows to the right; the promise `finished` is the only way back.
 import { FatalError } from './fatal.ts';
 import { lacking } from './fhir/capabilities.ts';
+import type { Lsn } from './lsn.ts';
 import { sweepSkippedRows } from './outbox/catch-up.ts';
 import type { CommittedTransaction } from './outbox/outbox.ts';
 import { Stopped } from './outbox/slot-guard.ts';
@@ -14,7 +15,6 @@ import { TransactionRows } from './outbox/transaction-rows.ts';
 import { pause, untilAborted } from './pause.ts';
 import type { Ticket } from './replication/ack-tracker.ts';
 import { diagnose, errorCode } from './replication/diagnosis.ts';
-import type { Lsn } from './replication/lsn.ts';
 import { type HooksOf, type SlotSettings, Tenure } from './replication/tenure.ts';
 import { type AtServer, Site, type SiteParts } from './site.ts';
 

@@ -133,6 +133,11 @@ describe('the packages', () => {
     expect(importers.filter((file) => folderOf(file) !== 'fhir')).toEqual([]);
   });
 
+  it('OpenTelemetry is known to one file of the outbox, and its SDK to the one that starts it', () => {
+    const importers = importersOf('@opentelemetry');
+    expect(importers.toSorted()).toEqual(['src/outbox/delivery-trace.ts', 'src/telemetry.ts']);
+  });
+
   it('prom-client is known to metrics only, and PostgreSQL is not known to fhir', () => {
     expect(importersOf('prom-client').filter((file) => folderOf(file) !== 'metrics')).toEqual([]);
     expect([...importersOf('pg'), ...importersOf('kysely')].filter((file) => folderOf(file) === 'fhir')).toEqual([]);

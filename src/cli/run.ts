@@ -12,6 +12,7 @@ import { RecentFaults } from '../metrics/status-page/recent-faults.ts';
 import { openDatabase } from '../outbox/database.ts';
 import { runPipeline } from '../pipeline.ts';
 import { mustBe } from '../replication/identity.ts';
+import { startTelemetry } from '../telemetry.ts';
 import { openFhirClient } from './fhir.ts';
 
 const READY_STATES = new Set(['streaming', 'standby', 'catching-up']);
@@ -32,6 +33,7 @@ export async function runCommand(): Promise<void> {
     process.once(signal, () => stop.abort(new Error(`The process got ${signal}.`)));
 
   const client = databaseClient(config);
+  const telemetry = await startTelemetry(process.env, packageJson.version, log);
   const metrics = createMetrics();
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const history = new History(metrics);
@@ -94,5 +96,6 @@ export async function runCommand(): Promise<void> {
     await http.close();
     await fhir.close();
     await db.destroy();
+    await telemetry.close();
   }
 }

@@ -30,6 +30,7 @@ function txidOf(text: string): number {
 function textOf(txid: number, { status, events }: TransactionHistory): string {
   if (events.length === 0) return `${withoutEvents(txid, status)}\n`;
   const states = Map.groupBy(events, ({ state }) => state);
+  const traces = new Set(events.map(({ traceId }) => traceId).filter((traceId) => traceId !== null));
   const rows = events.map((event) => [
     event.outboxId,
     `${event.operation} of ${event.table} ${event.recordId}`,
@@ -47,6 +48,7 @@ function textOf(txid: number, { status, events }: TransactionHistory): string {
     ...tableLines(['Outbox', 'Event', 'Patient', 'Revision', 'State', 'FHIR', 'Finished', 'Attempts', 'Reason'], rows),
     '',
     `Transaction ${txid}, begun ${events[0]?.startedAt.toISOString()}: ${[...states].map(([state, of]) => `${of.length} ${state}`).join(', ')}.`,
+    ...(traces.size === 0 ? [] : [`The application's trace: ${[...traces].join(', ')}.`]),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -171,7 +171,10 @@ export class BundlingFhirClient implements FhirClient {
       await this.#send(bundled);
       return false;
     }
-    const sent = await this.#plain.transaction(bundled.map(({ put }) => put));
+    const sent = await this.#plain.transaction(
+      bundled.map(({ put }) => put),
+      bundled[0]?.sending,
+    );
     if (sent.ok) {
       this.#limit.taken(calls.length);
       for (const [at, call] of bundled.entries()) await this.#done(call, sent.written[at] as WrittenEntry);

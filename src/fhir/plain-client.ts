@@ -63,7 +63,7 @@ export class PlainFhirClient implements FhirClient {
     const put = putOfIdentifier(resource, identifier, eventKey);
     const { type } = put;
     sending?.mustHold();
-    const sent = await this.#call('conditional-put', this.#put(put));
+    const sent = await this.#call('conditional-put', this.#put(put, sending));
     if (!sent.ok) return sent.fault.code === 'several-matches' ? await this.#several(type, identifier, sent) : sent;
     const { answer } = sent;
     const named = writtenTo(answer, type);
@@ -85,7 +85,7 @@ export class PlainFhirClient implements FhirClient {
     const put = putOfId(resource, id, versionId, eventKey);
     const { type } = put;
     sending?.mustHold();
-    const sent = await this.#call('put-by-id', this.#put(put));
+    const sent = await this.#call('put-by-id', this.#put(put, sending));
     if (!sent.ok) return sent;
     const { answer } = sent;
     const written = writtenTo(answer, type);
@@ -96,11 +96,11 @@ export class PlainFhirClient implements FhirClient {
   }
 
   /** All of them or none, in one request. */
-  async transaction(puts: readonly Put[]): Promise<TransactionAnswer> {
+  async transaction(puts: readonly Put[], sending: Sending | undefined): Promise<TransactionAnswer> {
     const body = transactionOf(puts, this.#baseUrl);
     // What was created shows by its identifier whose it is.
     const prefer = puts.every(({ by }) => 'id' in by) ? this.#preferred : 'return=representation';
-    const request = this.#write('POST', '', body, requestIdOf(puts), { prefer });
+    const request = this.#write('POST', '', body, requestIdOf(puts), { prefer, ...traceOf(sending) });
     const sent = await this.#call('transaction', request, puts.length);
     const unreadable = { ok: false, fault: faultOf('bundle-unreadable') } as const;
     if (!sent.ok) return sent.fault.code === 'not-fhir' ? unreadable : sent;
@@ -118,7 +118,7 @@ export class PlainFhirClient implements FhirClient {
     const sent = await this.#call('delete-by-id', {
       method: 'DELETE',
       path: `${type}/${encodeURIComponent(id)}`,
-      headers: { 'x-request-id': requestId(eventKey, '') },
+      headers: { 'x-request-id': requestId(eventKey, ''), ...traceOf(sending) },
       maxBytes: WRITE_BYTES,
     });
     if (!sent.ok) return sent;
@@ -228,8 +228,9 @@ export class PlainFhirClient implements FhirClient {
     if (versionId === null) this.#preferred = 'return=representation';
   }
 
-  #put({ path, body, requestId, ifMatch }: Put): HttpRequest {
-    return this.#write('PUT', path, body, requestId, ifMatch === null ? {} : { 'if-match': ifMatch });
+  #put({ path, body, requestId, ifMatch }: Put, sending: Sending | undefined): HttpRequest {
+    const headers = { ...(ifMatch !== null && { 'if-match': ifMatch }), ...traceOf(sending) };
+    return this.#write('PUT', path, body, requestId, headers);
   }
 
   #write(
@@ -259,4 +260,8 @@ export class PlainFhirClient implements FhirClient {
     this.#observe({ method: request.method, outcome, seconds, ...(puts !== undefined && { puts }) });
     return result;
   }
+}
+
+function traceOf(sending: Sending | undefined): { traceparent?: string } {
+  return sending?.traceparent === undefined ? {} : { traceparent: sending.traceparent };
 }

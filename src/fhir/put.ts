@@ -29,6 +29,8 @@ export interface Sending {
    * more, so that what it meets then is its own.
    */
   readonly uncertain: boolean;
+  /** https://www.w3.org/TR/trace-context/#traceparent-header . A Bundle has that of its first PUT. */
+  readonly traceparent?: string | undefined;
 }
 
 export function putOfIdentifier(resource: Resource, identifier: Token, eventKey: string): Put {

@@ -4,10 +4,12 @@ import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/patient-mapper.ts';
 import { type SendGate, SendsStopped } from '../fhir/send-gate.ts';
 import { sameTokens, type Token } from '../fhir/token.ts';
+import { formatLsn } from '../lsn.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { pause } from '../pause.ts';
 import { deadOutcome } from './dead-outcome.ts';
 import { type Delivery, identifiersOf, whoIs } from './delivery.ts';
+import { type DeliveryTrace, traceOf } from './delivery-trace.ts';
 import { LinkInDoubt, type Links } from './links.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
 import { noProgress, type Progress } from './progress.ts';
@@ -17,7 +19,7 @@ import { isExhausted, isPatientsFault, retryDelay } from './retry-policy.ts';
 import { type Holding, SlotChangedHands, type SlotGuard } from './slot-guard.ts';
 import type { Standing } from './standing.ts';
 import type { Writer } from './write.ts';
-import type { WriteResult } from './write-context.ts';
+import type { WriteContext, WriteResult } from './write-context.ts';
 
 export interface CourierParts {
   readonly gate: SendGate;
@@ -62,14 +64,19 @@ export class Courier {
 
   /** Resolves once the delivery is finished AND recorded in PostgreSQL. Rejects only when the connector stops, or on a bug. */
   async deliver(delivery: Delivery, lane: Lane): Promise<void> {
-    const progress = noProgress();
-    for (;;) {
-      const step = await this.#turn(delivery, lane, progress);
-      if ('done' in step) return;
-      if (step.retryAfter === 0) continue;
-      lane.park();
-      await pause(step.retryAfter, this.#parts.signal);
-      lane.unpark();
+    const trace = traceOf(delivery);
+    const progress = noProgress(trace);
+    try {
+      for (;;) {
+        const step = await this.#turn(delivery, lane, progress);
+        if ('done' in step) return;
+        if (step.retryAfter === 0) continue;
+        lane.park();
+        await pause(step.retryAfter, this.#parts.signal);
+        lane.unpark();
+      }
+    } finally {
+      trace?.end();
     }
   }
 
@@ -92,7 +99,7 @@ export class Courier {
             : await this.#send(delivery, lane, progress, lease, place);
         // The server is done with it; the record needs no place.
         place.release();
-        if ('done' in step && step.done) await this.#record(delivery, step.done);
+        if ('done' in step && step.done) await this.#record(delivery, step.done, progress.trace);
         return step;
       });
     } catch (error) {
@@ -116,7 +123,7 @@ export class Courier {
     const started = performance.now();
     const mapped = delivery.mapped ?? (await this.#parts.reload(delivery));
     delivery.mapped = mapped;
-    const result = await writer.write({
+    const context: WriteContext = {
       delivery,
       mapped,
       uncertain: progress.uncertain,
@@ -143,7 +150,11 @@ export class Courier {
           { eventKey, txid: delivery.txid },
           'The FHIR server does not have a resource that it had: it is empty or an older copy. Each change sends its patient anew; verify --repair sends the others.',
         ),
-    });
+    };
+    const { trace } = progress;
+    const result = await (trace
+      ? trace.attempt((traceparent) => writer.write({ ...context, traceparent }))
+      : writer.write(context));
     if (result.kind === 'failed') return await this.#failed(delivery, progress, result.fault, started, place);
     return this.#judge(delivery, progress, result, started);
   }
@@ -257,10 +268,12 @@ export class Courier {
   }
 
   /** Only after this has resolved may the transaction's LSN be acknowledged. */
-  async #record(delivery: Delivery, ended: Outcome): Promise<void> {
+  async #record(delivery: Delivery, ended: Outcome, trace: DeliveryTrace | null): Promise<void> {
     const { recorder, links, metrics, log } = this.#parts;
     const outcome = await recorder.record(delivery, ended);
-    const ids = { txid: delivery.txid, eventKey: delivery.eventKey, outboxIds: delivery.outboxIds };
+    trace?.recorded(outcome);
+    const { txid, eventKey, outboxIds, endLsn } = delivery;
+    const ids = { txid, lsn: endLsn === null ? undefined : formatLsn(endLsn), eventKey, outboxIds, traceId: trace?.id };
     metrics.progressed();
     if (outcome.kind === 'superseded') {
       metrics.superseded.inc(delivery.outboxIds.length);

@@ -1,7 +1,7 @@
 // A Delivery: what one transaction did to one resource, and therefore one PUT.
 import type { MappedResource } from '../fhir/patient-mapper.ts';
 import type { Token } from '../fhir/token.ts';
-import type { Lsn } from '../replication/lsn.ts';
+import type { Lsn } from '../lsn.ts';
 import type { OutboxEvent, ParsedEvent } from './event.ts';
 import { kindOfTable, type ResourceKind } from './resources.ts';
 
@@ -27,6 +27,8 @@ export interface Delivery extends Origin {
   readonly payloadId: number;
   /** The identifiers before the transaction, the primary one first; null when it changed none. */
   readonly previous: readonly (Token & { primary: boolean })[] | null;
+  /** The application's span, as a W3C traceparent: the last row's that has one. */
+  readonly traceparent: string | null;
   /** Memory that the state takes while it waits, about: only back-pressure depends on it. */
   bytes: number;
   /** Failed attempts so far that counted. */
@@ -105,6 +107,7 @@ function deliveryOf(
     operation,
     payloadId: state?.id ?? last.id,
     previous: events.find((event) => event.previous !== null)?.previous ?? null,
+    traceparent: events.findLast((event) => event.traceparent !== null)?.traceparent ?? null,
     bytes: events.reduce((sum, event) => sum + event.bytes, 0),
     waitsForRetry: false,
     attempts: Math.max(...events.map((event) => event.attempts)),
@@ -125,6 +128,7 @@ function unreadableRow(id: number, txid: number, reason: string, origin: Origin)
     operation: 'upsert',
     payloadId: id,
     previous: null,
+    traceparent: null,
     bytes: 0,
     waitsForRetry: false,
     attempts: 0,

@@ -17,6 +17,8 @@ const row = z.object({
   patient_revision: z.coerce.number().int(),
   previous_identifiers: z.array(identifier).nullable(),
   attempts: z.number().int(),
+  // What was written before the column was there has none.
+  traceparent: z.string().nullable().default(null),
 });
 
 export interface OutboxEvent {
@@ -33,6 +35,8 @@ export interface OutboxEvent {
   /** What the identifiers were before this change, primary first; null when it changed none. */
   readonly previous: readonly PreviousIdentifier[] | null;
   readonly attempts: number;
+  /** The application's span, as a W3C traceparent; null when it handed none in. */
+  readonly traceparent: string | null;
   /** Memory that the row takes, about. */
   readonly bytes: number;
 }
@@ -80,6 +84,7 @@ export function parseEvent(values: Readonly<Record<string, unknown>>, bytes = 0)
           return reading.kind === 'token' ? [{ ...reading.token, primary }] : [];
         }) ?? null,
       attempts: data.attempts,
+      traceparent: data.traceparent,
       bytes: Math.max(ROW_BYTES, bytes),
     },
   };

@@ -84,7 +84,7 @@ export class Links {
       const link = this.peek(resourceType, sourceId);
       if (link?.fhirId !== id || link.versionId !== versionId) throw new LinkInDoubt();
     };
-    return { uncertain: sending.uncertain, mustHold };
+    return { uncertain: sending.uncertain, traceparent: sending.traceparent, mustHold };
   }
 
   async get(resourceType: string, sourceId: number): Promise<Link | null> {

@@ -1,6 +1,6 @@
 // From transactions to finished deliveries: prepares them, takes their places in the lanes, and tells when all is recorded.
 import type { Token } from '../fhir/token.ts';
-import type { Lsn } from '../replication/lsn.ts';
+import type { Lsn } from '../lsn.ts';
 import { Completion } from './completion.ts';
 import type { Courier } from './courier.ts';
 import { type Delivery, deliveriesOf, identifiersOf, type MapState } from './delivery.ts';

@@ -1,5 +1,7 @@
 // What is remembered of one delivery from try to try, until it is finished.
 
+import type { DeliveryTrace } from './delivery-trace.ts';
+
 export interface Progress {
   /** An earlier try may have been applied without our hearing of it. */
   uncertain: boolean;
@@ -13,8 +15,9 @@ export interface Progress {
   serverWorked: boolean;
   /** It was sent before, or overtaken: ask the database before sending again. */
   mustLookUp: boolean;
+  readonly trace: DeliveryTrace | null;
 }
 
-export function noProgress(): Progress {
-  return { uncertain: false, triedMs: 0, refusedAt: null, failures: 0, serverWorked: false, mustLookUp: false };
+export function noProgress(trace: DeliveryTrace | null): Progress {
+  return { uncertain: false, triedMs: 0, refusedAt: null, failures: 0, serverWorked: false, mustLookUp: false, trace };
 }

@@ -34,7 +34,7 @@ export class OutboxReader {
     for (let visible = txid === null; ; ) {
       const { rows } = await this.#persistently(() =>
         sql<Record<string, unknown> & { bytes: number }>`
-          SELECT id, txid, table_name, record_id, operation, patient_id, patient_revision, previous_identifiers, attempts,
+          SELECT id, txid, table_name, record_id, operation, patient_id, patient_revision, previous_identifiers, attempts, traceparent,
                  CASE WHEN payload_json = '{}' THEN '{}'::jsonb ELSE '{"parked":true}' END AS payload_json,
                  -- What is small as it is stored (perhaps compressed, perhaps elsewhere) need not be read to know its size.
                  CASE WHEN pg_column_size(payload_json) < 1500 THEN 0 ELSE octet_length(payload_json::text) END AS bytes

@@ -1,6 +1,6 @@
 // What the outbox must know of the slot: is it ours right now, and which deliveries can nobody have seen before us?
 import { setTimeout } from 'node:timers/promises';
-import type { Lsn } from '../replication/lsn.ts';
+import type { Lsn } from '../lsn.ts';
 import type { Delivery } from './delivery.ts';
 
 /** One holding of the slot, from connection to connection. */

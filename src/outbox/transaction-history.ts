@@ -13,6 +13,8 @@ interface EventHistory {
   /** Null for a row that names no patient. */
   readonly patientId: number | null;
   readonly revision: number | null;
+  /** Of the trace that the application handed in; null where it handed none in. */
+  readonly traceId: string | null;
   /** When the transaction began. */
   readonly startedAt: Date;
   readonly state: 'waiting' | 'delivered' | 'superseded' | 'dead letter';
@@ -41,6 +43,7 @@ export async function transactionHistory(db: Database, txid: number): Promise<Tr
     SELECT o.id::float8 AS "outboxId", o.table_name AS "table", o.record_id AS "recordId",
            CASE o.operation WHEN 'I' THEN 'insert' WHEN 'D' THEN 'delete' ELSE 'update' END AS operation,
            o.patient_id AS "patientId", o.patient_revision::float8 AS revision, o.created_at AS "startedAt",
+           substring(o.traceparent FROM 4 FOR 32) AS "traceId",
            CASE WHEN letter.id IS NOT NULL THEN 'dead letter'
                 WHEN NOT o.processed THEN 'waiting'
                 WHEN o.fhir_resource_id IS NULL AND o.last_error IS NOT NULL THEN 'superseded'

@@ -1,5 +1,5 @@
 // The low-water mark: which LSN may be acknowledged while transactions finish in any order.
-import { type Lsn, maxLsn } from './lsn.ts';
+import { type Lsn, maxLsn } from '../lsn.ts';
 
 declare const ticketBrand: unique symbol;
 

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
+import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../lsn.ts';
 import { PostgresClient } from '../postgres-client.ts';
 import type { Identity } from './identity.ts';
-import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from './lsn.ts';
 import { MessageQueue } from './message-queue.ts';
 import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
 

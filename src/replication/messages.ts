@@ -1,6 +1,6 @@
 // What the slot can tell us, narrowed to what an insert-only publication sends.
 // https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html
-import type { Lsn } from './lsn.ts';
+import type { Lsn } from '../lsn.ts';
 
 /** Column name → value as pg's type parsers give it (bigint as text, jsonb parsed, timestamptz as Date). */
 export type Row = Readonly<Record<string, unknown>>;

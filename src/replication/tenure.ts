@@ -1,12 +1,12 @@
 // One tenure of the replication slot, from taking it to losing it: standing by, creating what is missing, the lease, feedback.
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { type Lsn, parseLsn } from '../lsn.ts';
 import { PostgresClient } from '../postgres-client.ts';
 import { AckTracker } from './ack-tracker.ts';
 import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
 import { type Identity, mustBe, watchServer } from './identity.ts';
 import { SlotLease } from './lease.ts';
-import { type Lsn, parseLsn } from './lsn.ts';
 import type { ReplicationMessage } from './messages.ts';
 import { waitForTurn } from './turn.ts';
 

@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 import { mapPatient } from '../../src/fhir/patient-mapper.ts';
 import { patientPayload } from '../../src/fhir/patient-payload.ts';
-import { formatLsn, type Lsn, parseLsn } from '../../src/replication/lsn.ts';
+import { formatLsn, type Lsn, parseLsn } from '../../src/lsn.ts';
 import type { Body } from '../support/fhir-ledger.ts';
 
 /** What one transaction made of one patient. */

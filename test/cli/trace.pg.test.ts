@@ -62,13 +62,15 @@ it('says of each event where it ended: on the server in a version, or as a dead 
 });
 
 it('tells a program the same as JSON', async () => {
-  const txid = await transaction(insert('json'));
+  const traceId = '0af7651916cd43dd8448eb211c80319c';
+  const txid = await transaction(`SET LOCAL app.traceparent = '00-${traceId}-b7ad6b7169203331-01'`, insert('json'));
   await vi.waitFor(async () => {
     expect(JSON.parse((await trace(txid, '--json')).stdout)).toMatchObject({
       txid: Number(txid),
       status: 'committed',
-      events: [{ table: 'patient', operation: 'insert', state: 'delivered', version: '1', reason: null }],
+      events: [{ table: 'patient', operation: 'insert', state: 'delivered', version: '1', reason: null, traceId }],
     });
+    expect((await trace(txid)).stdout).toContain(`The application's trace: ${traceId}.`);
   }, PATIENCE);
 });
 

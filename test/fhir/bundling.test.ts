@@ -123,6 +123,17 @@ describe('PUTs that are ready at once', () => {
     expect(sent()).toEqual(['[A B]', 'A']);
   });
 
+  it('have the trace of the first, as one request can have one alone', async () => {
+    const { fhir, server: peer } = await bundling(server());
+    const sending = (span: string) => ({
+      mustHold: () => undefined,
+      uncertain: false,
+      traceparent: `00-0af7651916cd43dd8448eb211c80319c-${span}-01`,
+    });
+    await Promise.all(['aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb'].map((span) => put(fhir, span, sending(span))));
+    expect(peer.received.map(({ headers }) => headers.traceparent)).toEqual([sending('aaaaaaaaaaaaaaaa').traceparent]);
+  });
+
   it('what is uncertain goes alone', async () => {
     const { fhir, sent } = await bundling(server());
     await Promise.all([put(fhir, 'A'), put(fhir, 'B', { mustHold: () => undefined, uncertain: true }), put(fhir, 'C')]);

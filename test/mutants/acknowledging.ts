@@ -67,7 +67,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: COURIER,
-        find: 'await this.#record(delivery, step.done)',
+        find: 'await this.#record(delivery, step.done, progress.trace)',
         replace: 'void this.#record(delivery, step.done)',
       },
     ],

@@ -1,13 +1,13 @@
 // The record of a delivery: committed with its outbox rows, or not at all.
 import pino from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { parseLsn } from '../../src/lsn.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import type { Database } from '../../src/outbox/database.ts';
 import { deliveriesOf } from '../../src/outbox/delivery.ts';
 import { parseEvent } from '../../src/outbox/event.ts';
 import type { Outcome } from '../../src/outbox/record.ts';
 import { Recorder } from '../../src/outbox/recorder.ts';
-import { parseLsn } from '../../src/replication/lsn.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 
 const DELIVERED: Outcome = {

@@ -2,6 +2,7 @@
 import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
+import { parseLsn } from '../../src/lsn.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { Completion } from '../../src/outbox/completion.ts';
 import type { Database } from '../../src/outbox/database.ts';
@@ -10,7 +11,6 @@ import { parseEvent } from '../../src/outbox/event.ts';
 import { kindOfType } from '../../src/outbox/resources.ts';
 import type { Holding } from '../../src/outbox/slot-guard.ts';
 import { OutboxWorks } from '../../src/outbox/works.ts';
-import { parseLsn } from '../../src/replication/lsn.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 

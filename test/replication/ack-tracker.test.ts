@@ -3,8 +3,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Lsn } from '../../src/lsn.ts';
 import { AckTracker, type Ticket } from '../../src/replication/ack-tracker.ts';
-import type { Lsn } from '../../src/replication/lsn.ts';
 
 const lsn = (position: number | bigint) => BigInt(position) as Lsn;
 

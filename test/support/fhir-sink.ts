@@ -10,6 +10,7 @@ export interface Put {
   readonly identifier: string | null;
   readonly ifMatch: string | null;
   readonly requestId: string | null;
+  readonly traceparent: string | null;
   readonly body: Record<string, unknown>;
   /** performance.now() when the request had arrived. */
   readonly at: number;
@@ -138,11 +139,13 @@ export class FhirSink {
       refuse(response, before?.deleted ? 410 : 412);
       return;
     }
-    const header = request.headers['x-request-id'];
-    const requestId = typeof header === 'string' ? header : null;
+    const [requestId, traceparent] = ['x-request-id', 'traceparent'].map((name) => {
+      const header = request.headers[name];
+      return typeof header === 'string' ? header : null;
+    }) as [string | null, string | null];
     this.#stored.set(id, { version, body, requestId, deleted: false });
     if (identifier !== null) this.#idOf.set(identifier, id);
-    this.puts.push({ id, version, identifier, ifMatch, requestId, body, at });
+    this.puts.push({ id, version, identifier, ifMatch, requestId, traceparent, body, at });
     if (response === null) return;
     response.statusCode = version === 1 ? 201 : 200;
     response.setHeader('etag', `W/"${version}"`);

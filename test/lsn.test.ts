@@ -1,7 +1,7 @@
 // Positions in the WAL: read from any of PostgreSQL's spellings, written as PostgreSQL does, compared as numbers.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatLsn, type Lsn, maxLsn, parseLsn } from '../../src/replication/lsn.ts';
+import { formatLsn, type Lsn, maxLsn, parseLsn } from '../src/lsn.ts';
 
 const lsn = fc.bigInt(0n, 2n ** 64n - 1n) as fc.Arbitrary<Lsn>;
 
