@@ -6,12 +6,11 @@ import type { Builder, Dataquery } from '@grafana/grafana-foundation-sdk/cog';
 import { TypeReduceBuilder, TypeThresholdBuilder } from '@grafana/grafana-foundation-sdk/expr';
 import { DataqueryBuilder, QueryEditorMode } from '@grafana/grafana-foundation-sdk/prometheus';
 import { stringify } from 'yaml';
+import { PROMETHEUS } from '../datasource.ts';
 import { annotationsOf } from './annotations.ts';
 import { HEAD } from './head.ts';
 import type { AlertGroup, AlertRule } from './rule.ts';
 
-/** As in grafana/provisioning/datasources. */
-const PROMETHEUS = { type: 'prometheus', uid: 'prometheus' };
 const EXPRESSION = { type: '__expr__', uid: '__expr__' };
 /** As in grafana/provisioning/dashboards. */
 const FOLDER = 'FHIR Connector';

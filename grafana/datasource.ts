@@ -1,0 +1,3 @@
+// The datasource that panels and alert rules ask; as in grafana/provisioning/datasources.
+
+export const PROMETHEUS = { type: 'prometheus', uid: 'prometheus' };
