@@ -61,7 +61,15 @@ export async function runCommand(): Promise<void> {
     }),
     statusPage: {
       ...page,
-      live: () => live({ metrics, history, faults, worker: config.WORKER_ID, slot: config.SLOT_NAME }),
+      live: () =>
+        live({
+          metrics,
+          history,
+          faults,
+          worker: config.WORKER_ID,
+          slot: config.SLOT_NAME,
+          fhirServer: withoutCredentials(config.FHIR_SERVER),
+        }),
     },
   });
   log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
@@ -98,4 +106,9 @@ export async function runCommand(): Promise<void> {
     await db.destroy();
     await telemetry.close();
   }
+}
+
+function withoutCredentials(address: string): string {
+  const { origin, pathname } = new URL(address);
+  return `${origin}${pathname}`;
 }

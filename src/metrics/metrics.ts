@@ -32,6 +32,8 @@ export const connectorStates = ['starting', 'standby', 'catching-up', 'streaming
 interface StateGauge<State extends string> {
   set(state: State): void;
   get(): State;
+  /** For how long it has been so, in seconds. */
+  seconds(): number;
 }
 
 // rate() cannot see the step from "no series" to 1, so the failures worth an alert exist from the start, at 0.
@@ -217,12 +219,15 @@ export function createMetrics(registry: Registry = new Registry()) {
   function stateGauge<State extends string>(name: string, help: string, states: readonly State[], initial: State) {
     const metric = new Gauge({ name, help, labelNames: ['state'], registers });
     let current = initial;
+    let since = performance.now();
     const stateful: StateGauge<State> = {
       set(state) {
+        if (state !== current) since = performance.now();
         current = state;
         for (const each of states) metric.set({ state: each }, each === state ? 1 : 0);
       },
       get: () => current,
+      seconds: () => (performance.now() - since) / 1000,
     };
     stateful.set(initial);
     return stateful;

@@ -35,14 +35,16 @@ export class CatchUp implements CatchUpHooks {
     this.#log = log;
   }
 
-  async isDue(): Promise<boolean> {
+  async standing() {
     const { systemIdentifier, timeline } = this.#identity;
     const row = await this.#db
       .selectFrom('fhir_slot')
       .selectAll()
       .where('slot_name', '=', this.#slot)
       .executeTakeFirst();
-    return !row?.caught_up_at || row.system_identifier !== systemIdentifier || row.timeline !== timeline;
+    if (!row) return 'never';
+    const here = row.system_identifier === systemIdentifier && row.timeline === timeline;
+    return row.caught_up_at && here ? 'done' : 'due';
   }
 
   /** Here too, and not only by migrate: a copy may have left the sequences behind, and until they are moved no change of a patient can be written. */

@@ -18,8 +18,8 @@ export interface SlotSettings {
 
 /** What must happen around a new slot so that nothing which it will not send is forgotten. */
 export interface CatchUpHooks {
-  /** Is there, apart from the slot itself, a reason to catch up: never done, or another system or timeline than last time? */
-  isDue(): Promise<boolean>;
+  /** Apart from the slot itself: `never` begun, `due` (not ended, or another system or timeline than last time) or `done`. */
+  standing(): Promise<'never' | 'due' | 'done'>;
   /** Commits "catch-up is due"; called BEFORE a slot is created or dropped, so that a crash in between is noticed. */
   markDue(): Promise<void>;
   /** Reads what is unprocessed, under the exported snapshot of the new slot or, where the slot existed, under a new one. */
@@ -215,12 +215,14 @@ async function setUp(
   const facts = rows[0] ?? { wal_status: null, usable: false, published: false };
   // A publication younger than the slot's WAL stops decoding for ever: without its publication a slot is worth nothing.
   const intact = facts.usable && facts.published;
-  const due = !intact || (await hooks.isDue());
+  const standing = await hooks.standing();
+  const due = !intact || standing !== 'done';
   if (due) await hooks.markDue();
   if (!intact) {
-    log.warn(
+    const isFirst = facts.wal_status === null && standing === 'never';
+    log[isFirst ? 'info' : 'warn'](
       { slot, slotState: facts.wal_status ?? 'missing', publicationExists: facts.published },
-      'The slot is missing, lost or without its publication: making it anew (this waits for transactions that are open now); what the outbox holds unprocessed is delivered first.',
+      `${isFirst ? 'There is no slot yet: making it' : `${whyAnew(facts)}: making it anew`} (this waits for transactions that are open now); what the outbox holds unprocessed is delivered first.`,
     );
     if (facts.wal_status !== null) await control.query('SELECT pg_drop_replication_slot($1)', [slot]);
     await control.query('SELECT fhir_ensure_publication($1)', [publication]);
@@ -233,4 +235,9 @@ async function setUp(
     [slot],
   );
   return { identity, caughtUp: !due, confirmed: parseLsn(position.rows[0]?.lsn ?? '') };
+}
+
+function whyAnew({ wal_status, usable }: SlotFacts): string {
+  if (wal_status === null) return 'The slot is missing';
+  return usable ? 'The slot is without its publication' : 'PostgreSQL has given the slot up';
 }

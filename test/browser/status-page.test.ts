@@ -74,7 +74,8 @@ afterEach(async () => {
 });
 
 const headline = () => page.locator('#headline h1').innerText();
-const explained = () => page.locator('#headline p').innerText();
+const explained = () => page.locator('#headline .why').innerText();
+const advised = () => page.locator('#headline .next').innerText();
 const figure = (id: string) => page.locator(`#${id}`).innerText();
 
 async function live(): Promise<Live> {
@@ -117,7 +118,7 @@ describe('the status page', () => {
     expect(await headline()).toBe('Flowing');
     expect(await figure('server')).toBe('works');
     expect(await figure('kept')).toMatch(/^\d+ MB$/);
-    expect(await figure('runway')).toMatch(/^\d+ MB more before the slot is given up/);
+    expect(await figure('runway')).toMatch(/^of \d+ MB at most/);
     await expect
       .poll(async () => (await page.locator('#rate path.a').getAttribute('d'))?.match(/L/g)?.length ?? 0, PATIENCE)
       .toBeGreaterThan(3);
@@ -132,7 +133,12 @@ describe('the status page', () => {
     await change(21, 60);
     await expect.poll(() => headline(), PATIENCE).toBe('Waiting for the FHIR server');
     await expect.poll(() => explained(), PATIENCE).toMatch(/40 rows wait in the outbox; nothing is lost/);
-    expect(await figure('server')).toBe('does not answer');
+    expect(await advised()).toMatch(/goes on by itself/);
+    expect(await figure('server')).toBe('does not work');
+    expect(await figure('address')).toBe(sink.url);
+    // The chart says what the headline says.
+    expect(await page.locator('#backlog text').first().textContent()).toBe('0.0');
+    expect(await page.locator('#backlog text').nth(2).textContent()).toBe('40');
     expect(await page.locator('#faults').innerText()).toMatch(/The FHIR server does not work: holding all deliveries/);
     await picture('outage');
     await sink.resume();
@@ -149,10 +155,10 @@ describe('the status page', () => {
       await open.query('BEGIN; CREATE TABLE something_else (what text)');
       await loseSlot();
       await change(21, 60);
-      await expect.poll(() => headline(), PATIENCE).toBe('Catching up: the slot is new, or was lost');
+      await expect.poll(() => headline(), PATIENCE).toBe('Catching up: PostgreSQL makes the slot anew');
       await expect.poll(() => explained(), PATIENCE).toMatch(/40 rows wait in the outbox; nothing is lost/);
       expect(await figure('server')).toBe('works');
-      expect(await page.locator('#faults').innerText()).toMatch(/The slot is missing, lost or without its publication/);
+      expect(await page.locator('#faults').innerText()).toMatch(/The slot is missing: making it anew/);
       await picture('slot-lost');
     } finally {
       await open.end();

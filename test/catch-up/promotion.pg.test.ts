@@ -71,7 +71,7 @@ it('a promoted standby without the slot is waited for, noticed and caught up; no
   await hospital.expectDelivered(onStandby, fhir);
   await streams(connector);
   expect(await catchUps(connector)).toBe(2);
-  expect(linesWith(connector, 'making it anew').at(-1)).toMatchObject({ slotState: 'missing' });
+  expect(linesWith(connector, 'making it').at(-1)).toMatchObject({ slotState: 'missing' });
   expect(await ask(onStandby, 'SELECT timeline FROM fhir_slot')).toEqual([{ timeline: 2 }]);
 
   await hospital.change(onStandby);

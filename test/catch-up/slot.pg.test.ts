@@ -6,7 +6,7 @@ import { FhirLedger } from '../support/fhir-ledger.ts';
 import { catchUps, Hospital, linesWith, PATIENCE, streams, unprocessed } from './hospital.ts';
 
 const CONCURRENCY = 16;
-const MADE_ANEW = 'The slot is missing, lost or without its publication';
+const MADE_ANEW = 'making it';
 
 let database: TestDatabase;
 let fhir: FhirLedger;

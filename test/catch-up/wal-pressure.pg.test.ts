@@ -62,7 +62,7 @@ async function loseSlot(): Promise<void> {
       database,
       `SELECT wal_status FROM pg_replication_slots WHERE slot_name = '${slotOf(database)}'`,
     );
-    return slot?.wal_status === 'lost' || linesWith(connector, 'making it anew').length > 1;
+    return slot?.wal_status === 'lost' || linesWith(connector, 'making it').length > 1;
   };
   await expect.poll(lost, PATIENCE).toBe(true);
 }
@@ -71,7 +71,7 @@ async function expectCaughtUp(): Promise<void> {
   fhir.fault = undefined;
   await hospital.expectDelivered(database, fhir);
   await streams(connector);
-  expect(linesWith(connector, 'making it anew').at(-1)).toMatchObject({ slotState: 'lost' });
+  expect(linesWith(connector, 'making it').at(-1)).toMatchObject({ slotState: 'lost' });
   await hospital.change(database);
   await hospital.expectDelivered(database, fhir);
 }

@@ -10,7 +10,8 @@ export interface Live {
   readonly version: string;
   readonly worker: string;
   readonly state: string;
-  readonly breaker: string;
+  readonly stateSeconds: number;
+  readonly fhir: { readonly server: string; readonly state: string; readonly seconds: number };
   readonly slot: {
     readonly name: string;
     readonly state: string;
@@ -42,9 +43,11 @@ export interface LiveParts {
   readonly faults: RecentFaults;
   readonly worker: string;
   readonly slot: string;
+  /** The address of the FHIR server. */
+  readonly fhirServer: string;
 }
 
-export async function live({ metrics, history, faults, worker, slot }: LiveParts): Promise<Live> {
+export async function live({ metrics, history, faults, worker, slot, fhirServer }: LiveParts): Promise<Live> {
   const sum = async (metric: Parameters<typeof numberOf>[0]) =>
     (await metric.get()).values.reduce((total, { value }) => total + value, 0);
   return {
@@ -52,7 +55,8 @@ export async function live({ metrics, history, faults, worker, slot }: LiveParts
     version: packageJson.version,
     worker,
     state: metrics.connectorState.get(),
-    breaker: metrics.breakerState.get(),
+    stateSeconds: metrics.connectorState.seconds(),
+    fhir: { server: fhirServer, state: metrics.breakerState.get(), seconds: metrics.breakerState.seconds() },
     slot: {
       name: slot,
       state: metrics.slotState.get(),
