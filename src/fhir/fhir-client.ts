@@ -29,7 +29,7 @@ export type TransactionAnswer = { ok: true; written: WrittenEntry[] } | { ok: fa
 export type Observe = (call: { method: string; outcome: string; seconds: number; puts?: number }) => void;
 
 /**
- * Writes ask `sending` when they are really sent, and reject with what it throws. Of `eventKey` and the body their X-Request-Id is
+ * Writes ask `sending` when they are really sent, and reject with what it throws. Of `eventKey` and the resource their X-Request-Id is
  * made: a repeat has the same.
  */
 export interface FhirClient {

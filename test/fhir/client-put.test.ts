@@ -224,8 +224,18 @@ describe('putById', () => {
       'if-match': 'W/"3"',
       'content-type': 'application/fhir+json',
       prefer: 'return=minimal',
-      'x-request-id': requestId(EVENT_KEY, JSON.stringify({ ...JOHN, id: '7' })),
+      'x-request-id': requestId(EVENT_KEY, JSON.stringify(JOHN)),
     });
+  });
+
+  it('has the request id of the same write by identifier, and the id that was asked for whatever the resource says', async () => {
+    const { server, fhir } = await serveFhir((_, response) => reply(response, 200, '', { etag: 'W/"4"' }));
+    await fhir.putById(JOHN, '7', '3', EVENT_KEY);
+    await fhir.putById({ ...JOHN, id: '8' }, '7', '3', EVENT_KEY);
+    await fhir.putByIdentifier(JOHN, MRN, EVENT_KEY);
+    const [byId, withAnother, byIdentifier] = server.received;
+    expect(byId?.headers['x-request-id']).toBe(byIdentifier?.headers['x-request-id']);
+    expect(JSON.parse(withAnother?.body ?? '')).toEqual({ ...JOHN, id: '7' });
   });
 
   it('has no If-Match where no version is known', async () => {
