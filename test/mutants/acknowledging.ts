@@ -68,7 +68,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
       {
         file: COURIER,
         find: 'await this.#record(delivery, step.done, progress.trace)',
-        replace: 'void this.#record(delivery, step.done)',
+        replace: 'void this.#record(delivery, step.done, progress.trace)',
       },
     ],
     test: { file: UNFINISHED, title: 'a commit is not acknowledged > before its record is committed' },
@@ -83,7 +83,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
         replace: `return await guard.act(lease, async () => {
         await this.#record(delivery, {
           kind: 'delivered', fhirId: null, versionId: null, deleted: false, identifiers: null, firstContact: false,
-        });`,
+        }, progress.trace);`,
       },
     ],
     test: {
