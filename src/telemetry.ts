@@ -16,11 +16,7 @@ export interface Telemetry {
 }
 
 /** Throws a FatalError where the variables ask for what this program does not have. */
-export async function startTelemetry(
-  environment: Readonly<Record<string, string | undefined>>,
-  version: string,
-  log: Logger,
-): Promise<Telemetry> {
+export async function startTelemetry(environment: NodeJS.ProcessEnv, version: string, log: Logger): Promise<Telemetry> {
   if (!asksForTraces(environment)) return { close: async () => undefined };
   const [{ OTLPTraceExporter }, { BasicTracerProvider, BatchSpanProcessor }, resources] = await Promise.all([
     import('@opentelemetry/exporter-trace-otlp-proto'),
@@ -44,7 +40,7 @@ export async function startTelemetry(
   };
 }
 
-function asksForTraces(environment: Readonly<Record<string, string | undefined>>): boolean {
+function asksForTraces(environment: NodeJS.ProcessEnv): boolean {
   const exporter = environment.OTEL_TRACES_EXPORTER;
   if (environment.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || exporter === 'none') return false;
   const endpoint = environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT || environment.OTEL_EXPORTER_OTLP_ENDPOINT;

@@ -37,6 +37,7 @@ export async function runCommand(): Promise<void> {
   const metrics = createMetrics();
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const history = new History(metrics);
+  const fhirServer = withoutCredentials(config.FHIR_SERVER);
   const db = openDatabase(client, log);
   const fhir = openFhirClient(
     config,
@@ -68,7 +69,7 @@ export async function runCommand(): Promise<void> {
           faults,
           worker: config.WORKER_ID,
           slot: config.SLOT_NAME,
-          fhirServer: withoutCredentials(config.FHIR_SERVER),
+          fhirServer,
         }),
     },
   });

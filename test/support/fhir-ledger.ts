@@ -3,6 +3,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { capabilityStatement } from './capability-statement.ts';
+import { header } from './header.ts';
 
 export type Body = Record<string, unknown>;
 
@@ -295,9 +296,4 @@ export function tokensOf(body: Body | null): string[] {
 function outcome(status: number, diagnostics?: string): Answer {
   const issue = [{ severity: 'error', code: status === 503 ? 'transient' : 'processing', diagnostics }];
   return { status, headers: {}, body: { resourceType: 'OperationOutcome', issue } };
-}
-
-function header(incoming: IncomingMessage, name: string): string | null {
-  const value = incoming.headers[name];
-  return typeof value === 'string' ? value : null;
 }

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { capabilityStatement } from './capability-statement.ts';
+import { header } from './header.ts';
 
 export interface Put {
   readonly id: string;
@@ -139,10 +140,8 @@ export class FhirSink {
       refuse(response, before?.deleted ? 410 : 412);
       return;
     }
-    const [requestId, traceparent] = ['x-request-id', 'traceparent'].map((name) => {
-      const header = request.headers[name];
-      return typeof header === 'string' ? header : null;
-    }) as [string | null, string | null];
+    const requestId = header(request, 'x-request-id');
+    const traceparent = header(request, 'traceparent');
     this.#stored.set(id, { version, body, requestId, deleted: false });
     if (identifier !== null) this.#idOf.set(identifier, id);
     this.puts.push({ id, version, identifier, ifMatch, requestId, traceparent, body, at });
