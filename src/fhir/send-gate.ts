@@ -20,7 +20,8 @@ export interface GateOptions {
   readonly concurrency: number;
   /** A read that only a working server answers; null when it did. */
   probe(): Promise<Fault | null>;
-  onState(state: GateState): void;
+  /** `fault`: what the state is for; null when the server works. */
+  onState(state: GateState, fault: Fault | null): void;
 }
 
 /** Thrown to who was admitted and is not sent yet when an outage begins. */
@@ -97,13 +98,13 @@ export class SendGate {
     }
     if (begun < this.#troubleSince) return;
     this.#refused.clear();
-    this.#change('flowing');
+    this.#change('flowing', null);
   }
 
   /** 503, a network error, a time-out: nothing more is sent until a probe succeeds. */
-  unreachable(): void {
+  unreachable(fault: Fault): void {
     if (this.#state !== 'outage') this.#troubleSince = performance.now();
-    this.#change('outage');
+    this.#change('outage', fault);
   }
 
   /**
@@ -118,7 +119,7 @@ export class SendGate {
     this.#refused.add(who);
     const everyone =
       fault.disposition === 'hold' || this.#refused.size >= REFUSALS_IN_A_ROW || this.#state === 'refusing';
-    if (everyone && this.#state === 'flowing') this.#change('refusing');
+    if (everyone && this.#state === 'flowing') this.#change('refusing', fault);
     return everyone;
   }
 
@@ -155,13 +156,13 @@ export class SendGate {
     }
   }
 
-  #change(state: GateState): void {
+  #change(state: GateState, fault: Fault | null): void {
     if (state === this.#state || this.#closed) return;
     if (this.#state === 'refusing') this.#heldUntil = performance.now();
     this.#state = state;
     if (this.#timer) clearInterval(this.#timer);
     this.#timer = null;
-    this.#options.onState(state);
+    this.#options.onState(state, fault);
     if (state === 'flowing') {
       this.#pump();
       return;
@@ -210,9 +211,10 @@ export class SendGate {
     if (outdated) return;
     if (!fault) {
       // Reads alone do not end a hold: only a delivery can tell whether the server takes any again.
-      if (this.#state === 'outage') this.#change(this.#refused.size >= REFUSALS_IN_A_ROW ? 'refusing' : 'flowing');
-    } else if (fault.stopsSends) this.unreachable();
+      if (this.#state === 'outage')
+        this.#change(this.#refused.size >= REFUSALS_IN_A_ROW ? 'refusing' : 'flowing', null);
+    } else if (fault.stopsSends) this.unreachable(fault);
     // It answers, but not this question (it may allow no search): only deliveries can tell whether it works.
-    else if (this.#state === 'outage' && fault.disposition !== 'retry') this.#change('refusing');
+    else if (this.#state === 'outage' && fault.disposition !== 'retry') this.#change('refusing', fault);
   }
 }

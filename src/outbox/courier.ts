@@ -204,7 +204,7 @@ export class Courier {
     progress.mustLookUp = true;
     progress.uncertain ||= fault.status === null || fault.status >= 500;
     const failedAt = performance.now();
-    if (fault.stopsSends) gate.unreachable();
+    if (fault.stopsSends) gate.unreachable(fault);
     if (fault.disposition === 'hold' || fault.disposition === 'dead-letter') {
       const held = this.#isHeld(delivery, progress, fault, failedAt);
       place.release();

@@ -54,17 +54,18 @@ export class OutboxWorks {
     this.#gate = new SendGate({
       concurrency: atOnce,
       probe: () => fhir.probe(),
-      onState: (state) => {
+      onState: (state, fault) => {
         metrics.breakerState.set(state);
+        const why = { state, code: fault?.code, reason: fault?.reason };
         if (state === 'flowing') log.info({ state }, 'The FHIR server works: sending.');
         else if (state === 'outage')
           log.warn(
-            { state },
+            why,
             'The FHIR server does not work: holding all deliveries, one probe a second. Nothing is lost or dead-lettered.',
           );
         else
           log.error(
-            { state },
+            why,
             'The FHIR server refuses everything: holding all deliveries, one try a second. Check FHIR_SERVER and what the server demands.',
           );
       },

@@ -139,7 +139,9 @@ describe('the status page', () => {
     // The chart says what the headline says.
     expect(await page.locator('#backlog text').first().textContent()).toBe('0.0');
     expect(await page.locator('#backlog text').nth(2).textContent()).toBe('40');
-    expect(await page.locator('#faults').innerText()).toMatch(/The FHIR server does not work: holding all deliveries/);
+    expect(await page.locator('#faults').innerText()).toMatch(
+      /The FHIR server does not work: holding all deliveries.*\[code (unreachable|network), reason /,
+    );
     await picture('outage');
     await sink.resume();
     await expect.poll(() => headline(), PATIENCE).toBe('Flowing');

@@ -12,6 +12,8 @@ const unauthorized = answered(401);
 let states: GateState[];
 let probes: { answer(fault: Fault | null): void }[];
 let gate: SendGate;
+/** With the last state. */
+let told: Fault | null;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -32,7 +34,10 @@ function open(concurrency: number): void {
       new Promise((resolve) => {
         probes.push({ answer: resolve });
       }),
-    onState: (state) => states.push(state),
+    onState: (state, fault) => {
+      states.push(state);
+      told = fault;
+    },
   });
 }
 
@@ -80,17 +85,25 @@ describe('a gate that lets through', () => {
 
 describe('an outage', () => {
   it('is entered once, however many fail, and asks the server at once', async () => {
-    gate.unreachable();
-    gate.unreachable();
-    gate.unreachable();
+    gate.unreachable(timeout);
+    gate.unreachable(timeout);
+    gate.unreachable(timeout);
     expect(states).toEqual(['outage']);
     expect(probes).toHaveLength(1);
+  });
+
+  it('is told with what it is for, and its end without', async () => {
+    gate.unreachable(timeout);
+    expect(told).toBe(timeout);
+    await answerProbe(null);
+    expect(states).toEqual(['outage', 'flowing']);
+    expect(told).toBeNull();
   });
 
   it('admits nobody, not even into a place that becomes free', async () => {
     const admitted: string[] = [];
     queueUp(['sending'], admitted);
-    gate.unreachable();
+    gate.unreachable(timeout);
     queueUp(['waiting'], admitted);
     gate.release();
     await vi.advanceTimersByTimeAsync(20_000);
@@ -98,7 +111,7 @@ describe('an outage', () => {
   });
 
   it('probes once a second', async () => {
-    gate.unreachable();
+    gate.unreachable(timeout);
     for (let second = 1; second <= 10; second += 1) {
       await answerProbe(timeout);
       await vi.advanceTimersByTimeAsync(1000);
@@ -108,7 +121,7 @@ describe('an outage', () => {
   });
 
   it('has no second probe under way while one waits for its answer, but for one that a silent server swallows', async () => {
-    gate.unreachable();
+    gate.unreachable(timeout);
     await vi.advanceTimersByTimeAsync(1999);
     expect(probes).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(1);
@@ -118,7 +131,7 @@ describe('an outage', () => {
   });
 
   it('ends with the first probe that succeeds, whatever becomes of those that were swallowed before', async () => {
-    gate.unreachable();
+    gate.unreachable(timeout);
     const since = performance.now();
     const judgement = gate.worksAfter(since, 'Patient/1');
     await vi.advanceTimersByTimeAsync(2000);
@@ -132,7 +145,7 @@ describe('an outage', () => {
 
   it('ends with a probe that succeeds, and all are admitted in the order in which they came', async () => {
     const admitted: string[] = [];
-    gate.unreachable();
+    gate.unreachable(timeout);
     queueUp(['a', 'b', 'c'], admitted);
     await answerProbe(null);
     expect(states).toEqual(['outage', 'flowing']);
@@ -144,7 +157,7 @@ describe('an outage', () => {
   it('does not end with a success of what was under way when it began: that server is gone', async () => {
     const begun = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    gate.unreachable();
+    gate.unreachable(timeout);
     gate.succeeded('Patient/1', begun);
     expect(gate.state).toBe('outage');
     gate.succeeded('Patient/1', performance.now());
@@ -153,16 +166,16 @@ describe('an outage', () => {
 
   it('that only the reads come out of goes on as a hold, when ten in a row were refused', async () => {
     for (let patient = 1; patient <= 10; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
-    gate.unreachable();
+    gate.unreachable(timeout);
     await answerProbe(null);
     expect(gate.state).toBe('refusing');
   });
 
   it('can begin again', async () => {
-    gate.unreachable();
+    gate.unreachable(timeout);
     await answerProbe(null);
     await vi.advanceTimersByTimeAsync(1000);
-    gate.unreachable();
+    gate.unreachable(timeout);
     expect(states).toEqual(['outage', 'flowing', 'outage']);
     expect(probes).toHaveLength(2);
   });
@@ -179,7 +192,7 @@ describe('an outage', () => {
     ],
   ])('does not last for ever when the probe itself is refused, by %s: deliveries are tried', async (_, refusal) => {
     const admitted: string[] = [];
-    gate.unreachable();
+    gate.unreachable(timeout);
     queueUp(['a', 'b'], admitted);
     await answerProbe(refusal);
     expect(gate.state).toBe('refusing');
@@ -191,7 +204,7 @@ describe('an outage', () => {
   });
 
   it('goes on while the server answers probes with failures of its own', async () => {
-    gate.unreachable();
+    gate.unreachable(timeout);
     await answerProbe(faultOfAnswer('probe', { status: 500, retryAfter: undefined, outcome: null }));
     expect(gate.state).toBe('outage');
   });
@@ -261,7 +274,7 @@ describe('the question whether the server works, after a failure', () => {
 
   it('is answered by the probe that the failure itself caused: a patient that always times out is found out', async () => {
     const failedAt = performance.now();
-    gate.unreachable();
+    gate.unreachable(timeout);
     const works = gate.worksAfter(failedAt, 'Patient/1');
     await answerProbe(null);
     await expect(works).resolves.toBe(true);
@@ -275,7 +288,7 @@ describe('the question whether the server works, after a failure', () => {
   });
 
   it('is answered with no when the gate is closed before it may ask', async () => {
-    gate.unreachable();
+    gate.unreachable(timeout);
     await answerProbe(timeout);
     await vi.advanceTimersByTimeAsync(10);
     const works = gate.worksAfter(performance.now(), 'Patient/1');
@@ -394,7 +407,7 @@ describe('refusals', () => {
 
   it('are no outage: but an outage during the hold is probed', async () => {
     isServersFault('Patient/1', forbidden, null);
-    gate.unreachable();
+    gate.unreachable(timeout);
     expect(states).toEqual(['refusing', 'outage']);
     expect(probes).toHaveLength(1);
     expect(isServersFault('Patient/2', forbidden, null)).toBe(true);
@@ -405,7 +418,7 @@ describe('refusals', () => {
 describe('a closed gate', () => {
   it('tells those who wait and those who come the reason, and keeps no timer', async () => {
     const admitted: string[] = [];
-    gate.unreachable();
+    gate.unreachable(timeout);
     queueUp(['waiting'], admitted);
     gate.close(new Error('stopped'));
     queueUp(['late'], admitted);
@@ -416,7 +429,7 @@ describe('a closed gate', () => {
 
   it('tells no more states, whatever those who are under way report', async () => {
     gate.close(new Error('stopped'));
-    gate.unreachable();
+    gate.unreachable(timeout);
     gate.succeeded('Patient/1', performance.now());
     isServersFault('Patient/1', forbidden, null);
     expect(states).toEqual([]);
