@@ -42,6 +42,7 @@ export class OutboxWorks {
   readonly #waits = new AbortController();
   /** Ends recording too. */
   readonly #all = new AbortController();
+  #stopping: Promise<void> | null = null;
 
   constructor(db: Database, fhir: FhirClient, settings: OutboxSettings, metrics: Metrics, log: Logger) {
     const waits = this.#waits.signal;
@@ -111,7 +112,13 @@ export class OutboxWorks {
   }
 
   /** Starts nothing more; resolves when what is in flight is finished and recorded, or after `timeoutMs` milliseconds. */
-  async stop(timeoutMs: number): Promise<void> {
+  stop(timeoutMs: number): Promise<void> {
+    // Whoever asks once more waits for the same end, and not for so long again.
+    this.#stopping ??= this.#stop(timeoutMs);
+    return this.#stopping;
+  }
+
+  async #stop(timeoutMs: number): Promise<void> {
     this.#waits.abort(new Stopped());
     this.#guard.stop();
     this.#gate.close(new Stopped());

@@ -111,6 +111,19 @@ describe('SIGTERM, when something does not end within SHUTDOWN_TIMEOUT_MS', () =
     next.child.kill('SIGTERM');
     expect(await next.exited).toBe(0);
   });
+
+  it('waits for it once, and no longer', async () => {
+    const connector = await start({ SHUTDOWN_TIMEOUT_MS: '4000' });
+    const held = hold();
+    await addPatients('HANGS');
+    await expect.poll(() => held.arrived, PATIENCE).toEqual(['HANGS']);
+    const asked = performance.now();
+    connector.child.kill('SIGTERM');
+    expect(await connector.exited).toBe(0);
+    const took = performance.now() - asked;
+    expect(took).toBeGreaterThan(3900);
+    expect(took).toBeLessThan(8000);
+  });
 });
 
 describe('SIGTERM with a backlog', () => {
