@@ -15,7 +15,8 @@ import { mustBe } from '../replication/identity.ts';
 import { startTelemetry } from '../telemetry.ts';
 import { openFhirClient } from './fhir.ts';
 
-const READY_STATES = new Set(['streaming', 'standby', 'catching-up']);
+/** In which /readyz answers 200. */
+export const READY_STATES: ReadonlySet<string> = new Set(['streaming', 'standby', 'catching-up']);
 
 const NO_BUNDLES =
   'The FHIR server takes no transaction Bundles: until the next start each patient goes in a request of its own. Set FHIR_BATCH_SIZE=1, or allow transactions on the server.';
