@@ -1,7 +1,7 @@
 // PostgreSQL servers of a test's own: to be pressed, stopped, copied and promoted.
 import { execFile } from 'node:child_process';
-import { readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { appendFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
@@ -14,8 +14,12 @@ const execute = promisify(execFile);
 /** The same superuser on all servers: whoever is led to another one must be let in. */
 const TESTER = { user: 'tester', password: 'tester' };
 
-export async function startServer(settings: Readonly<Record<string, string>> = {}): Promise<EmbeddedPostgres> {
-  const server = await startEmbeddedPostgres({ fsync: false, settings });
+/** `bin`: the folder with its programs, where they are not those of the npm package. */
+export async function startServer(
+  settings: Readonly<Record<string, string>> = {},
+  bin?: string,
+): Promise<EmbeddedPostgres> {
+  const server = await startEmbeddedPostgres({ fsync: false, settings, ...(bin !== undefined && { bin }) });
   const { host, port, user, password } = server;
   const { user: name, password: secret } = TESTER;
   await run(
@@ -93,36 +97,72 @@ function sequencesOf(database: DatabaseTarget): Promise<{ name: string; value: s
   );
 }
 
-/**
- * Turns `standby`, a server of the same version, into a standby of `primary` by copying its files while it runs.
- * https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
- */
-export async function makeStandby(standby: EmbeddedPostgres, primary: EmbeddedPostgres): Promise<void> {
-  await standby.pause('fast');
-  const owner = await stat(standby.dataDir);
-  for (const name of await readdir(standby.dataDir)) await rm(join(standby.dataDir, name), { recursive: true });
-  const client = new pg.Client({
-    host: primary.host,
-    port: primary.port,
-    user: primary.user,
-    password: primary.password,
-    database: 'postgres',
-  });
+/** Replaces what is in `folder`, whose owner stays the same, by the server's files, copied while it runs. */
+export async function baseBackup(server: EmbeddedPostgres, folder: string): Promise<void> {
+  await emptied(folder);
+  const { host, port, user, password } = server;
+  const client = new pg.Client({ host, port, user, password, database: 'postgres' });
   await client.connect();
-  await client.query(`SELECT pg_backup_start('standby', true)`);
-  const names = await readdir(primary.dataDir);
-  // Slots are not part of a base backup, the WAL comes by streaming.
+  // https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
+  await client.query(`SELECT pg_backup_start('test', true)`);
+  const names = await readdir(server.dataDir);
+  // Slots are not part of a base backup; the WAL comes by streaming or from the archive.
   const copied = names.filter((name) => !/^(pg_wal|pg_replslot|postmaster\..*)$/.test(name));
-  await execute('cp', ['-a', ...copied.map((name) => join(primary.dataDir, name)), standby.dataDir]);
-  const { rows } = await client.query<{ labelfile: string }>('SELECT labelfile FROM pg_backup_stop(false)');
+  await execute('cp', ['-a', ...copied.map((name) => join(server.dataDir, name)), folder]);
+  const { rows } = await client.query<{ labelfile: string }>('SELECT labelfile FROM pg_backup_stop()');
   await client.end();
-  const { uid, gid } = owner;
-  const connection = `host=${primary.host} port=${primary.port} user=${TESTER.user} password=${TESTER.password}`;
-  await writeFile(join(standby.dataDir, 'backup_label'), rows[0]?.labelfile ?? '');
-  await writeFile(join(standby.dataDir, 'standby.signal'), '');
-  await writeFile(join(standby.dataDir, 'postgresql.auto.conf'), `primary_conninfo = '${connection}'\n`);
+  await writeFile(join(folder, 'backup_label'), rows[0]?.labelfile ?? '');
   for (const directory of ['pg_wal', 'pg_wal/archive_status', 'pg_replslot'])
-    await execute('install', ['-d', '-m', '700', join(standby.dataDir, directory)]);
-  await execute('chown', ['-R', `${uid}:${gid}`, standby.dataDir]);
+    await execute('install', ['-d', '-m', '700', join(folder, directory)]);
+  await owned(folder);
+}
+
+/** Replaces what is in `folder` by the files of a paused server, its slots and its WAL among them. */
+export async function copyFiles(server: EmbeddedPostgres, folder: string): Promise<void> {
+  await emptied(folder);
+  await execute('cp', ['-a', `${server.dataDir}/.`, folder]);
+}
+
+/** Puts a copy of a server's files in the place of those that a paused server has. */
+export async function putBack(folder: string, server: EmbeddedPostgres): Promise<void> {
+  await emptied(server.dataDir);
+  await execute('cp', ['-a', `${folder}/.`, server.dataDir]);
+}
+
+/** Adds lines to the settings of a paused server, and the empty files that make it recover when it starts. */
+export async function configure(
+  server: EmbeddedPostgres,
+  settings: Readonly<Record<string, string>>,
+  signal: 'standby.signal' | 'recovery.signal',
+): Promise<void> {
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = '${value}'\n`);
+  await appendFile(join(server.dataDir, 'postgresql.auto.conf'), lines.join(''));
+  await writeFile(join(server.dataDir, signal), '');
+  await owned(server.dataDir);
+}
+
+/** Turns `standby`, a server of the same version, into a standby of `primary` by copying its files while it runs. */
+export async function makeStandby(
+  standby: EmbeddedPostgres,
+  primary: EmbeddedPostgres,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await standby.pause('fast');
+  await baseBackup(primary, standby.dataDir);
+  const { user, password } = TESTER;
+  const connection = `host=${primary.host} port=${primary.port} dbname=postgres user=${user} password=${password}`;
+  await configure(standby, { primary_conninfo: connection, ...settings }, 'standby.signal');
   await standby.start();
+}
+
+/** Empties a folder, which is made if need be: as one of the account that runs the server. */
+async function emptied(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true });
+}
+
+/** All that is in it belongs to the account that runs the server. */
+async function owned(folder: string): Promise<void> {
+  const { uid, gid } = await stat(dirname(folder));
+  await execute('chown', ['-R', `${uid}:${gid}`, folder]);
 }
