@@ -18,6 +18,7 @@ export default defineConfig({
             'test/grafana/**',
             'test/prometheus/**',
             'test/browser/**',
+            'test/upgrade/**',
           ],
         },
       },
@@ -108,6 +109,14 @@ export default defineConfig({
         test: {
           name: 'browser',
           include: ['test/browser/*.test.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'upgrade',
+          include: ['test/upgrade/*.test.ts'],
           testTimeout: 180_000,
           hookTimeout: 120_000,
         },

