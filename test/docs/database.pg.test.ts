@@ -1,4 +1,4 @@
-// The schema that docs/design.md shows is the database's, and the SQL that the README and the runbook tell an operator to run does run.
+// The schema that docs/design.md shows is the database's, and the SQL that README, runbook and operations tell an operator to run does run.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -59,17 +59,26 @@ describe('the schema in docs/design.md', () => {
   });
 });
 
-describe('the SQL in the README and the runbook', () => {
+describe('the SQL in the README, the runbook and the operations', () => {
+  const operations = [
+    { heading: 'Major upgrade of PostgreSQL', role: 'NONE' },
+    { heading: 'A FHIR server restored, empty, or another one', role: 'NONE' },
+    { heading: 'Very many dead letters', role: 'fhir_operator' },
+  ].flatMap(({ heading, role }) =>
+    blocksOf(sectionOf('docs/operations.md', heading), 'sql').map((block) => ({ block, role })),
+  );
   const blocks = [
     { heading: 'Run it on your own database and FHIR server', role: 'NONE' },
     { heading: 'Dead letters', role: 'NONE' },
     { heading: 'Clean-up', role: 'fhir_operator' },
   ]
     .flatMap(({ heading, role }) => blocksOf(sectionOf('README.md', heading), 'sql').map((block) => ({ block, role })))
-    .concat(blocksOf(read('docs/runbook.md'), 'sql').map((block) => ({ block, role: 'fhir_operator' })));
+    .concat(blocksOf(read('docs/runbook.md'), 'sql').map((block) => ({ block, role: 'fhir_operator' })))
+    .concat(operations);
 
   test('is there', () => {
     expect(blocks.length).toBeGreaterThan(8);
+    expect(operations).toHaveLength(blocksOf(read('docs/operations.md'), 'sql').length);
   });
 
   test.each(blocks)('runs as $role: $block', async ({ block, role }) => {

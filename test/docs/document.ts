@@ -68,11 +68,31 @@ export function headingsOf(page: string): { text: string; level: number; line: n
     });
 }
 
-/** The fenced blocks of one language in a page or a section. */
+/** The fenced blocks of one language in a page or a section; those in a list without the indent that they have there. */
 export function blocksOf(markdown: string, language: string): string[] {
-  return [...markdown.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(
-    (match) => match[1] ?? '',
+  return [...markdown.matchAll(new RegExp(`^( *)\`\`\`${language}\\n([\\s\\S]*?)^ *\`\`\``, 'gm'))].map(
+    ([, indent = '', block = '']) => block.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
   );
+}
+
+/** The tests that a page names, by file and title: - `test/file.test.ts`: “title”, “another” */
+export function testsIn(markdown: string): { file: string; title: string }[] {
+  return [...markdown.matchAll(/^- `(test\/[\w./-]+)`: (.*)$/gm)].flatMap(([, file = '', titles = '']) =>
+    [...titles.matchAll(/“([^”]+)”/g)].map((title) => ({ file, title: title[1] ?? '' })),
+  );
+}
+
+/** Is there such a test? What is filled into its title when it runs may be anything. */
+export function hasTest({ file, title }: { file: string; title: string }): boolean {
+  const call = /\b(?:it|test)(?:\.(?:each|for)\([\s\S]*?\)|\.\w+)?\(\s*(?:'((?:[^'\\]|\\.)*)'|"([^"]*)"|`([^`]*)`)/g;
+  return [...read(file).matchAll(call)]
+    .map((match) => (match[1] ?? match[2] ?? match[3] ?? '').replaceAll("\\'", "'"))
+    .map((written) => written.split(/\$\{[^}]*\}/).map(literally))
+    .some((parts) => new RegExp(`^${parts.join('.+')}$`).test(title));
+}
+
+function literally(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }
 
 function isRule(line: string | undefined): boolean {

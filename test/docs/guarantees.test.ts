@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { headingsOf, pathOf, read, sectionOf } from './document.ts';
+import { hasTest, headingsOf, pathOf, sectionOf, testsIn } from './document.ts';
 
 const page = 'docs/guarantees.md';
 const promises = headingsOf(page)
@@ -12,9 +12,7 @@ const promises = headingsOf(page)
     return {
       promise: text,
       files: [...section.matchAll(/`((?:src|sql)\/[\w./-]+)`/g)].map((match) => match[1] ?? ''),
-      tests: [...section.matchAll(/^- `(test\/[\w./-]+)`: (.*)$/gm)].flatMap(([, file = '', titles = '']) =>
-        [...titles.matchAll(/“([^”]+)”/g)].map((title) => ({ file, title: title[1] ?? '' })),
-      ),
+      tests: testsIn(section),
     };
   });
 
@@ -27,23 +25,6 @@ describe(page, () => {
     expect(files).not.toEqual([]);
     expect(tests).not.toEqual([]);
     for (const file of files) expect(existsSync(pathOf(file)), file).toBe(true);
-    for (const { file, title } of tests)
-      expect(
-        titlesOf(file).some((written) => written.test(title)),
-        `${file} has a test “${title}”`,
-      ).toBe(true);
+    for (const each of tests) expect(hasTest(each), `${each.file} has a test “${each.title}”`).toBe(true);
   });
 });
-
-/** The titles in a test file; what is filled in when it runs may be anything. */
-function titlesOf(file: string): RegExp[] {
-  const call = /\b(?:it|test)(?:\.(?:each|for)\([\s\S]*?\)|\.\w+)?\(\s*(?:'((?:[^'\\]|\\.)*)'|"([^"]*)"|`([^`]*)`)/g;
-  return [...read(file).matchAll(call)]
-    .map((match) => (match[1] ?? match[2] ?? match[3] ?? '').replaceAll("\\'", "'"))
-    .map((title) => title.split(/\$\{[^}]*\}/).map(literally))
-    .map((parts) => new RegExp(`^${parts.join('.+')}$`));
-}
-
-function literally(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-}
