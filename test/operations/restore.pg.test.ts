@@ -183,8 +183,13 @@ describe('a database that was restored to an earlier point in time, behind the F
     expect(await foreignEdits()).toBe(6);
     await expectTheDatabaseEverywhere(lost);
 
-    // A person has decided.
-    fhir.write(lost, null);
+    // People register the lost one again.
+    await run(
+      database,
+      `INSERT INTO patient (id, identifier_system, identifier_value) VALUES (14, 't', 'lost newcomer')`,
+    );
+    await delivered();
+    expect(await resourceOf(14)).toBe(lost);
     expect(await verify()).toMatchObject({ status: 0, drift: [] });
   });
 });
