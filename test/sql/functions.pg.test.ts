@@ -258,6 +258,41 @@ test('fhir_ensure_publication makes a publication of inserts into the outbox, on
   ).toEqual({ pubinsert: true, pubupdate: false, pubdelete: false, pubtruncate: false, tablename: 'fhir_outbox' });
 });
 
+describe('a publication', () => {
+  const columns = async (name: string) => {
+    const { rows } = await db.pool.query<{ attnames: string[] | null }>(
+      `SELECT array_agg(a::text ORDER BY a) AS attnames FROM pg_publication_tables t, unnest(t.attnames) AS a WHERE pubname = $1`,
+      [name],
+    );
+    return rows[0]?.attnames;
+  };
+  const read = ['attempts', 'id', 'operation', 'patient_id', 'patient_revision', 'payload_json', 'previous_identifiers'];
+  const rest = ['record_id', 'table_name', 'traceparent', 'txid'];
+
+  test('hands out the columns that the connector reads', async () => {
+    await one("SELECT fhir_ensure_publication('narrow') AS created");
+    expect(await columns('narrow')).toEqual([...read, ...rest]);
+  });
+
+  test('that an earlier version made with all columns is brought up to date', async () => {
+    await db.pool.query("CREATE PUBLICATION earlier FOR TABLE fhir_outbox WITH (publish = 'insert')");
+    await one("SELECT fhir_ensure_publication('earlier') AS created");
+    expect(await columns('earlier')).toEqual([...read, ...rest]);
+  });
+
+  test.each([
+    ['of other columns', 'fhir_outbox (id, txid)'],
+    ['of some rows', "fhir_outbox WHERE (table_name = 'patient')"],
+    ['of other tables too', 'fhir_outbox, patient'],
+  ])('%s stays as it is: somebody made it so', async (_, tables) => {
+    const name = `theirs ${tables}`;
+    await db.pool.query(`CREATE PUBLICATION "${name}" FOR TABLE ${tables} WITH (publish = 'insert')`);
+    const before = await columns(name);
+    await one(`SELECT fhir_ensure_publication('${name.replaceAll("'", "''")}') AS created`);
+    expect(await columns(name)).toEqual(before);
+  });
+});
+
 test('the connector role can do its work and the operator his', async () => {
   const event = await oneEvent();
   const work: [string, string][] = [
