@@ -266,7 +266,15 @@ describe('a publication', () => {
     );
     return rows[0]?.attnames;
   };
-  const read = ['attempts', 'id', 'operation', 'patient_id', 'patient_revision', 'payload_json', 'previous_identifiers'];
+  const read = [
+    'attempts',
+    'id',
+    'operation',
+    'patient_id',
+    'patient_revision',
+    'payload_json',
+    'previous_identifiers',
+  ];
   const rest = ['record_id', 'table_name', 'traceparent', 'txid'];
 
   test('hands out the columns that the connector reads', async () => {
