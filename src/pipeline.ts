@@ -48,9 +48,9 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     });
     tenure = await taking;
     for (;;) {
-      const server = await site.arrive(tenure.identity);
+      const at = await site.arrive(tenure.server);
       try {
-        await stream(parts, tenure, server, stop, (error) => bug.abort(error));
+        await stream(parts, tenure, at, stop, (error) => bug.abort(error));
       } catch (error) {
         stop.throwIfAborted();
         if (!tenure.ended.aborted) throw error;
@@ -58,7 +58,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
         metrics.reconnects.inc();
         log.warn({ code: errorCode(tenure.ended.reason) }, 'The replication connection was lost; connecting again.');
         // Until the tenure is closed nobody else takes the slot: what is on its way may end, and nothing new begins.
-        await server.works.quiet(QUIET_MS);
+        await at.works.quiet(QUIET_MS);
       }
       await tenure.close();
       tenure = await takeSlot(parts, site, false, stop);
@@ -79,7 +79,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
 async function stream(
   { metrics, log }: PipelineParts,
   tenure: Tenure,
-  { db, works, catchUp, retention }: AtServer,
+  { server, db, works, catchUp, retention }: AtServer,
   stop: AbortSignal,
   onBug: (error: unknown) => void,
 ): Promise<void> {
@@ -98,7 +98,7 @@ async function stream(
   const standpoint = await tenure.standpoint();
   works.hold({ lease, newAfter: standpoint.lsn });
   metrics.connectorState.set('streaming');
-  log.info({ slot: tenure.slot, timeline: tenure.identity.timeline }, 'Streaming.');
+  log.info({ slot: tenure.slot, timeline: tenure.server.identity.timeline }, 'Streaming.');
   // Beside the stream, and over when the slot is lost: a standby removes nothing.
   void retention.run(ended);
 
@@ -134,6 +134,8 @@ async function stream(
           break;
       }
     }
+    // Before any of it is on its way: where the server is behind this one day, what was on its way is not there any more.
+    if (position !== null) server.saw(position);
     // Both may wait for the database for long; a stop or a lost slot does not wait for that.
     const prepared = await untilAborted(outbox.prepare(committed), ended);
     for (const [index, transaction] of prepared.entries()) {
@@ -170,7 +172,7 @@ async function takeSlot(
   first: boolean,
   stop: AbortSignal,
 ): Promise<Tenure> {
-  const hooksOf: HooksOf = async (identity) => (await site.arrive(identity)).catchUp;
+  const hooksOf: HooksOf = async (server) => (await site.arrive(server)).catchUp;
   const standBy = () => {
     metrics.connectorState.set('standby');
     // Another connector delivers now what is in memory here. What it leaves unfinished the slot will send again.

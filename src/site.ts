@@ -6,7 +6,7 @@ import { CatchUp } from './outbox/catch-up.ts';
 import type { Database } from './outbox/database.ts';
 import { Retention } from './outbox/retention.ts';
 import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
-import { type Identity, sameServer } from './replication/identity.ts';
+import type { KnownServer } from './replication/identity.ts';
 
 export interface SiteParts {
   readonly slot: { readonly slot: string };
@@ -14,45 +14,49 @@ export interface SiteParts {
   readonly shutdownTimeoutMs: number;
   /** 0: nothing is removed. */
   readonly retentionDays: number;
-  /** Opens a database all of whose connections reach the server `identity`, whatever DB_HOST leads to meanwhile. */
-  openDatabase(identity: Identity): Database;
+  /** Opens a database all of whose connections reach `server`, whatever DB_HOST leads to meanwhile. */
+  openDatabase(server: KnownServer): Database;
   readonly fhir: FhirClient;
   readonly metrics: Metrics;
   readonly log: Logger;
 }
 
 export interface AtServer {
-  readonly identity: Identity;
+  readonly server: KnownServer;
   readonly db: Database;
   readonly works: OutboxWorks;
   readonly catchUp: CatchUp;
   readonly retention: Retention;
 }
 
+const ANOTHER_SERVER =
+  'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.';
+const PUT_BACK =
+  'PostgreSQL is behind a position that it had reached (were files of before put back?): dropping all state in memory and going on with the slot that it has now.';
+
 export class Site {
   readonly #parts: SiteParts;
   #at: AtServer | null = null;
   /** Where we were last, also when nothing of it is in memory any more. */
-  #last: Identity | null = null;
+  #last: KnownServer | null = null;
 
   constructor(parts: SiteParts) {
     this.#parts = parts;
   }
 
   /** What was begun on another server ends before anything is read on this one. */
-  async arrive(identity: Identity): Promise<AtServer> {
-    if (this.#last && !sameServer(this.#last, identity)) {
-      this.#parts.log.warn(
-        { identity },
-        'PostgreSQL is another cluster or on a new timeline: dropping all state in memory and catching up from the outbox.',
-      );
+  async arrive(server: KnownServer): Promise<AtServer> {
+    if (this.#last && !this.#last.canBe(server)) {
+      this.#parts.log.warn({ identity: server.identity }, this.#last.isSameAs(server) ? PUT_BACK : ANOTHER_SERVER);
       await this.#at?.works.abandon(this.#parts.shutdownTimeoutMs);
       // Its server may not answer any more: nobody waits for that.
       this.#at?.db.destroy().catch(() => undefined);
       this.#at = null;
+      this.#last = null;
     }
-    this.#last = identity;
-    this.#at ??= this.#settle(identity);
+    this.#last ??= server;
+    this.#last.saw(server.reached);
+    this.#at ??= this.#settle(this.#last);
     return this.#at;
   }
 
@@ -69,14 +73,14 @@ export class Site {
     await left?.db.destroy();
   }
 
-  #settle(identity: Identity): AtServer {
+  #settle(server: KnownServer): AtServer {
     const { slot, outbox, fhir, metrics, log, openDatabase, retentionDays } = this.#parts;
-    const db = openDatabase(identity);
+    const db = openDatabase(server);
     return {
-      identity,
+      server,
       db,
       works: new OutboxWorks(db, fhir, outbox, metrics, log),
-      catchUp: new CatchUp(db, identity, slot.slot, metrics, log),
+      catchUp: new CatchUp(db, server.identity, slot.slot, metrics, log),
       retention: new Retention(db, retentionDays, metrics, log),
     };
   }

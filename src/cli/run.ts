@@ -92,7 +92,7 @@ export async function runCommand(): Promise<void> {
         },
         shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
         retentionDays: config.RETENTION_DAYS,
-        openDatabase: (identity) => openDatabase(client, log, (connection) => mustBe(identity, connection)),
+        openDatabase: (server) => openDatabase(client, log, (connection) => mustBe(server, connection)),
         fhir,
         metrics,
         log,

@@ -5,7 +5,7 @@ import pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../lsn.ts';
 import { PostgresClient } from '../postgres-client.ts';
-import type { Identity } from './identity.ts';
+import { KnownServer } from './identity.ts';
 import { MessageQueue } from './message-queue.ts';
 import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
 
@@ -65,11 +65,13 @@ export class ReplicationConnection {
   }
 
   /** https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-IDENTIFY-SYSTEM */
-  async identify(): Promise<Identity> {
-    const { rows } = await this.#client.query<{ systemid: string; timeline: number }>('IDENTIFY_SYSTEM');
+  async identify(): Promise<KnownServer> {
+    const { rows } = await this.#client.query<{ systemid: string; timeline: number; xlogpos: string }>(
+      'IDENTIFY_SYSTEM',
+    );
     const row = rows[0];
     if (!row) throw new Error('IDENTIFY_SYSTEM gave no row.');
-    return { systemIdentifier: row.systemid, timeline: Number(row.timeline) };
+    return new KnownServer({ systemIdentifier: row.systemid, timeline: Number(row.timeline) }, parseLsn(row.xlogpos));
   }
 
   /** Creates the slot and returns the name of a snapshot that shows exactly what the slot will not send. It is valid until `start`. */

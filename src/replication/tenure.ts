@@ -5,7 +5,7 @@ import { type Lsn, parseLsn } from '../lsn.ts';
 import { PostgresClient } from '../postgres-client.ts';
 import { AckTracker } from './ack-tracker.ts';
 import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
-import { type Identity, mustBe, watchServer } from './identity.ts';
+import { type KnownServer, mustBe, watchServer } from './identity.ts';
 import { SlotLease } from './lease.ts';
 import type { ReplicationMessage } from './messages.ts';
 import { waitForTurn } from './turn.ts';
@@ -27,12 +27,12 @@ export interface CatchUpHooks {
 }
 
 /** Asked once it is known which server this is, and before anything is read from it. */
-export type HooksOf = (identity: Identity) => Promise<CatchUpHooks>;
+export type HooksOf = (server: KnownServer) => Promise<CatchUpHooks>;
 
 const STATUS_MIN_INTERVAL_MS = 50;
 export class Tenure {
   readonly slot: string;
-  readonly identity: Identity;
+  readonly server: KnownServer;
   /** False: what the outbox holds unprocessed must be delivered before anything is read from the slot. */
   readonly caughtUp: boolean;
   readonly tracker: AckTracker;
@@ -48,12 +48,12 @@ export class Tenure {
     control: pg.Client,
     connection: ReplicationConnection,
     { slot, client }: SlotSettings,
-    held: { identity: Identity; confirmed: Lsn; caughtUp: boolean },
+    held: { server: KnownServer; confirmed: Lsn; caughtUp: boolean },
   ) {
     this.#control = control;
     this.#connection = connection;
     this.slot = slot;
-    this.identity = held.identity;
+    this.server = held.server;
     this.caughtUp = held.caughtUp;
     this.tracker = new AckTracker(held.confirmed);
     // PostgreSQL's fast shutdown ends SQL connections first and then waits for us to confirm all WAL, which unfinished
@@ -63,7 +63,7 @@ export class Tenure {
     this.lease
       .renew(control, slot, connection.walsenderPid, this.#ended.signal)
       .catch((error: Error) => this.#lose(error));
-    watchServer(held.identity, client, this.#ended.signal).catch((error: Error) => this.#lose(error));
+    watchServer(held.server, client, this.#ended.signal).catch((error: Error) => this.#lose(error));
     // While the socket is paused nothing answers the server's keepalives, so the position goes out on a timer of its own.
     this.#statusTimer = setInterval(() => this.#sendStatus(), WAL_SENDER_TIMEOUT_MS / 4);
   }
@@ -203,9 +203,9 @@ async function setUp(
   log: Logger,
 ) {
   const { slot, publication } = settings;
-  const identity = await connection.identify();
-  await mustBe(identity, control);
-  const hooks = await hooksOf(identity);
+  const server = await connection.identify();
+  await mustBe(server, control);
+  const hooks = await hooksOf(server);
   const { rows } = await control.query<SlotFacts>(
     `SELECT s.wal_status, s.restart_lsn IS NOT NULL AND s.wal_status <> 'lost' AS usable,
             EXISTS (SELECT FROM pg_publication WHERE pubname = $2) AS published
@@ -234,7 +234,7 @@ async function setUp(
     'SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1',
     [slot],
   );
-  return { identity, caughtUp: !due, confirmed: parseLsn(position.rows[0]?.lsn ?? '') };
+  return { server, caughtUp: !due, confirmed: parseLsn(position.rows[0]?.lsn ?? '') };
 }
 
 function whyAnew({ wal_status, usable }: SlotFacts): string {

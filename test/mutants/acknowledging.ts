@@ -123,4 +123,14 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
       title: 'what is committed while the slot is made is caught up with, and not left to the sweep',
     },
   },
+  {
+    name: 'server-as-it-was',
+    harm: 'Files of before are put back: what was on its way is recorded as the change that has its number now, which is never sent.',
+    edits: [{ file: 'src/pipeline.ts', find: 'server.saw(position)', replace: 'void server' }],
+    test: {
+      file: 'test/operations/restore.pg.test.ts',
+      title:
+        'files of a server that stood still, put back > under a connector that has a delivery on its way: it lets go of that one, and sends what got its numbers',
+    },
+  },
 ];

@@ -224,4 +224,36 @@ describe('files of a server that stood still, put back', () => {
     expect(await foreignEdits()).toBe(6);
     await expectTheDatabaseEverywhere(lost);
   });
+
+  it('under a connector that has a delivery on its way: it lets go of that one, and sends what got its numbers', async () => {
+    await server.pause('fast');
+    await copyFiles(server, backup);
+    await server.start();
+    await expect.poll(() => linesWith(connector, 'Streaming.').length, PATIENCE).toBe(2);
+    const answers = Promise.withResolvers<void>();
+    let asked = 0;
+    fhir.fault = ({ method }) => {
+      if (method !== 'PUT') return undefined;
+      asked += 1;
+      return { delay: answers.promise };
+    };
+    const numbers = () =>
+      ask(database, 'SELECT id, txid, patient_id, patient_revision FROM fhir_outbox ORDER BY id DESC LIMIT 1');
+    await change([3], 'lost');
+    await expect.poll(() => asked, PATIENCE).toBe(1);
+    const lost = await numbers();
+
+    await server.pause('fast');
+    await putBack(backup, server);
+    await server.start();
+    await expect.poll(() => linesWith(connector, 'Streaming.').length, PATIENCE).toBe(3);
+    await change([3], 'after');
+    expect(await numbers()).toEqual(lost);
+    fhir.fault = undefined;
+    answers.resolve();
+    await delivered();
+    expect(phoneOf(fhir.resources.get(await resourceOf(3)) ?? null)).toBe('after');
+    expect(linesWith(connector, 'is behind a position')).toHaveLength(1);
+    expect(await verify()).toMatchObject({ status: 0, drift: [] });
+  });
 });
