@@ -12,7 +12,7 @@ import { cpuSeconds, peakMB } from './usage.ts';
 const START_MS = 30_000;
 /** As the image runs it, with its modules compiled before; Dockerfile has the reasons. */
 const ALLOCATOR = { MALLOC_ARENA_MAX: '1' };
-const FLAGS = ['--max-semi-space-size=32', '--heap-growing-percent=50', '--v8-pool-size=1'];
+const FLAGS = ['--max-semi-space-size=32', '--heap-growing-percent=50', '--no-maglev', '--v8-pool-size=1'];
 const CACHE = join(tmpdir(), 'fhir-connector-bench-cache');
 
 export class Connector {
