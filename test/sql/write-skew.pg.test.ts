@@ -125,8 +125,8 @@ test('revisions of a patient rise in the order of the WAL, whichever session wri
     [slot],
   );
   const position = await db.pool.query<{ position: number }>(
-    `SELECT ordinal_position AS position FROM information_schema.columns
-     WHERE table_name = 'fhir_outbox' AND column_name = 'patient_revision'`,
+    `SELECT array_position(attnames, 'patient_revision') AS position FROM pg_publication_tables
+      WHERE pubname = 'fhir_outbox_pub'`,
   );
   const revisions = rows
     .filter((row) => row.data.toString('latin1', 0, 1) === 'I')
