@@ -1,6 +1,6 @@
 // The outbox: does work go on, how old is what waits, how much of it is there, and what could not be delivered?
 
-import { type AlertGroup, UNSEEN } from './rule.ts';
+import { type AlertGroup, UNSEEN, withinTheHour } from './rule.ts';
 
 export const outbox: AlertGroup = {
   name: 'Outbox',
@@ -67,6 +67,18 @@ export const outbox: AlertGroup = {
       meaning:
         'Nothing sends a dead letter again by itself: the FHIR server has an old state of that patient, or none.',
       action: 'Mend the cause and replay it, or discard it with the reason.',
+      noData: UNSEEN,
+    },
+    {
+      name: 'RowsRemoved',
+      value: withinTheHour('fhir_removed_rows_total'),
+      fires: { above: 0 },
+      forSeconds: 0,
+      severity: 'warning',
+      summary: 'Somebody removes rows of fhir_outbox before they are recorded.',
+      meaning:
+        'The audit trail lacks these deliveries. Rows that went before the connector had read them were never delivered, and it does not know of them.',
+      action: 'Find out who deletes from fhir_outbox and end that; then run verify --repair.',
       noData: UNSEEN,
     },
   ],

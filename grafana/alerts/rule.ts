@@ -35,6 +35,15 @@ export interface AlertGroup {
   readonly rules: readonly AlertRule[];
 }
 
+/**
+ * How much a counter has grown within the hour. A sweep at the start of the connector counts before Prometheus has seen the
+ * counter at 0, which `increase` cannot know of: of a process that is younger than the hour all counts.
+ */
+export function withinTheHour(counter: string): string {
+  const ofTheYoung = `${counter} and on (job, instance) time() - process_start_time_seconds < 3600`;
+  return `sum(increase(${counter}[1h])) + (sum(${ofTheYoung}) or vector(0))`;
+}
+
 export const UNSEEN = {
   state: 'KeepLast',
   because: 'no connector is seen, as ConnectorDown tells',

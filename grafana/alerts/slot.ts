@@ -1,6 +1,6 @@
 // The replication slot: is it read, how far behind is it, how long will PostgreSQL keep its WAL?
 
-import { type AlertGroup, UNSEEN } from './rule.ts';
+import { type AlertGroup, UNSEEN, withinTheHour } from './rule.ts';
 
 const MIB = 1024 ** 2;
 
@@ -105,6 +105,19 @@ export const slot: AlertGroup = {
       meaning: 'WAL is written much faster than it is confirmed.',
       action: 'Mend what keeps the connector from confirming, or slow down what writes: a bulk load, an index build.',
       noData: { state: 'OK', because: 'max_slot_wal_keep_size is not set: there is no limit to reach' },
+    },
+    {
+      name: 'RowsSkipped',
+      value: withinTheHour('fhir_skipped_rows_total'),
+      fires: { above: 0 },
+      forSeconds: 0,
+      severity: 'warning',
+      summary:
+        'The replication slot has not handed out changes that were committed; the connector found them and delivers them.',
+      meaning:
+        'Somebody moved the slot on or made it anew by hand, or another program reads it. What it leaves out is found at the start only.',
+      action: 'Find out who has to do with the slot, restart the connector once that is over, and run verify.',
+      noData: UNSEEN,
     },
   ],
 };

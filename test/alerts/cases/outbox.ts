@@ -9,6 +9,8 @@ const lag = `fhir_outbox_lag_seconds{${A}}`;
 const limit = `fhir_outbox_lag_limit_seconds{${A}}`;
 const dead = `fhir_dlq_total{${A}}`;
 const oldest = `fhir_dlq_oldest_seconds{${A}}`;
+const removed = `fhir_removed_rows_total{${A}}`;
+const started = `process_start_time_seconds{${A}}`;
 const late = (time: string) => `The oldest change has waited ${time} longer than OUTBOX_LAG_ALERT_SECONDS allows.`;
 
 export const outbox: Cases = {
@@ -127,5 +129,20 @@ export const outbox: Cases = {
     { when: 'it is so for 45 seconds', series: { [oldest]: '90000x36' }, at: '45s' },
     { when: 'there is none', series: { [oldest]: '0x36' }, at: '2m' },
     { when: 'it is not known', series: { [oldest]: unknown(36) }, at: '2m' },
+  ],
+  RowsRemoved: [
+    {
+      when: 'one of two connectors missed some',
+      series: {
+        [removed]: '2x24 5x240',
+        [started]: '-9000x264',
+        [`fhir_removed_rows_total{${B}}`]: '0x264',
+        [`process_start_time_seconds{${B}}`]: '-9000x264',
+      },
+      at: '3m',
+      says: 'Somebody removes rows of fhir_outbox before they are recorded.',
+    },
+    { when: 'that was two hours ago', series: { [removed]: '2x24 5x1500', [started]: '-9000x1524' }, at: '2h3m' },
+    { when: 'there were none', series: { [removed]: '0x60', [started]: '0x60' }, at: '3m' },
   ],
 };

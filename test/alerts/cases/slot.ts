@@ -12,6 +12,11 @@ const unreserved = 'The replication slot is behind max_slot_wal_keep_size: the n
 const lost = 'The replication slot is lost or missing, and no connector has made it anew.';
 const MIB = 1024 ** 2;
 
+const skipped = `fhir_skipped_rows_total{${A}}`;
+const started = `process_start_time_seconds{${A}}`;
+const SKIPPED =
+  'The replication slot has not handed out changes that were committed; the connector found them and delivers them.';
+
 export const slot: Cases = {
   SlotInactive: [
     { when: 'nobody holds it', series: { [heldA]: '1x12 0x24' }, at: '2m30s', says: inactive },
@@ -128,5 +133,21 @@ export const slot: Cases = {
     { when: 'nothing more is kept', series: { [safe]: '3000000000x240', [retained]: '9000000000x240' }, at: '18m' },
     { when: 'it gets less', series: { [safe]: '3000000000x240', [retained]: '9000000000-10000000x240' }, at: '18m' },
     { when: 'there is no limit', series: { [safe]: unknown(240), [retained]: '0+10000000x240' }, at: '18m' },
+  ],
+  RowsSkipped: [
+    {
+      when: 'a sweep found some while the connector ran',
+      series: { [skipped]: '0x24 7x240', [started]: '-9000x264' },
+      at: '3m',
+      says: SKIPPED,
+    },
+    {
+      when: 'a sweep found some at the start, before the first scrape',
+      series: { [skipped]: '7x240', [started]: '0x240' },
+      at: '3m',
+      says: SKIPPED,
+    },
+    { when: 'that was two hours ago', series: { [skipped]: '7x1500', [started]: '0x1500' }, at: '2h' },
+    { when: 'there were none', series: { [skipped]: '0x60', [started]: '0x60' }, at: '3m' },
   ],
 };
