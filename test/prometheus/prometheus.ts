@@ -14,9 +14,18 @@ interface Series {
   readonly value: number;
 }
 
+/** Milliseconds since 1970, and the value; null where there is none. */
+type Point = readonly [at: number, value: number | null];
+
 export interface Prometheus {
   /** What an expression is now, one entry a series. */
   query(expression: string): Promise<Series[]>;
+  /** What an expression was from `from` to `to`, in milliseconds since 1970: a point for each step, in each series. */
+  queryRange(
+    expression: string,
+    span: { readonly from: number; readonly to: number },
+    stepSeconds: number,
+  ): Promise<{ readonly labels: Record<string, string>; readonly points: readonly Point[] }[]>;
   /** The names of the alerts that fire now, in alphabetical order. */
   firing(): Promise<string[]>;
   stop(): Promise<void>;
@@ -63,7 +72,12 @@ export async function startPrometheus(
   };
   try {
     const api = `http://${await addressOf(child)}/api/v1`;
-    return { query: (expression) => query(api, expression), firing: () => firing(api), stop };
+    return {
+      query: (expression) => query(api, expression),
+      queryRange: (expression, span, stepSeconds) => queryRange(api, expression, span, stepSeconds),
+      firing: () => firing(api),
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -95,19 +109,45 @@ function addressOf(child: ReturnType<typeof spawn>): Promise<string> {
   return promise;
 }
 
-// https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries
-interface Answer {
+// https://prometheus.io/docs/prometheus/latest/querying/api/#expression-queries
+interface Answer<Result> {
   readonly status: string;
   readonly error?: string;
-  readonly data?: { readonly result: { metric: Record<string, string>; value: [number, string] }[] };
+  readonly data?: { readonly result: Result[] };
+}
+
+async function ask<Result>(api: string, kind: string, parameters: { query: string } & Record<string, string>) {
+  const response = await fetch(`${api}/${kind}?${new URLSearchParams(parameters)}`);
+  const { data, error } = (await response.json()) as Answer<Result>;
+  if (data === undefined) throw new Error(`Prometheus refuses ${parameters.query}: ${error}`);
+  return data.result;
 }
 
 async function query(api: string, expression: string): Promise<Series[]> {
-  const response = await fetch(`${api}/query?query=${encodeURIComponent(expression)}`);
-  const { data, error } = (await response.json()) as Answer;
-  if (data === undefined) throw new Error(`Prometheus refuses ${expression}: ${error}`);
-  return data.result.map(({ metric, value: [, value] }) => ({ labels: metric, value: Number(value) }));
+  const result = await ask<{ metric: Record<string, string>; value: [number, string] }>(api, 'query', {
+    query: expression,
+  });
+  return result.map(({ metric, value: [, value] }) => ({ labels: metric, value: Number(value) }));
 }
+
+const queryRange: (api: string, ...of: Parameters<Prometheus['queryRange']>) => ReturnType<Prometheus['queryRange']> =
+  async (api, expression, { from, to }, stepSeconds) => {
+    const result = await ask<{ metric: Record<string, string>; values: [number, string][] }>(api, 'query_range', {
+      query: expression,
+      start: String(from / 1000),
+      end: String(to / 1000),
+      step: String(stepSeconds),
+    });
+    const steps = Math.floor((to - from) / 1000 / stepSeconds);
+    return result.map(({ metric, values }) => {
+      const known = new Map(values.map(([at, value]) => [Math.round((at - from / 1000) / stepSeconds), Number(value)]));
+      const points = Array.from({ length: steps + 1 }, (_, step): Point => {
+        const value = known.get(step);
+        return [from + step * stepSeconds * 1000, value !== undefined && Number.isFinite(value) ? value : null];
+      });
+      return { labels: metric, points };
+    });
+  };
 
 // https://prometheus.io/docs/prometheus/latest/querying/api/#alerts
 async function firing(api: string): Promise<string[]> {

@@ -86,7 +86,7 @@ export function startConnector(
       outbox: settings,
       shutdownTimeoutMs,
       retentionDays,
-      openDatabase: (identity) => openDatabase(database.config, log, (client) => mustBe(identity, client)),
+      openDatabase: (server) => openDatabase(database.config, log, (client) => mustBe(server, client)),
       fhir,
       metrics,
       log,
