@@ -12,6 +12,8 @@ BEGIN
   IF FOUND THEN
     -- Made by an earlier version of this function, with all columns. What others made is theirs.
     IF pg_has_role(publication.pubowner, 'USAGE') AND NOT publication.puballtables
+       AND pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'public.fhir_outbox'::regclass), 'USAGE')
+       AND NOT EXISTS (SELECT FROM pg_publication_namespace WHERE pnpubid = publication.oid)
        AND (SELECT array_agg(ROW(r.prrelid, r.prattrs::text, r.prqual::text)) FROM pg_publication_rel AS r
             WHERE r.prpubid = publication.oid) = ARRAY[ROW('public.fhir_outbox'::regclass::oid, NULL::text, NULL::text)] THEN
       EXECUTE format('ALTER PUBLICATION %I SET TABLE public.fhir_outbox %s', name, columns);

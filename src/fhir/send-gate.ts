@@ -48,6 +48,8 @@ export class SendGate {
   #lastSuccessOfAnother = Number.NEGATIVE_INFINITY;
   /** Refused in a row. */
   #refused = new Set<string>();
+  /** Why the last of them was refused. */
+  #refusal: Fault | null = null;
   /** When the outage or the row of refusals began. */
   #troubleSince = Number.NEGATIVE_INFINITY;
   /** When the last hold ended for which the server refused everyone. */
@@ -117,6 +119,7 @@ export class SendGate {
     if (fault.code !== 'unauthorized' && refusedAt !== null && this.#succeededSince(refusedAt, who)) return false;
     if (this.#refused.size === 0 && this.#state === 'flowing') this.#troubleSince = performance.now();
     this.#refused.add(who);
+    this.#refusal = fault;
     const everyone =
       fault.disposition === 'hold' || this.#refused.size >= REFUSALS_IN_A_ROW || this.#state === 'refusing';
     if (everyone && this.#state === 'flowing') this.#change('refusing', fault);
@@ -211,8 +214,10 @@ export class SendGate {
     if (outdated) return;
     if (!fault) {
       // Reads alone do not end a hold: only a delivery can tell whether the server takes any again.
-      if (this.#state === 'outage')
-        this.#change(this.#refused.size >= REFUSALS_IN_A_ROW ? 'refusing' : 'flowing', null);
+      if (this.#state === 'outage') {
+        if (this.#refused.size >= REFUSALS_IN_A_ROW) this.#change('refusing', this.#refusal);
+        else this.#change('flowing', null);
+      }
     } else if (fault.stopsSends) this.unreachable(fault);
     // It answers, but not this question (it may allow no search): only deliveries can tell whether it works.
     else if (this.#state === 'outage' && fault.disposition !== 'retry') this.#change('refusing', fault);
