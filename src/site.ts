@@ -48,6 +48,7 @@ export class Site {
   async arrive(server: KnownServer): Promise<AtServer> {
     if (this.#last && !this.#last.canBe(server)) {
       this.#parts.log.warn({ identity: server.identity }, this.#last.isSameAs(server) ? PUT_BACK : ANOTHER_SERVER);
+      this.#last.leave();
       await this.#at?.works.abandon(this.#parts.shutdownTimeoutMs);
       // Its server may not answer any more: nobody waits for that.
       this.#at?.db.destroy().catch(() => undefined);
@@ -80,7 +81,7 @@ export class Site {
       server,
       db,
       works: new OutboxWorks(db, fhir, outbox, metrics, log),
-      catchUp: new CatchUp(db, server.identity, slot.slot, metrics, log),
+      catchUp: new CatchUp(db, server, slot.slot, metrics, log),
       retention: new Retention(db, retentionDays, metrics, log),
     };
   }

@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics/metrics.ts';
 import { untilAborted } from '../pause.ts';
-import type { Identity } from '../replication/identity.ts';
+import type { KnownServer } from '../replication/identity.ts';
 import type { CatchUpHooks } from '../replication/tenure.ts';
 import { Completion } from './completion.ts';
 import type { Database } from './database.ts';
@@ -19,24 +19,24 @@ const SEQUENCES_WERE_BEHIND =
 const FROM_TABLE = { committedAt: null, endLsn: null };
 
 export class CatchUp implements CatchUpHooks {
+  readonly server: KnownServer;
   readonly #db: Database;
-  readonly #identity: Identity;
   readonly #slot: string;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   #backlog: Backlog = { ids: [], transactions: [], starts: [] };
 
-  /** `db` reaches the server `identity` and no other. */
-  constructor(db: Database, identity: Identity, slot: string, metrics: Metrics, log: Logger) {
+  /** `db` reaches `server` and no other. */
+  constructor(db: Database, server: KnownServer, slot: string, metrics: Metrics, log: Logger) {
+    this.server = server;
     this.#db = db;
-    this.#identity = identity;
     this.#slot = slot;
     this.#metrics = metrics;
     this.#log = log;
   }
 
   async standing() {
-    const { systemIdentifier, timeline } = this.#identity;
+    const { systemIdentifier, timeline } = this.server.identity;
     const row = await this.#db
       .selectFrom('fhir_slot')
       .selectAll()
@@ -71,7 +71,7 @@ export class CatchUp implements CatchUpHooks {
 
   /** Delivers what was collected (until `signal` is aborted: the slot is lost), then remembers that this system and timeline are caught up. */
   async run(outbox: Outbox, reader: OutboxReader, signal: AbortSignal): Promise<void> {
-    const { systemIdentifier, timeline } = this.#identity;
+    const { systemIdentifier, timeline } = this.server.identity;
     this.#metrics.catchUps.inc();
     const backlog = this.#backlog;
     const rows = backlog.ids.length;

@@ -17,6 +17,7 @@ export interface Identity {
 export class KnownServer {
   readonly identity: Identity;
   #reached: Lsn;
+  #left = false;
 
   /** `reached`: a position up to which its WAL is flushed. */
   constructor(identity: Identity, reached: Lsn) {
@@ -33,9 +34,14 @@ export class KnownServer {
     if (reached > this.#reached) this.#reached = reached;
   }
 
-  /** Whether it can have become `later`: the same server, no earlier than it was. */
-  canBe(later: KnownServer): boolean {
-    return this.isSameAs(later) && later.reached >= this.#reached;
+  /** It is another one now, or was put back: nothing may be recorded on it any more of what was on its way. */
+  leave(): void {
+    this.#left = true;
+  }
+
+  /** Whether `later` is the same server, no earlier than `reached`: what was known of it before `later` was asked. */
+  canBe(later: KnownServer, reached = this.#reached): boolean {
+    return !this.#left && this.isSameAs(later) && later.reached >= reached;
   }
 
   isSameAs({ identity }: KnownServer): boolean {
@@ -58,6 +64,8 @@ const LOOK_TIMEOUT_MS = 5_000;
  * https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CONTROLDATA
  */
 export async function mustBe(expected: KnownServer, client: pg.ClientBase): Promise<void> {
+  // The stream may tell of more before the answer is here.
+  const { reached } = expected;
   const { rows } = await client.query<{ system: string; timeline: number; flushed: string }>(
     `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
             ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline,
@@ -66,7 +74,7 @@ export async function mustBe(expected: KnownServer, client: pg.ClientBase): Prom
   const [row] = rows;
   if (!row) throw new Error('PostgreSQL did not say which server it is.');
   const actual = new KnownServer({ systemIdentifier: row.system, timeline: row.timeline }, parseLsn(row.flushed));
-  if (!expected.canBe(actual)) throw new AnotherServer();
+  if (!expected.canBe(actual, reached)) throw new AnotherServer();
 }
 
 /**

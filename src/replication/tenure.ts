@@ -18,6 +18,8 @@ export interface SlotSettings {
 
 /** What must happen around a new slot so that nothing which it will not send is forgotten. */
 export interface CatchUpHooks {
+  /** The server, with all that is known of it since it was first met. */
+  readonly server: KnownServer;
   /** Apart from the slot itself: `never` begun, `due` (not ended, or another system or timeline than last time) or `done`. */
   standing(): Promise<'never' | 'due' | 'done'>;
   /** Commits "catch-up is due"; called BEFORE a slot is created or dropped, so that a crash in between is noticed. */
@@ -203,9 +205,10 @@ async function setUp(
   log: Logger,
 ) {
   const { slot, publication } = settings;
-  const server = await connection.identify();
-  await mustBe(server, control);
-  const hooks = await hooksOf(server);
+  const identified = await connection.identify();
+  await mustBe(identified, control);
+  const hooks = await hooksOf(identified);
+  const { server } = hooks;
   const { rows } = await control.query<SlotFacts>(
     `SELECT s.wal_status, s.restart_lsn IS NOT NULL AND s.wal_status <> 'lost' AS usable,
             EXISTS (SELECT FROM pg_publication WHERE pubname = $2) AS published
@@ -230,11 +233,16 @@ async function setUp(
   }
   await connection.start(slot);
   if (intact && due) await hooks.collect(null);
-  const position = await control.query<{ lsn: string }>(
-    'SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1',
+  const { rows: positions } = await control.query<{ confirmed: string; flushed: string }>(
+    `SELECT confirmed_flush_lsn::text AS confirmed, pg_current_wal_flush_lsn()::text AS flushed
+       FROM pg_replication_slots WHERE slot_name = $1`,
     [slot],
   );
-  return { server, caughtUp: !due, confirmed: parseLsn(position.rows[0]?.lsn ?? '') };
+  const [position] = positions;
+  if (!position) throw new Error('PostgreSQL gave no position of the slot.');
+  // What was collected may have been committed while the slot was made.
+  server.saw(parseLsn(position.flushed));
+  return { server, caughtUp: !due, confirmed: parseLsn(position.confirmed) };
 }
 
 function whyAnew({ wal_status, usable }: SlotFacts): string {
