@@ -77,7 +77,7 @@ export const outbox: AlertGroup = {
       severity: 'warning',
       summary: 'Somebody removes rows of fhir_outbox before they are recorded.',
       meaning:
-        'The audit trail lacks these deliveries. Rows that went before the connector had read them were never delivered, and it does not know of them.',
+        'The audit trail lacks these deliveries, and a refused one is no dead letter. Rows that went before the connector had read them were never delivered, and it does not know of them.',
       action: 'Find out who deletes from fhir_outbox and end that; then run verify --repair.',
       noData: UNSEEN,
     },
