@@ -51,6 +51,7 @@ try {
     for await (const _ of setInterval(50)) {
       metricsPort = connector.log.find((line) => 'metricsPort' in line)?.metricsPort;
       if (metricsPort !== undefined) break;
+      if (connector.child.exitCode !== null) throw new Error(`The connector ended: ${connector.log.at(-1)?.msg}`);
     }
     prometheus = await startPrometheus([`127.0.0.1:${metricsPort}`]);
     await pool.query(
@@ -93,7 +94,12 @@ async function theRun(): Promise<Span> {
   for await (const _ of setInterval(100)) {
     const now = seconds();
     if (now >= END) break;
-    while (happenings[0] && now >= happenings[0][0]) under.push(happenings.shift()?.[1]() ?? Promise.resolve());
+    while (happenings[0] && now >= happenings[0][0]) {
+      const happening = happenings.shift()?.[1]();
+      // Told of at the end, when all of them are waited for.
+      happening?.catch(() => undefined);
+      under.push(happening ?? Promise.resolve());
+    }
     const wave = 2 + Math.sin(now / 20);
     await pool.query('UPDATE patient SET phone_number = $1 WHERE id = ANY ($2::bigint[])', [
       String(now),
