@@ -66,9 +66,8 @@ export function graphOf({ fieldConfig }: Panel, lines: readonly Line[], span: Sp
       ? [axis(unit, 'left', max), axis(overridden(onTheRight, 'unit'), 'right', overridden(onTheRight, 'max'))]
       : [axis(unit, 'left', max)],
     series: lines.map(({ name, points }, at) => {
-      const color = overridden(name, 'color')
-        ? colourOf(overridden(name, 'color').fixedColor)
-        : LINES[at % LINES.length];
+      const fixed = overridden(name, 'color');
+      const color = fixed ? colourOf(fixed.fixedColor) : LINES[at % LINES.length];
       return {
         type: 'line',
         name,

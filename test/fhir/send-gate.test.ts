@@ -169,6 +169,7 @@ describe('an outage', () => {
     gate.unreachable(timeout);
     await answerProbe(null);
     expect(gate.state).toBe('refusing');
+    expect(told).toBe(validation);
   });
 
   it('can begin again', async () => {

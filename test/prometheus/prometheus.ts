@@ -14,18 +14,25 @@ interface Series {
   readonly value: number;
 }
 
+/** In milliseconds since 1970. */
+interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Milliseconds since 1970, and the value; null where there is none. */
 type Point = readonly [at: number, value: number | null];
+
+interface Range {
+  readonly labels: Record<string, string>;
+  readonly points: readonly Point[];
+}
 
 export interface Prometheus {
   /** What an expression is now, one entry a series. */
   query(expression: string): Promise<Series[]>;
-  /** What an expression was from `from` to `to`, in milliseconds since 1970: a point for each step, in each series. */
-  queryRange(
-    expression: string,
-    span: { readonly from: number; readonly to: number },
-    stepSeconds: number,
-  ): Promise<{ readonly labels: Record<string, string>; readonly points: readonly Point[] }[]>;
+  /** What an expression was: a point for each step, in each series. */
+  queryRange(expression: string, span: Span, stepSeconds: number): Promise<Range[]>;
   /** The names of the alerts that fire now, in alphabetical order. */
   firing(): Promise<string[]>;
   stop(): Promise<void>;
@@ -130,24 +137,23 @@ async function query(api: string, expression: string): Promise<Series[]> {
   return result.map(({ metric, value: [, value] }) => ({ labels: metric, value: Number(value) }));
 }
 
-const queryRange: (api: string, ...of: Parameters<Prometheus['queryRange']>) => ReturnType<Prometheus['queryRange']> =
-  async (api, expression, { from, to }, stepSeconds) => {
-    const result = await ask<{ metric: Record<string, string>; values: [number, string][] }>(api, 'query_range', {
-      query: expression,
-      start: String(from / 1000),
-      end: String(to / 1000),
-      step: String(stepSeconds),
+async function queryRange(api: string, expression: string, { from, to }: Span, stepSeconds: number): Promise<Range[]> {
+  const result = await ask<{ metric: Record<string, string>; values: [number, string][] }>(api, 'query_range', {
+    query: expression,
+    start: String(from / 1000),
+    end: String(to / 1000),
+    step: String(stepSeconds),
+  });
+  const steps = Math.floor((to - from) / 1000 / stepSeconds);
+  return result.map(({ metric, values }) => {
+    const known = new Map(values.map(([at, value]) => [Math.round((at - from / 1000) / stepSeconds), Number(value)]));
+    const points = Array.from({ length: steps + 1 }, (_, step): Point => {
+      const value = known.get(step);
+      return [from + step * stepSeconds * 1000, value !== undefined && Number.isFinite(value) ? value : null];
     });
-    const steps = Math.floor((to - from) / 1000 / stepSeconds);
-    return result.map(({ metric, values }) => {
-      const known = new Map(values.map(([at, value]) => [Math.round((at - from / 1000) / stepSeconds), Number(value)]));
-      const points = Array.from({ length: steps + 1 }, (_, step): Point => {
-        const value = known.get(step);
-        return [from + step * stepSeconds * 1000, value !== undefined && Number.isFinite(value) ? value : null];
-      });
-      return { labels: metric, points };
-    });
-  };
+    return { labels: metric, points };
+  });
+}
 
 // https://prometheus.io/docs/prometheus/latest/querying/api/#alerts
 async function firing(api: string): Promise<string[]> {

@@ -292,6 +292,7 @@ describe('a publication', () => {
     ['of other columns', 'fhir_outbox (id, txid)'],
     ['of some rows', "fhir_outbox WHERE (table_name = 'patient')"],
     ['of other tables too', 'fhir_outbox, patient'],
+    ['of a schema too', 'fhir_outbox, TABLES IN SCHEMA public'],
   ])('%s stays as it is: somebody made it so', async (_, tables) => {
     const name = `theirs ${tables}`;
     await db.pool.query(`CREATE PUBLICATION "${name}" FOR TABLE ${tables} WITH (publish = 'insert')`);
