@@ -29,10 +29,16 @@ export function textOf(lines: readonly Line[]): string {
   return `${lines.map(({ sign, matter, text }) => `${sign} ${matter.padEnd(width)}  ${text}`).join('\n')}\n`;
 }
 
-function slotLine({ slot: { name, state, active, retainedBytes, safeWalBytes } }: Status): Line {
+function slotLine({ slot: { name, state, active, retainedBytes, confirmedLagBytes, safeWalBytes } }: Status): Line {
   const matter = 'Slot';
   if (state === 'missing' || state === 'lost')
     return { sign: '✗', matter, text: `${name} is ${state}: a connector makes it anew and delivers first what waits` };
+  if (active && confirmedLagBytes === null)
+    return {
+      sign: '!',
+      matter,
+      text: `PostgreSQL makes ${name} and waits for transactions that are open; the log names them`,
+    };
   const left = safeWalBytes === null ? 'without a limit' : `${bytes(safeWalBytes)} more before it is given up`;
   const kept = `keeps ${bytes(retainedBytes)} of WAL, ${left}`;
   if (!active) return { sign: '✗', matter, text: `no connector reads ${name}; it ${kept}` };

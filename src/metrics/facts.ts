@@ -8,7 +8,7 @@ export interface SlotFacts {
   readonly active: boolean;
   /** WAL that PostgreSQL keeps for it; 0 where it keeps none. */
   readonly retainedBytes: number;
-  /** WAL written since the position that was confirmed. */
+  /** WAL written since the position that was confirmed; null of a slot that PostgreSQL is still making, too. */
   readonly confirmedLagBytes: number | null;
   /** WAL that can be written before it may be lost; null without max_slot_wal_keep_size. */
   readonly safeWalBytes: number | null;

@@ -5,6 +5,7 @@ import { type Lsn, parseLsn } from '../lsn.ts';
 import { PostgresClient } from '../postgres-client.ts';
 import { AckTracker } from './ack-tracker.ts';
 import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
+import { tellingWhatHoldsItUp } from './hold-up.ts';
 import { type KnownServer, mustBe, watchServer } from './identity.ts';
 import { SlotLease } from './lease.ts';
 import type { ReplicationMessage } from './messages.ts';
@@ -229,7 +230,10 @@ async function setUp(
     );
     if (facts.wal_status !== null) await control.query('SELECT pg_drop_replication_slot($1)', [slot]);
     await control.query('SELECT fhir_ensure_publication($1)', [publication]);
-    await hooks.collect(await connection.createSlot(slot));
+    const snapshot = await tellingWhatHoldsItUp(control, connection.walsenderPid, log, () =>
+      connection.createSlot(slot),
+    );
+    await hooks.collect(snapshot);
   }
   await connection.start(slot);
   if (intact && due) await hooks.collect(null);

@@ -155,12 +155,16 @@ describe('the status page', () => {
     await open.connect();
     try {
       await open.query('BEGIN; CREATE TABLE something_else (what text)');
+      const { rows } = await open.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
       await loseSlot();
       await change(21, 60);
-      await expect.poll(() => headline(), PATIENCE).toBe('Catching up: PostgreSQL makes the slot anew');
+      await expect.poll(() => headline(), PATIENCE).toBe('PostgreSQL makes the slot anew');
       await expect.poll(() => explained(), PATIENCE).toMatch(/40 rows wait in the outbox; nothing is lost/);
       expect(await figure('server')).toBe('works');
       expect(await page.locator('#faults').innerText()).toMatch(/The slot is missing: making it anew/);
+      await expect
+        .poll(() => page.locator('#faults').innerText(), PATIENCE)
+        .toMatch(new RegExp(`PostgreSQL waits for the transaction of this process.*\\[process ${rows[0]?.pid}, role `));
       await picture('slot-lost');
     } finally {
       await open.end();

@@ -52,6 +52,7 @@ describe('status', () => {
     [{ safeWalBytes: 5 * MB }, /^✗ .*5 MB more/],
     [{ state: 'extended' as const }, /^✓ .*\(extended\)/],
     [{ state: 'unknown' as const }, /^! /],
+    [{ confirmedLagBytes: null }, /^! PostgreSQL makes .* transactions that are open/],
     [{ safeWalBytes: null }, /^✓ .*without a limit/],
   ])('of a slot %o', (slot, line) => {
     expect(signs({ ...WELL, slot: { ...WELL.slot, ...slot } }).Slot).toMatch(line);

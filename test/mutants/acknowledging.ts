@@ -114,8 +114,13 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: TENURE,
-        find: 'await hooks.collect(await connection.createSlot(slot));',
-        replace: 'await hooks.collect(null);\n    await connection.createSlot(slot);',
+        find: 'await hooks.collect(snapshot);',
+        replace: '',
+      },
+      {
+        file: TENURE,
+        find: 'const snapshot = await tellingWhatHoldsItUp(',
+        replace: 'await hooks.collect(null);\n    await tellingWhatHoldsItUp(',
       },
     ],
     test: {

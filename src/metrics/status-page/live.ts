@@ -9,6 +9,7 @@ export interface Live {
   readonly at: string;
   readonly version: string;
   readonly worker: string;
+  readonly startedAt: string;
   readonly state: string;
   readonly stateSeconds: number;
   readonly fhir: { readonly server: string; readonly state: string; readonly seconds: number };
@@ -17,6 +18,8 @@ export interface Live {
     readonly state: string;
     readonly active: boolean;
     readonly retainedBytes: number | null;
+    /** Not known of a slot that PostgreSQL is still making. */
+    readonly confirmedLagBytes: number | null;
     readonly safeWalBytes: number | null;
   };
   readonly outbox: {
@@ -54,6 +57,7 @@ export async function live({ metrics, history, faults, worker, slot, fhirServer 
     at: new Date().toISOString(),
     version: packageJson.version,
     worker,
+    startedAt: new Date(Date.now() - process.uptime() * 1000).toISOString(),
     state: metrics.connectorState.get(),
     stateSeconds: metrics.connectorState.seconds(),
     fhir: { server: fhirServer, state: metrics.breakerState.get(), seconds: metrics.breakerState.seconds() },
@@ -62,6 +66,7 @@ export async function live({ metrics, history, faults, worker, slot, fhirServer 
       state: metrics.slotState.get(),
       active: (await numberOf(metrics.slotActive)) === 1,
       retainedBytes: await numberOf(metrics.slotRetainedBytes),
+      confirmedLagBytes: await numberOf(metrics.slotConfirmedLagBytes),
       safeWalBytes: await numberOf(metrics.slotSafeWalBytes),
     },
     outbox: {

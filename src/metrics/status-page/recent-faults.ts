@@ -4,7 +4,7 @@
 const WARN = 40;
 const MOST = 20;
 /** Of what a line may carry: ids and codes. */
-const SHOWN = ['code', 'status', 'eventKey', 'txid', 'reason'] as const;
+const SHOWN = ['code', 'status', 'eventKey', 'txid', 'reason', 'process', 'role', 'openSeconds'] as const;
 
 export interface RecentFault {
   readonly at: string;

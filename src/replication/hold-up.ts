@@ -1,0 +1,56 @@
+// Which transaction holds the making of a slot up: PostgreSQL waits for all that were open when it began, however long that takes.
+import type pg from 'pg';
+import type { Logger } from 'pino';
+
+/** Transactions end before it as a rule, and nobody is told of those. */
+const LOOK_EVERY_MS = 1000;
+const TELL_AFTER_LOOKS = 2;
+
+interface HoldUp {
+  /** 0: a prepared transaction, which no process has. */
+  process: number;
+  /** Null for a prepared transaction. */
+  role: string | null;
+  /** Null where the connector's role may not see it: pg_monitor may. */
+  openSeconds: number | null;
+}
+
+/** What `make` resolves with; `walsender`, the process that makes the slot, is watched through `control` meanwhile. */
+export async function tellingWhatHoldsItUp<T>(
+  control: pg.Client,
+  walsender: number,
+  log: Logger,
+  make: () => Promise<T>,
+): Promise<T> {
+  let looks = 0;
+  let before: number | null = null;
+  const look = async () => {
+    const { rows } = await control.query<HoldUp>(HOLD_UP, [walsender]);
+    const [found] = rows;
+    looks = found && found.process === before ? looks + 1 : 1;
+    before = found?.process ?? null;
+    if (!found || looks !== TELL_AFTER_LOOKS) return;
+    if (found.process === 0)
+      log.warn(
+        'PostgreSQL waits for a prepared transaction before it makes the slot: pg_prepared_xacts lists them, COMMIT PREPARED or ROLLBACK PREPARED ends one.',
+      );
+    else
+      log.warn(
+        found,
+        'PostgreSQL waits for the transaction of this process before it makes the slot: pg_terminate_backend ends it, if nobody needs it.',
+      );
+  };
+  // A look that fails is none: the loss of `control` ends the tenure by itself.
+  const looking = setInterval(() => look().catch(() => undefined), LOOK_EVERY_MS);
+  try {
+    return await make();
+  } finally {
+    clearInterval(looking);
+  }
+}
+
+/** https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SESSION : whose lock a process waits for. */
+const HOLD_UP = `
+  SELECT blocking.pid AS process, a.usename AS role, round(extract(epoch FROM clock_timestamp() - a.xact_start))::int AS "openSeconds"
+    FROM unnest(pg_blocking_pids($1)) AS blocking (pid) LEFT JOIN pg_stat_activity a USING (pid)
+   ORDER BY a.xact_start NULLS LAST LIMIT 1`;

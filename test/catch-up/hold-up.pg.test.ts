@@ -1,0 +1,56 @@
+// Who holds the making of a slot up is named: PostgreSQL waits for each transaction that was open when it began.
+import pg from 'pg';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+import { startConnector } from '../support/connector.ts';
+import { FhirSink } from '../support/fhir-sink.ts';
+import { linesWith, PATIENCE, run, streams } from './hospital.ts';
+import { migrated, startServer } from './servers.ts';
+
+let server: EmbeddedPostgres;
+let sink: FhirSink;
+
+beforeAll(async () => {
+  server = await startServer({ max_prepared_transactions: '2' });
+  sink = await FhirSink.start();
+});
+afterAll(async () => {
+  await sink.stop();
+  await server.stop('immediate');
+});
+
+it('the process whose transaction is open, and the transaction that is prepared and no process’s, each once', async () => {
+  const database = await migrated(server, 'held_up');
+  await run(database, "BEGIN; CREATE TABLE prepared (); PREPARE TRANSACTION 'for later'");
+  const open = new pg.Client(database.config);
+  await open.connect();
+  await open.query('BEGIN; CREATE TABLE opened ()');
+  const { rows } = await open.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  const connector = startConnector(database, sink.url);
+  const ofTheProcess = () => linesWith(connector, 'PostgreSQL waits for the transaction of this process');
+  const ofThePrepared = () => linesWith(connector, 'PostgreSQL waits for a prepared transaction');
+  try {
+    // It waits for one after the other.
+    await expect.poll(() => [...ofTheProcess(), ...ofThePrepared()], PATIENCE).toHaveLength(1);
+    if (ofThePrepared().length === 0) await open.query('ROLLBACK');
+    else await run(database, "COMMIT PREPARED 'for later'");
+    await expect.poll(() => [ofTheProcess().length, ofThePrepared().length], PATIENCE).toEqual([1, 1]);
+    expect(ofTheProcess()).toEqual([
+      expect.objectContaining({ process: rows[0]?.pid, role: database.config.user, openSeconds: expect.any(Number) }),
+    ]);
+  } finally {
+    await open.query('ROLLBACK');
+    await open.end();
+    await run(database, "ROLLBACK PREPARED 'for later'").catch(() => undefined);
+    await streams(connector);
+    await connector.stop();
+  }
+  expect([ofTheProcess().length, ofThePrepared().length]).toEqual([1, 1]);
+});
+
+it('nobody, where nothing is open', async () => {
+  const connector = startConnector(await migrated(server, 'free'), sink.url);
+  await streams(connector);
+  await connector.stop();
+  expect(linesWith(connector, 'PostgreSQL waits for')).toEqual([]);
+});
