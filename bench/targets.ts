@@ -44,10 +44,11 @@ export const TARGETS: readonly Target[] = [
   },
   {
     id: 'latency-50',
-    what: 'Commit to PUT at 50/s, p99: over 3 × PUT alone + 3 ms',
+    what: 'COMMIT to PUT at 50/s, p99: over that of the commit itself + 3 × PUT alone + 3 ms',
     bound: 1,
     better: 'less',
-    measured: ({ latency50 }) => latency50 && latency50.commitToPut.p99 / (3 * latency50.barePut.p99 + 3),
+    measured: ({ latency50 }) =>
+      latency50 && latency50.commitToPut.p99 / (latency50.ofWhichCommit.p99 + 3 * latency50.barePut.p99 + 3),
   },
   {
     id: 'bulk',

@@ -1,8 +1,9 @@
 // How long from COMMIT to the PUT's arrival, beside a bare PUT of the same moments.
 //
 // The commit's time is taken in the client BEFORE it sends COMMIT. After its answer would flatter: the PUT can arrive
-// before the client hears of its commit. So the time that PostgreSQL takes to flush the commit is in the measure; it is
-// also told apart, for on a disk or a machine that is busy with other things it is the larger part.
+// before the client hears of its commit. So the time that PostgreSQL takes to flush the commit is in the measure. It is
+// also told apart, and the target has it in its bound: nothing can be sent before, and where the disk stands still for a
+// moment it is nearly all.
 import { setTimeout as delay, setInterval } from 'node:timers/promises';
 import { Pool } from 'undici';
 import type { Arena, BenchDatabase } from '../arena.ts';
