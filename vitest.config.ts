@@ -20,6 +20,8 @@ export default defineConfig({
             'test/browser/**',
             'test/upgrade/**',
           ],
+          // What takes a second takes many on a machine that is busy.
+          testTimeout: 60_000,
         },
       },
       {
