@@ -53,7 +53,11 @@ export class SpilledRows {
     for (let index = 0; index < keys.length; index += 1) {
       keys[index] = (BigInt(this.#patientAt(index) >>> 1) << 32n) | BigInt(index);
     }
-    return Uint32Array.from(keys.sort(), (key) => Number(BigInt.asUintN(32, key)));
+    keys.sort();
+    // Not by Uint32Array.from with a function: that makes a list of all keys first, each an object, and V8's heap keeps the room.
+    const order = new Uint32Array(keys.length);
+    for (let at = 0; at < order.length; at += 1) order[at] = Number(BigInt.asUintN(32, keys[at] ?? 0n));
+    return order;
   }
 
   #idAt(index: number): number {
