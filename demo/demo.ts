@@ -120,6 +120,7 @@ function showWhereToLook({ database, fhir, connector }: Services): void {
   const metrics = `http://127.0.0.1:${connector.metricsPort}`;
   const lines = [
     ['FHIR server', `${fhir.url}/Patient, and each version: ${fhir.url}/Patient/1/_history`],
+    ['Status page', `${metrics}/`],
     ['Metrics', `${metrics}/metrics, ${metrics}/readyz`],
     ['Change a row', `npm run demo:sql -- "UPDATE patient SET phone_number = '+1-555-000-0000' WHERE id = 1"`],
     ['or by psql', `psql "postgresql://${user}:${password}@${host}:${port}/${name}"`],

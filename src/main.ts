@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // The command line: each command reads its configuration, does its work and ends with a status a script can use.
+import { constants } from 'node:os';
 import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { addBackfillCommand } from './cli/backfill.ts';
@@ -34,6 +35,12 @@ addTraceCommand(program);
 addDlqCommands(program);
 addBackfillCommand(program);
 addVerifyCommand(program);
+
+// As where SIGPIPE ends a program: whoever read the output (head, a pager) has seen enough. `run` writes its log by itself.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(128 + constants.signals.SIGPIPE);
+});
 
 try {
   await program.parseAsync();

@@ -192,9 +192,10 @@ async function takeSlot(
 }
 
 /** Waits until the FHIR server answers, a line a second. What is no FHIR R4 server ends the process. */
-async function waitForFhirServer({ fhir, outbox, log }: PipelineParts, stop: AbortSignal): Promise<void> {
+async function waitForFhirServer({ fhir, outbox, metrics, log }: PipelineParts, stop: AbortSignal): Promise<void> {
   for (;;) {
     const answer = await fhir.capabilities();
+    metrics.breakerState.set(answer.ok ? 'flowing' : 'outage');
     if (answer.ok) {
       log.info({ software: answer.capabilities.software }, 'The FHIR server answers.');
       for (const sentence of lacking(answer.capabilities, outbox)) log.warn(sentence);

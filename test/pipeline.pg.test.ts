@@ -43,6 +43,18 @@ describe('a FHIR server that says what it lacks', () => {
   });
 });
 
+describe('a start while the FHIR server is away', () => {
+  it('tells so by its state, and no longer when it answers', async () => {
+    await sink.stop();
+    const connector = startConnector(database, sink.url);
+    await expect.poll(() => connector.metrics.breakerState.get(), QUICK).toBe('outage');
+    await sink.resume();
+    await expect.poll(() => connector.metrics.connectorState.get(), QUICK).toBe('streaming');
+    expect(connector.metrics.breakerState.get()).toBe('flowing');
+    await connector.stop();
+  });
+});
+
 describe('a stop', () => {
   it('ends the pipeline without an error while it waits for the FHIR server', async () => {
     const closed = createServer();

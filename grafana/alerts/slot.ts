@@ -21,18 +21,6 @@ export const slot: AlertGroup = {
       noData: { state: 'Alerting', because: 'nobody is seen to hold the slot' },
     },
     {
-      name: 'SlotUnknown',
-      value: 'min(fhir_slot_state{state="unknown"})',
-      fires: { above: 0 },
-      forSeconds: 60,
-      severity: 'critical',
-      summary: 'No connector can ask PostgreSQL for the replication slot.',
-      meaning:
-        'PostgreSQL does not answer the connector. The figures of slot, outbox and dead letters are the last known ones: the alerts on them can be trusted no more.',
-      action: 'Look whether PostgreSQL runs and whether the connector reaches it at DB_HOST.',
-      noData: UNSEEN,
-    },
-    {
       name: 'SlotUnreserved',
       value: 'max(fhir_slot_state{state="unreserved"})',
       fires: { above: 0 },

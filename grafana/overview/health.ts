@@ -28,17 +28,17 @@ export const health: Row = {
       ])
       .noValue('DOWN')
       .thresholds(steps('red', [1, 'green']))
-      .span(3),
+      .span(2),
     stateNow(
       'State',
       'What the connector does now. Standby is healthy: another connector holds the slot.',
       'fhir_connector_state',
-    ).span(4),
+    ).span(3),
     stateNow(
       'FHIR server',
       'flowing; outage: it does not answer; refusing: it answers and refuses everything. Neither loses data: the slot keeps the WAL.',
       'fhir_breaker_state',
-    ).span(4),
+    ).span(3),
     figure('Behind', 'Age of the oldest outbox row that is not processed.', 'max(fhir_outbox_lag_seconds)')
       .unit(Seconds)
       .decimals(1)
@@ -60,7 +60,7 @@ export const health: Row = {
         },
       ])
       .thresholds(steps('red', [HOUR, 'orange'], [4 * HOUR, 'green']))
-      .span(4),
+      .span(3),
     figure(
       'WAL headroom',
       'WAL that can still be written before the slot may be lost.',
@@ -74,6 +74,24 @@ export const health: Row = {
       .unit(Short)
       .mappings([whenNaN({ text: 'unknown' })])
       .thresholds(steps('green', [1, 'red']))
+      .span(2),
+    figure(
+      'Triggers off',
+      'Triggers of the connector that are missing or disabled: such changes never reach the FHIR server by themselves.',
+      'max(fhir_triggers_off)',
+    )
+      .unit(Short)
+      .mappings([whenNaN({ text: 'unknown' })])
+      .thresholds(steps('green', [1, 'red']))
+      .span(2),
+    figure(
+      'PostgreSQL told',
+      'Since when the figures of slot, outbox and dead letters are: they are the last known ones while PostgreSQL does not tell.',
+      'min(fhir_database_age_seconds)',
+    )
+      .unit(Seconds)
+      .decimals(0)
+      .thresholds(steps('green', [15, 'orange'], [30, 'red']))
       .span(3),
   ],
 };

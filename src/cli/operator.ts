@@ -8,7 +8,9 @@ import { withConnection } from './connection.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 /** Counting a large table takes its time. */
-const QUERY_TIMEOUT_MS = 600_000;
+const LONGEST_MS = 600_000;
+
+const ANSWER_MS = 5000;
 
 /** A person or a supervisor ended the command. */
 export class Interrupted extends Error {
@@ -18,12 +20,15 @@ export class Interrupted extends Error {
 /**
  * Runs `work` with connections of the role fhir_operator; SIGINT and SIGTERM abort its signal with an Interrupted.
  *
+ * No statement of `work` may take longer than `statementTimeoutMs`.
+ *
  * @throws FatalError on whatever PostgreSQL refuses; its message never holds the server's.
  */
 export async function asOperator<T>(
   config: DatabaseConfig,
   command: string,
   work: (db: Database, signal: AbortSignal) => Promise<T>,
+  statementTimeoutMs = LONGEST_MS,
 ): Promise<T> {
   const stop = new AbortController();
   const onSignal = (signal: string) => stop.abort(new Interrupted(`The process got ${signal}.`));
@@ -32,7 +37,7 @@ export async function asOperator<T>(
     return await withConnection(config, command, 'fhir_operator', async (client) => {
       // Whoever may not do it is told at once, before anything begins.
       await client.query('SELECT FROM public.fhir_backfill LIMIT 0');
-      const db = openPool(config, command);
+      const db = openPool(config, command, statementTimeoutMs);
       try {
         return await work(db, stop.signal);
       } finally {
@@ -44,13 +49,15 @@ export async function asOperator<T>(
   }
 }
 
-function openPool(config: DatabaseConfig, command: string): Database {
+function openPool(config: DatabaseConfig, command: string, statementTimeoutMs: number): Database {
   const pool = new pg.Pool({
     ...databaseClient(config),
     Client: PostgresClient,
     application_name: `fhir-connector ${command}`,
     max: 2,
-    query_timeout: QUERY_TIMEOUT_MS,
+    statement_timeout: statementTimeoutMs,
+    // The server's own limit comes first, and says so; this one is for a server that answers no more.
+    query_timeout: statementTimeoutMs + ANSWER_MS,
     keepAlive: true,
   });
   // An idle connection that PostgreSQL ends is no failure: the next query opens another.

@@ -1,5 +1,6 @@
 // What `status` tells people: one line a matter, with a sign for how it stands.
 import { MOST_COUNTED } from '../metrics/facts.ts';
+import { kindOfTable } from '../outbox/resources.ts';
 import type { Status } from '../status.ts';
 
 /** ✓ as it should be; ! look at it today; ✗ nothing is read or sent, or soon the slot is given up. */
@@ -29,17 +30,18 @@ export function textOf(lines: readonly Line[]): string {
   return `${lines.map(({ sign, matter, text }) => `${sign} ${matter.padEnd(width)}  ${text}`).join('\n')}\n`;
 }
 
-function slotLine({ slot: { name, state, active, retainedBytes, confirmedLagBytes, safeWalBytes } }: Status): Line {
+function slotLine({ slot: { name, state, active, retainedBytes, safeWalBytes } }: Status): Line {
   const matter = 'Slot';
-  if (state === 'missing' || state === 'lost')
-    return { sign: '✗', matter, text: `${name} is ${state}: a connector makes it anew and delivers first what waits` };
-  if (active && confirmedLagBytes === null)
+  if (state === 'missing' && active)
     return {
       sign: '!',
       matter,
-      text: `PostgreSQL makes ${name} and waits for transactions that are open; the log names them`,
+      text: `PostgreSQL makes ${name}, and waits for a transaction that is open: doctor says which`,
     };
-  const left = safeWalBytes === null ? 'without a limit' : `${bytes(safeWalBytes)} more before it is given up`;
+  if (state === 'missing' || state === 'lost')
+    return { sign: '✗', matter, text: `${name} is ${state}: a connector makes it anew and delivers first what waits` };
+  const left =
+    safeWalBytes === null ? 'without a limit' : `${bytes(Math.max(0, safeWalBytes))} more before it is given up`;
   const kept = `keeps ${bytes(retainedBytes)} of WAL, ${left}`;
   if (!active) return { sign: '✗', matter, text: `no connector reads ${name}; it ${kept}` };
   const pressed = state === 'unreserved' || (safeWalBytes !== null && safeWalBytes < retainedBytes / 3);
@@ -62,7 +64,7 @@ function deliveredLine({ deliveries: { last, lastMinute } }: Status): Line {
   return {
     sign: '✓',
     matter,
-    text: `${number} events finished in the last minute; the newest ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${last.fhirId}${version}`,
+    text: `${number} events finished in the last minute; the newest ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${kindOfTable(last.table)?.type}/${last.fhirId}${version}`,
   };
 }
 

@@ -1,4 +1,4 @@
-// `status`: how it stands now, on one screen. Exit status: 1 where nobody reads the slot, it is about to be given up, or the FHIR server does not answer.
+// `status`: how it stands now, on one screen. Exit status: 1 where it has a ✗.
 import { type Command, Option } from 'commander';
 import { environmentSchema, readConfig } from '../config.ts';
 import { readStatus } from '../status.ts';
@@ -6,11 +6,14 @@ import { openFhirClient } from './fhir.ts';
 import { asOperator } from './operator.ts';
 import { statusLines, textOf } from './status-text.ts';
 
+/** Who looks wants to know now: a lock on the outbox is not waited for. */
+const LONGEST_MS = 5000;
+
 export function addStatusCommand(program: Command): void {
   program
     .command('status')
     .description(
-      'how it stands now: slot, outbox, deliveries, dead letters, FHIR server (as a login in the role fhir_operator)',
+      'how it stands now: slot, outbox, deliveries, dead letters, FHIR server; exit status 1 where one of them is ✗ (as a login in the role fhir_operator)',
     )
     .addOption(new Option('--json', 'print JSON instead of text').default(false))
     .action(status);
@@ -20,7 +23,7 @@ async function status({ json }: { readonly json: boolean }): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
   const fhir = openFhirClient(config);
   try {
-    const now = await asOperator(config, 'status', (db) => readStatus(db, config.SLOT_NAME, fhir));
+    const now = await asOperator(config, 'status', (db) => readStatus(db, config.SLOT_NAME, fhir), LONGEST_MS);
     const lines = statusLines(now, config.OUTBOX_LAG_ALERT_SECONDS);
     process.stdout.write(json ? `${JSON.stringify({ ...now, lines }, null, 2)}\n` : textOf(lines));
     if (lines.some(({ sign }) => sign === '✗')) process.exitCode = 1;

@@ -1,6 +1,7 @@
 // `trace`: what became of one transaction, from its rows in the outbox to versions on the FHIR server. Exit status: 1 where it has no event.
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { databaseSchema, readConfig } from '../config.ts';
+import { kindOfTable } from '../outbox/resources.ts';
 import { type TransactionHistory, transactionHistory } from '../outbox/transaction-history.ts';
 import { asOperator } from './operator.ts';
 import { tableLines } from './table.ts';
@@ -39,7 +40,9 @@ function textOf(txid: number, { status, events }: TransactionHistory): string {
     event.deadLetterId === null
       ? event.state
       : `${event.state} ${event.deadLetterId}${event.resolution === null ? '' : `, ${event.resolution}`}`,
-    event.fhirId === null ? null : `${event.fhirId}${event.version === null ? '' : ` version ${event.version}`}`,
+    event.fhirId === null
+      ? null
+      : `${kindOfTable(event.table)?.type}/${event.fhirId}${event.version === null ? '' : ` version ${event.version}`}`,
     event.finishedAt?.toISOString(),
     event.attempts,
     event.reason,
@@ -47,7 +50,7 @@ function textOf(txid: number, { status, events }: TransactionHistory): string {
   const lines = [
     ...tableLines(['Outbox', 'Event', 'Patient', 'Revision', 'State', 'FHIR', 'Finished', 'Attempts', 'Reason'], rows),
     '',
-    `Transaction ${txid}, begun ${events[0]?.startedAt.toISOString()}: ${[...states].map(([state, of]) => `${of.length} ${state}`).join(', ')}.`,
+    `Transaction ${txid}, begun ${events[0]?.startedAt.toISOString()}: ${[...states].map(([state, of]) => `${of.length} ${state === 'dead letter' && of.length > 1 ? 'dead letters' : state}`).join(', ')}.`,
     ...(traces.size === 0 ? [] : [`The application's trace: ${[...traces].join(', ')}.`]),
   ];
   return `${lines.join('\n')}\n`;

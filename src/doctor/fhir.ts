@@ -3,13 +3,18 @@ import { lacking } from '../fhir/capabilities.ts';
 import type { FhirClient } from '../fhir/client.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
+/** Whose address is right. */
+const REFUSALS = new Set(['http-401', 'http-403']);
+
 export async function fhirFindings(fhir: FhirClient, needs: Parameters<typeof lacking>[1]): Promise<Finding[]> {
   const check = 'FHIR server';
   const answer = await fhir.capabilities();
   if (!answer.ok) {
     return [
       fault(check, answer.fault.reason, {
-        say: 'Check FHIR_SERVER (it ends before /Patient), and that the server runs and can be reached from here.',
+        say: REFUSALS.has(answer.fault.code)
+          ? 'See what the server, or a proxy before it, demands of who asks: credentials, a certificate, an allowed address.'
+          : 'Check FHIR_SERVER (it ends before /Patient), and that the server runs and can be reached from here.',
       }),
     ];
   }

@@ -1,41 +1,10 @@
 // The schema: is it this program's, do the triggers fire for everybody, and do counters run ahead of what they have counted?
 import type pg from 'pg';
+import { TRIGGERS } from '../triggers.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 import { look } from './look.ts';
 
 const MIGRATE = { say: "As the tables' owner, run: npm run connector -- migrate" };
-
-interface Trigger {
-  readonly name: string;
-  readonly table: string;
-  readonly when: string;
-  readonly does: string;
-}
-
-const CHANGES = [
-  { event: 'insert', past: 'inserted', when: 'AFTER INSERT', tables: 'REFERENCING NEW TABLE AS new_rows' },
-  {
-    event: 'update',
-    past: 'updated',
-    when: 'AFTER UPDATE',
-    tables: 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows',
-  },
-  { event: 'delete', past: 'deleted', when: 'AFTER DELETE', tables: 'REFERENCING OLD TABLE AS old_rows' },
-  { event: 'truncate', past: 'truncated', when: 'BEFORE TRUNCATE', tables: '' },
-];
-
-/** As sql/migrations/004_triggers.sql makes them. */
-const TRIGGERS: readonly Trigger[] = [
-  { table: 'patient', prefix: 'fhir_patient' },
-  { table: 'patient_other_identifiers', prefix: 'fhir_other_identifier' },
-].flatMap(({ table, prefix }) =>
-  CHANGES.map(({ event, past, when, tables }) => ({
-    name: `${prefix}_${event}`,
-    table,
-    when: `${when} ON public.${table} ${tables}`.trimEnd(),
-    does: `public.${prefix}_${past}()`,
-  })),
-);
 
 export async function hasOutbox(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ found: boolean }>(

@@ -23,6 +23,10 @@ interface SlotFacts {
   wal_status: string | null;
   kept: string | null;
   headroom: number | null;
+  /** PostgreSQL is making it. */
+  making: boolean;
+  /** The process whose transaction that waits for; 0 where it is a prepared one, null where it waits for none. */
+  waits_for: number | null;
 }
 
 interface Before {
@@ -112,6 +116,8 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
     `SELECT s.slot_name IS NOT NULL AS found, concat_ws(' ', s.slot_type, s.plugin) AS kind,
             coalesce(s.database = current_database(), false) AS here, s.database AS in_database,
             coalesce(s.active, false) AS active, s.wal_status,
+            s.active AND s.confirmed_flush_lsn IS NULL AS making,
+            CASE WHEN s.confirmed_flush_lsn IS NULL THEN (pg_blocking_pids(s.active_pid))[1] END AS waits_for,
             CASE WHEN NOT pg_is_in_recovery() THEN pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)) END AS kept,
             CASE WHEN NOT pg_is_in_recovery() AND s.safe_wal_size IS NOT NULL
                  THEN (s.safe_wal_size / nullif(s.safe_wal_size + pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0))::float8 END AS headroom
@@ -145,6 +151,14 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
   if (facts.wal_status === 'lost') {
     return warning(check, `${slot} is lost: PostgreSQL has removed WAL that it needs; ${wait}.`, {
       say: 'Start the connector: it makes the slot anew and delivers first what waits.',
+    });
+  }
+  if (facts.making) {
+    return warning(check, `PostgreSQL makes ${slot}, and waits for a transaction that was open before; ${wait}.`, {
+      say: 'It ends by itself when that transaction does. If nobody needs it, end it, as a superuser.',
+      sql: facts.waits_for
+        ? `SELECT pg_terminate_backend(${facts.waits_for});`
+        : 'SELECT gid, prepared, owner, database FROM pg_prepared_xacts; -- then ROLLBACK PREPARED or COMMIT PREPARED',
     });
   }
   const keeps = `keeps ${facts.kept ?? 'an unknown amount'} of WAL`;

@@ -1,21 +1,23 @@
 // What only PostgreSQL knows of the connector: the slot, the backlog, the dead letters, the verifications. For gauges and for people.
 import { type Kysely, sql } from 'kysely';
+import { TRIGGERS } from '../triggers.ts';
 import type { SlotState, VerificationScope } from './metrics.ts';
 
 export interface SlotFacts {
+  /** `missing` and active: PostgreSQL is making it, which waits for transactions that are open. */
   readonly state: SlotState;
-  /** Somebody reads it. */
+  /** Somebody reads or makes it. */
   readonly active: boolean;
   /** WAL that PostgreSQL keeps for it; 0 where it keeps none. */
   readonly retainedBytes: number;
-  /** WAL written since the position that was confirmed; null of a slot that PostgreSQL is still making, too. */
+  /** WAL written since the position that was confirmed. */
   readonly confirmedLagBytes: number | null;
   /** WAL that can be written before it may be lost; null without max_slot_wal_keep_size. */
   readonly safeWalBytes: number | null;
 }
 
 interface SlotRow {
-  wal_status: SlotState | null;
+  state: SlotState;
   active: boolean;
   retained_bytes: number | null;
   confirmed_lag_bytes: number | null;
@@ -27,7 +29,10 @@ export async function slotFacts<DB>(db: Kysely<DB>, slot: string): Promise<SlotF
   // pg_current_wal_lsn() is an error in recovery; pg_last_wal_receive_lsn() is NULL where WAL comes from an archive.
   // https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-RECOVERY-INFO
   const { rows } = await sql<SlotRow>`
-    SELECT wal_status, active,
+    SELECT active,
+           -- Until it is made there is a row for it, of whatever state, that nobody can read from.
+           CASE WHEN wal_status = 'lost' THEN wal_status
+                WHEN confirmed_flush_lsn IS NULL THEN 'missing' ELSE coalesce(wal_status, 'unknown') END AS state,
            pg_wal_lsn_diff(wal.position, restart_lsn)::float8 AS retained_bytes,
            pg_wal_lsn_diff(wal.position, confirmed_flush_lsn)::float8 AS confirmed_lag_bytes,
            safe_wal_size::float8 AS safe_wal_bytes
@@ -37,8 +42,7 @@ export async function slotFacts<DB>(db: Kysely<DB>, slot: string): Promise<SlotF
                         ELSE pg_current_wal_lsn() END AS position) AS wal
      WHERE slot_name = ${slot}`.execute(db);
   const [row] = rows;
-  // wal_status is NULL for a slot without restart_lsn that is not invalidated: one that is being created.
-  const state = row === undefined ? 'missing' : (row.wal_status ?? 'unknown');
+  const state = row?.state ?? 'missing';
   return {
     state,
     active: row?.active === true,
@@ -46,6 +50,19 @@ export async function slotFacts<DB>(db: Kysely<DB>, slot: string): Promise<SlotF
     confirmedLagBytes: row?.confirmed_lag_bytes ?? null,
     safeWalBytes: state === 'lost' ? 0 : (row?.safe_wal_bytes ?? null),
   };
+}
+
+/**
+ * How many of the triggers that write the outbox are missing or disabled.
+ * https://www.postgresql.org/docs/current/catalog-pg-trigger.html : O fires unless session_replication_role is replica, A always.
+ */
+export async function triggersOff<DB>(db: Kysely<DB>): Promise<number> {
+  const wanted = JSON.stringify(TRIGGERS.map(({ name, table }) => ({ name, table: `public.${table}` })));
+  const { rows } = await sql<{ off: number }>`
+    SELECT count(*)::int AS off FROM jsonb_to_recordset(${wanted}::jsonb) AS wanted (name text, "table" text)
+     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass(wanted."table")
+                          AND tgname = wanted.name AND tgenabled IN ('O', 'A'))`.execute(db);
+  return only(rows).off;
 }
 
 export interface OutboxFacts {
@@ -94,11 +111,13 @@ export async function verificationFacts<DB>(db: Kysely<DB>): Promise<Verificatio
 }
 
 export interface DeliveryFacts {
-  /** Events finished in the last minute, in whatever way: at most MOST_COUNTED are counted. */
+  /** Events delivered in the last minute, or overtaken by a newer state: at most MOST_COUNTED are counted. */
   readonly lastMinute: number;
   /** The newest one by its number that is on the server; null where there is none. */
   readonly last: {
     readonly txid: number;
+    /** The table of the row. */
+    readonly table: string;
     readonly fhirId: string;
     readonly version: string | null;
     readonly secondsAgo: number;
@@ -113,7 +132,7 @@ export async function deliveryFacts<DB>(db: Kysely<DB>): Promise<DeliveryFacts> 
   const { rows } = await sql<DeliveryFacts>`
     SELECT (SELECT count(*) FROM (SELECT processed_at FROM public.fhir_processed_event ORDER BY id DESC LIMIT ${sql.lit(MOST_COUNTED)}) AS newest
              WHERE processed_at > clock_timestamp() - interval '1 minute')::float8 AS "lastMinute",
-           (SELECT jsonb_build_object('txid', txid, 'fhirId', fhir_resource_id, 'version', fhir_version,
+           (SELECT jsonb_build_object('txid', txid, 'table', table_name, 'fhirId', fhir_resource_id, 'version', fhir_version,
                                       'secondsAgo', greatest(extract(epoch FROM clock_timestamp() - processed_at), 0))
               FROM public.fhir_outbox WHERE processed AND fhir_resource_id IS NOT NULL ORDER BY id DESC LIMIT 1) AS last,
            coalesce((SELECT jsonb_agg(jsonb_build_object('reason', reason, 'rows', number) ORDER BY number DESC)

@@ -75,6 +75,16 @@ export function createMetrics(registry: Registry = new Registry()) {
     },
   });
 
+  let toldAt = performance.now();
+  const databaseAge = new Gauge({
+    name: 'fhir_database_age_seconds',
+    help: 'Time since PostgreSQL last told all that is read from it (slot, triggers, outbox, dead letters, verifications), or since the start, in seconds',
+    registers,
+    collect() {
+      this.set((performance.now() - toldAt) / 1000);
+    },
+  });
+
   new Gauge({
     name: 'fhir_connector_build_info',
     help: 'Always 1; the labels tell the version of the connector and of Node',
@@ -125,9 +135,15 @@ export function createMetrics(registry: Registry = new Registry()) {
       'flowing',
     ),
 
+    databaseAge,
+    triggersOff: unknownGauge(
+      'fhir_triggers_off',
+      'Triggers of the connector that are missing or disabled; must be 0, for such changes reach no FHIR server',
+    ),
+
     slotState: stateGauge(
       'fhir_slot_state',
-      'wal_status of the replication slot, missing, or unknown while PostgreSQL cannot be asked: 1 for the current state',
+      'wal_status of the replication slot; missing, also while PostgreSQL makes it; unknown while PostgreSQL cannot be asked: 1 for the current state',
       slotStates,
       'unknown',
     ),
@@ -170,6 +186,10 @@ export function createMetrics(registry: Registry = new Registry()) {
     /** Tells that a delivery was finished or the slot moved; fhir_since_progress_seconds starts again at 0. */
     progressed(): void {
       progressAt = performance.now();
+    },
+    /** Tells that PostgreSQL told all; fhir_database_age_seconds starts again at 0. */
+    databaseTold(): void {
+      toldAt = performance.now();
     },
     /** By performance.now(). */
     progressedAt: () => progressAt,

@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { Logger } from 'pino';
-import { deadLetterFacts, outboxFacts, slotFacts, verificationFacts } from './facts.ts';
+import { deadLetterFacts, outboxFacts, slotFacts, triggersOff, verificationFacts } from './facts.ts';
 import { driftKinds, type Metrics } from './metrics.ts';
 
 const intervalMs = 5_000;
@@ -14,7 +14,8 @@ const deadlineMs = 5_000;
 
 /**
  * Samples the gauges of `metrics` for the slot `slotName`. While PostgreSQL cannot be asked, the slot's state is
- * `unknown`, the other gauges keep their last value, and one log line tells of the change.
+ * `unknown`, the other gauges keep their last value (fhir_database_age_seconds tells how old it is), and one log line
+ * tells of the change.
  */
 export function createSampler<DB>(
   db: Kysely<DB>,
@@ -53,10 +54,14 @@ export function createSampler<DB>(
     metrics.slotSafeWalBytes.set(slot.safeWalBytes ?? Number.NaN);
   }
 
+  async function readTriggers(trx: Transaction<DB>): Promise<void> {
+    metrics.triggersOff.set(await triggersOff(trx));
+  }
+
   /** Each in its own transaction: a backlog too long to count in time must not hide the slot. */
   async function readAll(): Promise<void> {
     const failures: unknown[] = [];
-    for (const read of [readSlot, readOutbox, readDeadLetters, readVerifications]) {
+    for (const read of [readSlot, readTriggers, readOutbox, readDeadLetters, readVerifications]) {
       try {
         await db
           .transaction()
@@ -70,6 +75,7 @@ export function createSampler<DB>(
         failures.push(error);
       }
     }
+    if (failures.length === 0) metrics.databaseTold();
     report(failures[0]);
   }
 

@@ -30,13 +30,14 @@ export async function tellingWhatHoldsItUp<T>(
     looks = found && found.process === before ? looks + 1 : 1;
     before = found?.process ?? null;
     if (!found || looks !== TELL_AFTER_LOOKS) return;
+    const { openSeconds, ...holder } = found;
     if (found.process === 0)
       log.warn(
         'PostgreSQL waits for a prepared transaction before it makes the slot: pg_prepared_xacts lists them, COMMIT PREPARED or ROLLBACK PREPARED ends one.',
       );
     else
       log.warn(
-        found,
+        openSeconds === null ? holder : found,
         'PostgreSQL waits for the transaction of this process before it makes the slot: pg_terminate_backend ends it, if nobody needs it.',
       );
   };

@@ -1,7 +1,7 @@
 // The status page in a real browser, beside a connector that runs as in production: what a stranger sees first.
 // With PICTURES=docs it takes the pictures of docs/status-page.md as well.
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -22,7 +22,7 @@ let server: EmbeddedPostgres;
 let database: DatabaseTarget;
 let sink: FhirSink;
 let page: Page;
-let stopConnector: () => Promise<void>;
+let connector: ChildProcess;
 let address: string;
 
 beforeAll(async () => {
@@ -37,6 +37,18 @@ beforeEach(async () => {
   server = await startServer({ max_slot_wal_keep_size: '64MB' });
   database = await migrated(server, 'health');
   sink = await FhirSink.start();
+  await startConnector();
+  page = await browser.newPage({ viewport: { width: 1100, height: 1150 } });
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  await page.goto(address);
+  await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
+  expect(faults).toEqual([]);
+});
+
+/** Resolves when its page can be opened. */
+async function startConnector(): Promise<void> {
   const environment = {
     ...connectorEnvironment(database, sink.url),
     WORKER_ID: 'connector-1',
@@ -46,10 +58,7 @@ beforeEach(async () => {
     env: { PATH: process.env.PATH, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  stopConnector = async () => {
-    const exited = once(child, 'exit');
-    if (child.kill('SIGTERM')) await exited;
-  };
+  connector = child;
   for await (const line of createInterface(child.stdout)) {
     const { metricsPort } = JSON.parse(line);
     if (metricsPort === undefined) continue;
@@ -57,14 +66,12 @@ beforeEach(async () => {
     break;
   }
   child.stdout.resume();
-  page = await browser.newPage({ viewport: { width: 1100, height: 1150 } });
-  const faults: string[] = [];
-  page.on('pageerror', (error) => faults.push(error.message));
-  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-  await page.goto(address);
-  await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
-  expect(faults).toEqual([]);
-});
+}
+
+async function stopConnector(): Promise<void> {
+  const exited = once(connector, 'exit');
+  if (connector.kill('SIGTERM')) await exited;
+}
 
 afterEach(async () => {
   await page.close();
@@ -97,11 +104,15 @@ const change = (from: number, to: number) =>
      END LOOP; END $$`,
   );
 
-/** Whoever reads the slot is ended, and the slot dropped before it is taken again. */
+/** Whoever reads the slot is ended, and the slot dropped; stopped meanwhile, the connector cannot take it again before. */
 async function loseSlot(): Promise<void> {
-  const lost = `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-                 WHERE slot_name = '${slotOf(database)}' AND pg_terminate_backend(active_pid, 5000)`;
-  await vi.waitFor(() => run(database, lost), PATIENCE);
+  connector.kill('SIGSTOP');
+  await run(
+    database,
+    `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+      WHERE slot_name = '${slotOf(database)}' AND pg_terminate_backend(active_pid, 5000)`,
+  );
+  connector.kill('SIGCONT');
   await vi.waitFor(async () => expect((await live()).state).toBe('catching-up'), PATIENCE);
 }
 
@@ -171,6 +182,39 @@ describe('the status page', () => {
     }
     await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
     await vi.waitFor(() => expect(sink.values).toContain('p60'), PATIENCE);
+  });
+
+  it('says that the FHIR server is away at a start, too', async () => {
+    await stopConnector();
+    await sink.stop();
+    await startConnector();
+    await page.goto(address);
+    await expect.poll(() => headline(), PATIENCE).toBe('Waiting for the FHIR server');
+    expect(await figure('server')).toBe('does not work');
+    await sink.resume();
+    await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
+  });
+
+  it('says that its figures are old while a lock keeps PostgreSQL from telling new ones', async () => {
+    const holder = new pg.Client(database.config);
+    await holder.connect();
+    try {
+      await holder.query('BEGIN; LOCK TABLE fhir_outbox');
+      await expect.poll(() => headline(), PATIENCE).toBe('PostgreSQL does not tell how it stands');
+      expect(await explained()).toMatch(/What waits in the outbox is not known: the figures are \d+ s old/);
+      expect(await figure('behind')).toBe('unknown');
+    } finally {
+      await holder.end();
+    }
+    await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
+  });
+
+  it('says that triggers are off', async () => {
+    await run(database, 'ALTER TABLE patient DISABLE TRIGGER fhir_patient_update');
+    await expect.poll(() => headline(), PATIENCE).toBe('Changes pass unseen: triggers are off');
+    expect(await explained()).toMatch(/^1 trigger missing or disabled/);
+    await run(database, 'ALTER TABLE patient ENABLE TRIGGER fhir_patient_update');
+    await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
   });
 
   it('says that the connector does not answer when it has ended', async () => {

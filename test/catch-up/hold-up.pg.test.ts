@@ -1,7 +1,9 @@
 // Who holds the making of a slot up is named: PostgreSQL waits for each transaction that was open when it began.
+import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+import { slotFacts } from '../../src/metrics/facts.ts';
 import { startConnector } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { linesWith, PATIENCE, run, streams } from './hospital.ts';
@@ -26,11 +28,16 @@ it('the process whose transaction is open, and the transaction that is prepared 
   await open.connect();
   await open.query('BEGIN; CREATE TABLE opened ()');
   const { rows } = await open.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: new pg.Pool(database.config) }) });
   const connector = startConnector(database, sink.url);
   const ofTheProcess = () => linesWith(connector, 'PostgreSQL waits for the transaction of this process');
   const ofThePrepared = () => linesWith(connector, 'PostgreSQL waits for a prepared transaction');
   try {
     // It waits for one after the other.
+    // Nothing can be read from it yet, whatever its row in pg_replication_slots says.
+    await expect
+      .poll(async () => slotFacts(db, connector.slot), PATIENCE)
+      .toMatchObject({ state: 'missing', active: true });
     await expect.poll(() => [...ofTheProcess(), ...ofThePrepared()], PATIENCE).toHaveLength(1);
     if (ofThePrepared().length === 0) await open.query('ROLLBACK');
     else await run(database, "COMMIT PREPARED 'for later'");
@@ -43,7 +50,9 @@ it('the process whose transaction is open, and the transaction that is prepared 
     await open.end();
     await run(database, "ROLLBACK PREPARED 'for later'").catch(() => undefined);
     await streams(connector);
+    expect(await slotFacts(db, connector.slot)).toMatchObject({ state: 'reserved', active: true });
     await connector.stop();
+    await db.destroy();
   }
   expect([ofTheProcess().length, ofThePrepared().length]).toEqual([1, 1]);
 });

@@ -17,7 +17,7 @@ const WELL: Status = {
   outbox: { unprocessed: 0, oldestSeconds: 0 },
   deliveries: {
     lastMinute: 12,
-    last: { txid: 744, fhirId: 'r7', version: '3', secondsAgo: 4.2 },
+    last: { txid: 744, table: 'patient', fhirId: 'r7', version: '3', secondsAgo: 4.2 },
     failing: [],
   },
   deadLetters: { unresolved: 0, oldestSeconds: 0 },
@@ -34,7 +34,7 @@ describe('status', () => {
       [
         '✓ Slot          a connector reads fhir_outbox_slot; it keeps 16 MB of WAL, 20 GB more before it is given up (reserved)',
         '✓ Outbox        nothing waits',
-        '✓ Delivered     12 events finished in the last minute; the newest 4 s ago: transaction 744 → r7 version 3',
+        '✓ Delivered     12 events finished in the last minute; the newest 4 s ago: transaction 744 → Patient/r7 version 3',
         '✓ Dead letters  none',
         '✓ FHIR server   HAPI FHIR Server 8.8.0 answers',
         '✓ Verified      24 h ago, all patients: no drift',
@@ -52,7 +52,8 @@ describe('status', () => {
     [{ safeWalBytes: 5 * MB }, /^✗ .*5 MB more/],
     [{ state: 'extended' as const }, /^✓ .*\(extended\)/],
     [{ state: 'unknown' as const }, /^! /],
-    [{ confirmedLagBytes: null }, /^! PostgreSQL makes .* transactions that are open/],
+    [{ state: 'missing' as const, active: true }, /^! PostgreSQL makes .* doctor says which/],
+    [{ state: 'unreserved' as const, safeWalBytes: -16 * MB }, /^✗ .* 0 MB more/],
     [{ safeWalBytes: null }, /^✓ .*without a limit/],
   ])('of a slot %o', (slot, line) => {
     expect(signs({ ...WELL, slot: { ...WELL.slot, ...slot } }).Slot).toMatch(line);

@@ -1,4 +1,7 @@
 // `status` on a real database while a connector works, while it does not, and while the FHIR server refuses a patient.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { runCommand } from '../support/command.ts';
 import { slotOf, startConnector } from '../support/connector.ts';
@@ -43,7 +46,7 @@ it('says what flows while a connector works, and exits with 0; without one it ex
     expect(stdout).toMatch(/^✓ Slot +a connector reads slot_\w+; it keeps \d+ MB of WAL/m);
     expect(stdout).toMatch(/^✓ Outbox +nothing waits$/m);
     expect(stdout).toMatch(
-      /^✓ Delivered +1 events finished in the last minute; the newest \d+ s ago: transaction \d+ → r1 version 1$/m,
+      /^✓ Delivered +1 events finished in the last minute; the newest \d+ s ago: transaction \d+ → Patient\/r1 version 1$/m,
     );
     expect(stdout).toMatch(/^✓ FHIR server +sink answers$/m);
   }, PATIENCE);
@@ -65,4 +68,31 @@ it('says why rows wait, in the words of the connector, and tells a program the s
   } finally {
     await connector.stop();
   }
+});
+
+it('does not wait for a lock on the outbox, and says that it may be one', async () => {
+  const holder = await database.pool.connect();
+  try {
+    await holder.query('BEGIN; LOCK TABLE fhir_outbox');
+    expect(await status()).toEqual({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringMatching(/^PostgreSQL took too long: does a transaction .* hold the tables locked\?/),
+    });
+  } finally {
+    await holder.query('ROLLBACK');
+    holder.release();
+  }
+});
+
+it('ends without a word where its reader has seen enough', async () => {
+  const child = spawn(process.execPath, ['src/main.ts', 'status'], {
+    env: { PATH: process.env.PATH, ...operator.environment, SLOT_NAME: slotOf(database) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  child.stdout.destroy();
+  const [said] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+  expect(said).toBe('');
+  // 128 and the number of SIGPIPE.
+  expect(child.exitCode).toBe(141);
 });

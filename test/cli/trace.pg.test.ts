@@ -53,7 +53,7 @@ it('says of each event where it ended: on the server in a version, or as a dead 
   await vi.waitFor(async () => {
     const { status, stdout } = await trace(txid);
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^\d+ +insert of patient \d+ .* delivered +r1 version 1 +\d{4}-/m);
+    expect(stdout).toMatch(/^\d+ +insert of patient \d+ .* delivered +Patient\/r1 version 1 +\d{4}-/m);
     expect(stdout).toMatch(/^\d+ +insert of patient \d+ .* dead letter \d+ .*\(HTTP 422/m);
     expect(stdout).toContain(`Transaction ${txid}, begun `);
     expect(stdout).toMatch(/: 1 delivered, 1 dead letter\.\n$/);

@@ -1,6 +1,7 @@
 // `doctor` on a server of its own: each planted fault is found, and what it says mends it does mend it.
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { examine } from '../../src/doctor/examine.ts';
@@ -317,6 +318,53 @@ describe('a slot', () => {
       await vi.waitFor(async () => expect(await slotNow()).toMatchObject({ verdict: 'ok' }), PATIENCE);
     } finally {
       await second.stop();
+    }
+  });
+});
+
+describe('a slot that PostgreSQL is still making', () => {
+  it('is told, with the transaction that it waits for, and mended by the end of that', async () => {
+    const slot = slotOf(database);
+    await run(database, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots`);
+    const open = new pg.Client(database.config);
+    open.on('error', () => undefined);
+    await open.connect();
+    await open.query('BEGIN; CREATE TABLE opened ()');
+    const { rows } = await open.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    const connector = startConnector(database, sink.url);
+    const slotNow = async () => (await findings({ slot })).find(({ check }) => check === 'Slot');
+    try {
+      const ending = `SELECT pg_terminate_backend(${rows[0]?.pid});`;
+      await vi.waitFor(async () => {
+        expect(await slotNow()).toMatchObject({
+          verdict: 'warning',
+          found: expect.stringMatching(/^PostgreSQL makes .* waits for a transaction/),
+          fix: { sql: ending },
+        });
+      }, PATIENCE);
+      await run(database, ending);
+      await vi.waitFor(async () => expect(await slotNow()).toMatchObject({ verdict: 'ok' }), PATIENCE);
+    } finally {
+      await open.end().catch(() => undefined);
+      await connector.stop();
+    }
+  });
+});
+
+describe('a lock on the tables', () => {
+  it('is told for what it is: what could not be looked at in time, and the query for who blocks', async () => {
+    const holder = new pg.Client(database.config);
+    await holder.connect();
+    try {
+      await holder.query('BEGIN; LOCK TABLE fhir_outbox');
+      const found = (await findings()).find(({ check }) => check === 'Sequences');
+      expect(found).toMatchObject({
+        verdict: 'unknown',
+        found: 'PostgreSQL did not tell in time.',
+        fix: { sql: expect.stringContaining('pg_blocking_pids') },
+      });
+    } finally {
+      await holder.end();
     }
   });
 });

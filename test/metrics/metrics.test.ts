@@ -40,6 +40,8 @@ const ownTypes = {
   fhir_drift: 'gauge',
   fhir_verification_timestamp_seconds: 'gauge',
   fhir_connector_state: 'gauge',
+  fhir_database_age_seconds: 'gauge',
+  fhir_triggers_off: 'gauge',
   fhir_since_progress_seconds: 'gauge',
   fhir_connector_build_info: 'gauge',
 };

@@ -85,6 +85,41 @@ describe('the sampler', () => {
     expect([await gauge('fhir_dlq_total'), await gauge('fhir_dlq_oldest_seconds')]).toEqual([0, 0]);
   });
 
+  test('counts the triggers that are missing or disabled, also for a session that is a replica’s', async () => {
+    const { sampleOnce, gauge } = sample(database.pool, slotName);
+    await sampleOnce();
+    expect(await gauge('fhir_triggers_off')).toBe(0);
+    await database.pool.query('ALTER TABLE patient ENABLE ALWAYS TRIGGER fhir_patient_insert');
+    await sampleOnce();
+    expect(await gauge('fhir_triggers_off')).toBe(0);
+    await database.pool.query('ALTER TABLE patient DISABLE TRIGGER fhir_patient_update');
+    await database.pool.query('ALTER TABLE patient ENABLE REPLICA TRIGGER fhir_patient_delete');
+    await database.pool.query('DROP TRIGGER fhir_other_identifier_insert ON patient_other_identifiers');
+    await sampleOnce();
+    expect(await gauge('fhir_triggers_off')).toBe(3);
+  });
+
+  test('tells for how long PostgreSQL has not told all, while a lock keeps it from the outbox', async () => {
+    const { sampleOnce, gauge, metrics, lines } = sample(database.pool, slotName);
+    await createSlot();
+    const holder = await database.pool.connect();
+    try {
+      await holder.query('BEGIN; LOCK TABLE fhir_outbox');
+      const before = (await gauge('fhir_database_age_seconds')) ?? Number.NaN;
+      await sampleOnce();
+      // As long as it may take, at the least, and on from the time before.
+      expect(await gauge('fhir_database_age_seconds')).toBeGreaterThan(before + 1);
+      expect(metrics.slotState.get()).toBe('reserved');
+      expect(lines).toEqual([expect.stringMatching(/^warn .*the gauges keep their last values/)]);
+      await holder.query('ROLLBACK');
+    } finally {
+      holder.release();
+    }
+    const locked = (await gauge('fhir_database_age_seconds')) ?? Number.NaN;
+    await sampleOnce();
+    expect(await gauge('fhir_database_age_seconds')).toBeLessThan(locked);
+  });
+
   test('tells a missing slot, then one that nobody holds, and how far it is behind', async () => {
     const { sampleOnce, gauge, metrics } = sample(database.pool, slotName);
     await sampleOnce();

@@ -12,12 +12,13 @@ import { prometheusRules } from '../../grafana/alerts/prometheus.ts';
 import { rules } from '../../grafana/alerts/rules.ts';
 import type { Case, Cases } from '../alerts/cases/case.ts';
 import { connector } from '../alerts/cases/connector.ts';
+import { database } from '../alerts/cases/database.ts';
 import { fhir } from '../alerts/cases/fhir.ts';
 import { outbox } from '../alerts/cases/outbox.ts';
 import { slot } from '../alerts/cases/slot.ts';
 import { promtool } from './prometheus.ts';
 
-const cases: Cases = { ...connector, ...slot, ...outbox, ...fhir };
+const cases: Cases = { ...connector, ...database, ...slot, ...outbox, ...fhir };
 let folder: string;
 
 beforeAll(async () => {

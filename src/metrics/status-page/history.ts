@@ -8,7 +8,7 @@ const MOST_POINTS = 300;
 export interface Point {
   /** Milliseconds since 1970. */
   readonly at: number;
-  /** Events finished a second since the point before. */
+  /** Events delivered a second since the point before. */
   readonly delivered: number;
   /** From commit to the FHIR server's answer, in milliseconds; null where nothing was delivered since the point before. */
   readonly p50: number | null;
@@ -23,7 +23,7 @@ type Buckets = ReadonlyMap<number, number>;
 export class History {
   readonly #metrics: Metrics;
   #points: Point[] = [];
-  #before: { at: number; finished: number; buckets: Buckets } | null = null;
+  #before: { at: number; delivered: number; buckets: Buckets } | null = null;
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
@@ -40,23 +40,21 @@ export class History {
   }
 
   async sample(): Promise<void> {
-    const { processed, failed, superseded, commitToPut, outboxUnprocessed, slotRetainedBytes } = this.#metrics;
+    const { processed, commitToPut, outboxUnprocessed, slotRetainedBytes } = this.#metrics;
     const at = Date.now();
-    const [done, dead, overtaken, buckets, waiting, retained] = await Promise.all([
+    const [processedSoFar, buckets, waiting, retained] = await Promise.all([
       numberOf(processed),
-      numberOf(failed),
-      numberOf(superseded),
       bucketsOf(commitToPut),
       numberOf(outboxUnprocessed),
       numberOf(slotRetainedBytes),
     ]);
-    const finished = (done ?? 0) + (dead ?? 0) + (overtaken ?? 0);
+    const delivered = processedSoFar ?? 0;
     const before = this.#before;
-    this.#before = { at, finished, buckets };
+    this.#before = { at, delivered, buckets };
     if (!before) return;
     const point = {
       at,
-      delivered: (finished - before.finished) / Math.max(0.001, (at - before.at) / 1000),
+      delivered: (delivered - before.delivered) / Math.max(0.001, (at - before.at) / 1000),
       p50: quantile(0.5, before.buckets, buckets),
       p99: quantile(0.99, before.buckets, buckets),
       waiting,

@@ -13,13 +13,14 @@ export interface Live {
   readonly state: string;
   readonly stateSeconds: number;
   readonly fhir: { readonly server: string; readonly state: string; readonly seconds: number };
+  /** Since PostgreSQL told what is told here of slot, outbox and dead letters. */
+  readonly databaseSeconds: number;
+  readonly triggersOff: number | null;
   readonly slot: {
     readonly name: string;
     readonly state: string;
     readonly active: boolean;
     readonly retainedBytes: number | null;
-    /** Not known of a slot that PostgreSQL is still making. */
-    readonly confirmedLagBytes: number | null;
     readonly safeWalBytes: number | null;
   };
   readonly outbox: {
@@ -61,12 +62,13 @@ export async function live({ metrics, history, faults, worker, slot, fhirServer 
     state: metrics.connectorState.get(),
     stateSeconds: metrics.connectorState.seconds(),
     fhir: { server: fhirServer, state: metrics.breakerState.get(), seconds: metrics.breakerState.seconds() },
+    databaseSeconds: (await numberOf(metrics.databaseAge)) ?? 0,
+    triggersOff: await numberOf(metrics.triggersOff),
     slot: {
       name: slot,
       state: metrics.slotState.get(),
       active: (await numberOf(metrics.slotActive)) === 1,
       retainedBytes: await numberOf(metrics.slotRetainedBytes),
-      confirmedLagBytes: await numberOf(metrics.slotConfirmedLagBytes),
       safeWalBytes: await numberOf(metrics.slotSafeWalBytes),
     },
     outbox: {

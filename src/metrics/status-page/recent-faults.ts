@@ -11,7 +11,7 @@ export interface RecentFault {
   readonly level: 'warning' | 'error';
   readonly message: string;
   readonly details: Readonly<Partial<Record<(typeof SHOWN)[number], string | number>>>;
-  /** How often it came in a row. */
+  /** How often it came; the details are those of the last time. */
   readonly times: number;
 }
 
@@ -30,9 +30,10 @@ export class RecentFaults {
         return typeof value === 'string' || typeof value === 'number' ? [[name, value]] : [];
       }),
     );
-    const [newest] = this.#faults;
-    const times = newest?.message === message ? newest.times + 1 : 1;
-    const rest = times > 1 ? this.#faults.slice(1) : this.#faults;
+    const before = this.#faults.find((other) => other.message === message);
+    const times = (before?.times ?? 0) + 1;
+    // Two that alternate must not push out all others.
+    const rest = this.#faults.filter((other) => other !== before);
     const fault = {
       at: new Date().toISOString(),
       level: level > WARN ? 'error' : 'warning',

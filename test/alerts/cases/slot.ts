@@ -41,20 +41,6 @@ export const slot: Cases = {
       at: '2m30s',
     },
   ],
-  SlotUnknown: [
-    {
-      when: 'PostgreSQL cannot be asked',
-      series: { [state('unknown')]: '0x12 1x24' },
-      at: '2m30s',
-      says: 'No connector can ask PostgreSQL for the replication slot.',
-    },
-    {
-      when: 'another connector can',
-      series: { [state('unknown')]: '1x36', [state('unknown', B)]: '0x36' },
-      at: '2m30s',
-    },
-    { when: 'PostgreSQL is restarted', series: { [state('unknown')]: '0x12 1x24' }, at: '1m55s' },
-  ],
   SlotUnreserved: [
     {
       when: 'one of two connectors has seen it already',

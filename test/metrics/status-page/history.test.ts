@@ -29,7 +29,7 @@ describe('a point', () => {
     expect(history.points).toEqual([
       {
         at: 1_002_000,
-        delivered: 5,
+        delivered: 4,
         p50: expect.any(Number),
         p99: expect.any(Number),
         waiting: 3,

@@ -51,6 +51,19 @@ describe('of the log', () => {
     ]);
   });
 
+  it('what alternates does not push out what came before', () => {
+    log.warn('before');
+    for (let time = 0; time < 30; time += 1) {
+      log.warn('one');
+      log.warn('the other');
+    }
+    expect(faults.newest.map(({ message, times }) => [message, times])).toEqual([
+      ['the other', 30],
+      ['one', 30],
+      ['before', 1],
+    ]);
+  });
+
   it('twenty are kept', () => {
     for (let number = 0; number < 30; number += 1) log.warn(`number ${number}`);
     expect(faults.newest).toHaveLength(20);

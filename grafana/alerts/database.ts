@@ -1,0 +1,34 @@
+// PostgreSQL itself: does it tell the connector how it stands, and do its triggers write the outbox?
+
+import { type AlertGroup, UNSEEN } from './rule.ts';
+
+export const database: AlertGroup = {
+  name: 'PostgreSQL',
+  rules: [
+    {
+      name: 'DatabaseSilent',
+      value: 'min(fhir_database_age_seconds)',
+      fires: { above: 30 },
+      forSeconds: 30,
+      severity: 'critical',
+      summary: 'PostgreSQL has not told any connector how it stands for {value}.',
+      format: 'humanizeDuration',
+      meaning:
+        'PostgreSQL is away, or a lock or its load keeps it from answering. The figures of slot, outbox and dead letters are the last known ones: the alerts on them can be trusted no more.',
+      action: 'Look whether PostgreSQL runs, whether the connector reaches it at DB_HOST, and who holds locks there.',
+      noData: UNSEEN,
+    },
+    {
+      name: 'TriggersOff',
+      value: 'max(fhir_triggers_off)',
+      fires: { above: 0 },
+      forSeconds: 30,
+      severity: 'critical',
+      summary: '{value} of the triggers that write fhir_outbox are missing or disabled.',
+      format: 'humanize',
+      meaning: 'What they would write is not in the outbox: those changes never reach the FHIR server by themselves.',
+      action: 'Run doctor, and the statement that it names; then verify --repair for what was changed meanwhile.',
+      noData: UNSEEN,
+    },
+  ],
+};
