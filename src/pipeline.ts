@@ -172,7 +172,11 @@ async function takeSlot(
   first: boolean,
   stop: AbortSignal,
 ): Promise<Tenure> {
-  const hooksOf: HooksOf = async (server) => (await site.arrive(server)).catchUp;
+  const hooksOf: HooksOf = async (server) => {
+    // It is our turn.
+    if (metrics.connectorState.get() === 'standby') metrics.connectorState.set('starting');
+    return (await site.arrive(server)).catchUp;
+  };
   const standBy = () => {
     metrics.connectorState.set('standby');
     // Another connector delivers now what is in memory here. What it leaves unfinished the slot will send again.
@@ -195,7 +199,7 @@ async function takeSlot(
 async function waitForFhirServer({ fhir, outbox, metrics, log }: PipelineParts, stop: AbortSignal): Promise<void> {
   for (;;) {
     const answer = await fhir.capabilities();
-    metrics.breakerState.set(answer.ok ? 'flowing' : 'outage');
+    metrics.breakerState.set(answer.ok ? 'flowing' : answer.fault.disposition === 'hold' ? 'refusing' : 'outage');
     if (answer.ok) {
       log.info({ software: answer.capabilities.software }, 'The FHIR server answers.');
       for (const sentence of lacking(answer.capabilities, outbox)) log.warn(sentence);

@@ -10,32 +10,39 @@ import {
   outboxFacts,
   type SlotFacts,
   slotFacts,
+  triggersOff,
   type VerificationFacts,
   verificationFacts,
 } from './metrics/facts.ts';
+import { tookTooLong } from './replication/diagnosis.ts';
 
+/** What PostgreSQL did not tell in time is null: a lock, or very much to count. */
 export interface Status {
   readonly at: Date;
   readonly slot: SlotFacts & { readonly name: string };
-  readonly outbox: OutboxFacts;
-  readonly deliveries: DeliveryFacts;
-  readonly deadLetters: DeadLetterFacts;
-  readonly verifications: readonly VerificationFacts[];
+  /** How many are missing or disabled. */
+  readonly triggersOff: number;
+  readonly outbox: OutboxFacts | null;
+  readonly deliveries: DeliveryFacts | null;
+  readonly deadLetters: DeadLetterFacts | null;
+  readonly verifications: readonly VerificationFacts[] | null;
   readonly fhir: { readonly answers: boolean; readonly software: string | null; readonly fault: string | null };
 }
 
 export async function readStatus<DB>(db: Kysely<DB>, slot: string, fhir: FhirClient): Promise<Status> {
-  const [slotNow, outbox, deliveries, deadLetters, verifications, server] = await Promise.all([
+  const [slotNow, off, outbox, deliveries, deadLetters, verifications, server] = await Promise.all([
     slotFacts(db, slot),
-    outboxFacts(db),
-    deliveryFacts(db),
-    deadLetterFacts(db),
-    verificationFacts(db),
+    triggersOff(db),
+    inTime(outboxFacts(db)),
+    inTime(deliveryFacts(db)),
+    inTime(deadLetterFacts(db)),
+    inTime(verificationFacts(db)),
     fhir.capabilities(),
   ]);
   return {
     at: new Date(),
     slot: { name: slot, ...slotNow },
+    triggersOff: off,
     outbox,
     deliveries,
     deadLetters,
@@ -44,4 +51,13 @@ export async function readStatus<DB>(db: Kysely<DB>, slot: string, fhir: FhirCli
       ? { answers: true, software: server.capabilities.software, fault: null }
       : { answers: false, software: null, fault: server.fault.reason },
   };
+}
+
+async function inTime<T>(facts: Promise<T>): Promise<T | null> {
+  try {
+    return await facts;
+  } catch (error) {
+    if (tookTooLong(error)) return null;
+    throw error;
+  }
 }

@@ -1,6 +1,6 @@
 // The triggers that write the outbox, as sql/migrations/004_triggers.sql makes them: without one of them changes pass that nobody sends.
 
-export interface Trigger {
+interface Trigger {
   readonly name: string;
   readonly table: string;
   readonly when: string;

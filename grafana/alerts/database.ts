@@ -11,10 +11,10 @@ export const database: AlertGroup = {
       fires: { above: 30 },
       forSeconds: 30,
       severity: 'critical',
-      summary: 'PostgreSQL has not told any connector how it stands for {value}.',
+      summary: 'For {value} PostgreSQL has told no connector how it stands.',
       format: 'humanizeDuration',
       meaning:
-        'PostgreSQL is away, or a lock or its load keeps it from answering. The figures of slot, outbox and dead letters are the last known ones: the alerts on them can be trusted no more.',
+        'PostgreSQL is away, or does not tell all in time: a lock, its load, very much to count. The figures of slot, outbox and dead letters are the last known ones: the alerts on them can be trusted no more.',
       action: 'Look whether PostgreSQL runs, whether the connector reaches it at DB_HOST, and who holds locks there.',
       noData: UNSEEN,
     },

@@ -7,7 +7,9 @@ export const fhir: AlertGroup = {
   rules: [
     {
       name: 'BreakerOpen',
-      value: 'max(fhir_breaker_state{state=~"outage|refusing"})',
+      // A standby that cannot reach the server delivers nothing anyway.
+      value:
+        'max(fhir_breaker_state{state=~"outage|refusing"} unless on (job, instance) (fhir_connector_state{state="standby"} == 1))',
       fires: { above: 0 },
       forSeconds: 60,
       severity: 'critical',

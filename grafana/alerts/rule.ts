@@ -14,7 +14,7 @@ export interface AlertRule {
   readonly fires: { readonly above: number } | { readonly below: number };
   /** So long without a break before it fires, in seconds. */
   readonly forSeconds: number;
-  /** critical: nothing is delivered, or soon WAL will be given up: now. warning: today. */
+  /** critical: nothing is delivered, changes pass unseen, or soon WAL will be given up: now. warning: today. */
   readonly severity: 'critical' | 'warning';
   /** One line; `{value}` is the number that fires, as `format` writes it. */
   readonly summary: string;

@@ -49,7 +49,7 @@ function sentenceFor(error: unknown, role: string): string {
     case '55P03':
       return 'A transaction that is still open holds the patient locked: see pg_stat_activity, and try again once it has ended.';
     case '57014':
-      return 'PostgreSQL took too long: does a transaction that is open hold the tables locked? docs/runbook.md, DatabaseSilent, has the query that names it.';
+      return 'PostgreSQL took too long: does a transaction hold the tables locked, or is there very much to do? docs/runbook.md, DatabaseSilent, has the query that names it.';
     case '40001':
     case '40P01':
       return 'Somebody changed the same rows at the same moment: try again.';

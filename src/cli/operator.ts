@@ -9,7 +9,7 @@ import { withConnection } from './connection.ts';
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 /** Counting a large table takes its time. */
 const LONGEST_MS = 600_000;
-
+/** How much longer a server that still works may take to say that it gave a statement up. */
 const ANSWER_MS = 5000;
 
 /** A person or a supervisor ended the command. */

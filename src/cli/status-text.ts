@@ -16,6 +16,7 @@ export interface Line {
 export function statusLines(status: Status, lateAfter: number): Line[] {
   return [
     slotLine(status),
+    triggersLine(status),
     outboxLine(status, lateAfter),
     deliveredLine(status),
     ...failingLines(status),
@@ -34,9 +35,9 @@ function slotLine({ slot: { name, state, active, retainedBytes, safeWalBytes } }
   const matter = 'Slot';
   if (state === 'missing' && active)
     return {
-      sign: '!',
+      sign: '✗',
       matter,
-      text: `PostgreSQL makes ${name}, and waits for a transaction that is open: doctor says which`,
+      text: `PostgreSQL makes ${name}, for which transactions that are open now have to end: doctor names one that takes long`,
     };
   if (state === 'missing' || state === 'lost')
     return { sign: '✗', matter, text: `${name} is ${state}: a connector makes it anew and delivers first what waits` };
@@ -45,39 +46,56 @@ function slotLine({ slot: { name, state, active, retainedBytes, safeWalBytes } }
   const kept = `keeps ${bytes(retainedBytes)} of WAL, ${left}`;
   if (!active) return { sign: '✗', matter, text: `no connector reads ${name}; it ${kept}` };
   const pressed = state === 'unreserved' || (safeWalBytes !== null && safeWalBytes < retainedBytes / 3);
-  const sign = pressed ? '✗' : state === 'unknown' ? '!' : '✓';
-  return { sign, matter, text: `a connector reads ${name}; it ${kept} (${state})` };
+  return { sign: pressed ? '✗' : '✓', matter, text: `a connector reads ${name}; it ${kept} (${state})` };
 }
 
-function outboxLine({ outbox: { unprocessed, oldestSeconds } }: Status, lateAfter: number): Line {
+function triggersLine({ triggersOff }: Status): Line {
+  const matter = 'Triggers';
+  if (triggersOff === 0) return { sign: '✓', matter, text: 'all are there and enabled' };
+  const text = `${triggersOff} missing or disabled: what they would write is not seen; doctor names them`;
+  return { sign: '✗', matter, text };
+}
+
+function untold(matter: string): Line {
+  const text = 'PostgreSQL did not tell in time: a lock, or very much to count (docs/runbook.md, DatabaseSilent)';
+  return { sign: '✗', matter, text };
+}
+
+function outboxLine({ outbox }: Status, lateAfter: number): Line {
   const matter = 'Outbox';
+  if (outbox === null) return untold(matter);
+  const { unprocessed, oldestSeconds } = outbox;
   if (unprocessed === 0) return { sign: '✓', matter, text: 'nothing waits' };
   const text = `${count(unprocessed, 'row')} ${unprocessed === 1 ? 'waits' : 'wait'}, the oldest for ${age(oldestSeconds)}`;
   return { sign: oldestSeconds > lateAfter ? '!' : '✓', matter, text };
 }
 
-function deliveredLine({ deliveries: { last, lastMinute } }: Status): Line {
+function deliveredLine({ deliveries }: Status): Line {
   const matter = 'Delivered';
+  if (deliveries === null) return untold(matter);
+  const { last, lastMinute } = deliveries;
   if (last === null) return { sign: '✓', matter, text: 'nothing yet' };
   const version = last.version === null ? '' : ` version ${last.version}`;
   const number = lastMinute >= MOST_COUNTED ? `at least ${MOST_COUNTED}` : lastMinute;
   return {
     sign: '✓',
     matter,
-    text: `${number} events finished in the last minute; the newest ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${kindOfTable(last.table)?.type}/${last.fhirId}${version}`,
+    text: `${number} events finished in the last minute; the newest ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${kindOfTable(last.table)?.type ?? last.table}/${last.fhirId}${version}`,
   };
 }
 
-function failingLines({ deliveries: { failing } }: Status): Line[] {
-  return failing.map(({ reason, rows }) => ({
+function failingLines({ deliveries }: Status): Line[] {
+  return (deliveries?.failing ?? []).map(({ reason, rows }) => ({
     sign: '!',
     matter: 'Failing',
     text: `${count(rows, 'row')} after a failed try: ${reason}`,
   }));
 }
 
-function deadLettersLine({ deadLetters: { unresolved, oldestSeconds } }: Status): Line {
+function deadLettersLine({ deadLetters }: Status): Line {
   const matter = 'Dead letters';
+  if (deadLetters === null) return untold(matter);
+  const { unresolved, oldestSeconds } = deadLetters;
   if (unresolved === 0) return { sign: '✓', matter, text: 'none' };
   return {
     sign: '!',
@@ -93,6 +111,7 @@ function fhirLine({ fhir: { answers, software, fault } }: Status): Line {
 }
 
 function verificationLines({ verifications, at }: Status): Line[] {
+  if (verifications === null) return [untold('Verified')];
   return verifications.map(({ scope, finishedAt, drift }) => {
     const found = Object.entries(drift).filter(([, number]) => number > 0);
     const when = `${age((at.getTime() - finishedAt.getTime()) / 1000)} ago, ${scope === 'all' ? 'all patients' : 'a sample'}`;

@@ -42,7 +42,7 @@ function textOf(txid: number, { status, events }: TransactionHistory): string {
       : `${event.state} ${event.deadLetterId}${event.resolution === null ? '' : `, ${event.resolution}`}`,
     event.fhirId === null
       ? null
-      : `${kindOfTable(event.table)?.type}/${event.fhirId}${event.version === null ? '' : ` version ${event.version}`}`,
+      : `${kindOfTable(event.table)?.type ?? event.table}/${event.fhirId}${event.version === null ? '' : ` version ${event.version}`}`,
     event.finishedAt?.toISOString(),
     event.attempts,
     event.reason,

@@ -4,7 +4,7 @@ import type { FhirClient } from '../fhir/client.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
 /** Whose address is right. */
-const REFUSALS = new Set(['http-401', 'http-403']);
+const REFUSALS = new Set(['unauthorized', 'forbidden']);
 
 export async function fhirFindings(fhir: FhirClient, needs: Parameters<typeof lacking>[1]): Promise<Finding[]> {
   const check = 'FHIR server';

@@ -1,12 +1,10 @@
 // One look at the database: what it does not let us see is said, and does not keep us from looking at the rest.
-import { errorCode, isPostgres } from '../replication/diagnosis.ts';
+import { errorCode, isPostgres, tookTooLong } from '../replication/diagnosis.ts';
 import type { Finding } from './finding.ts';
 
-/** A statement's limit, or a lock's. */
-const TOOK_TOO_LONG = new Set(['57014', '55P03']);
 const WHO_BLOCKS = {
-  say: 'See whether a transaction holds the table locked, end it if nobody needs it, and look again.',
-  sql: 'SELECT pid, pg_blocking_pids(pid) AS blocked_by, query_start FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0;',
+  say: 'See who holds the tables locked, end that transaction if nobody needs it, and look again. Nobody? Then there was too much to count.',
+  sql: "SELECT l.pid, a.usename, a.state, a.xact_start, c.relname FROM pg_locks l JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.granted AND l.mode = 'AccessExclusiveLock' AND c.relname LIKE 'fhir%';",
 };
 
 /** `check` names what was looked at where PostgreSQL refuses to tell (no right, a lock, a time-out). */
@@ -15,12 +13,11 @@ export async function look(check: string, work: () => Promise<Finding | Finding[
     return [await work()].flat();
   } catch (error) {
     if (!isPostgres(error)) throw error;
-    const code = errorCode(error);
-    if (code !== null && TOOK_TOO_LONG.has(code)) {
+    if (tookTooLong(error)) {
       const found = 'PostgreSQL did not tell in time.';
-      return [{ check, verdict: 'unknown', found, fix: { say: WHO_BLOCKS.say, sql: WHO_BLOCKS.sql } }];
+      return [{ check, verdict: 'unknown', found, fix: WHO_BLOCKS }];
     }
-    const found = `PostgreSQL did not tell (${code ?? 'the connection was lost'}).`;
+    const found = `PostgreSQL did not tell (${errorCode(error) ?? 'the connection was lost'}).`;
     return [{ check, verdict: 'unknown', found, fix: { say: 'Mend what else is wrong, and look again.' } }];
   }
 }

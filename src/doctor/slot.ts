@@ -116,7 +116,7 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
     `SELECT s.slot_name IS NOT NULL AS found, concat_ws(' ', s.slot_type, s.plugin) AS kind,
             coalesce(s.database = current_database(), false) AS here, s.database AS in_database,
             coalesce(s.active, false) AS active, s.wal_status,
-            s.active AND s.confirmed_flush_lsn IS NULL AS making,
+            coalesce(s.active AND s.confirmed_flush_lsn IS NULL, false) AS making,
             CASE WHEN s.confirmed_flush_lsn IS NULL THEN (pg_blocking_pids(s.active_pid))[1] END AS waits_for,
             CASE WHEN NOT pg_is_in_recovery() THEN pg_size_pretty(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)) END AS kept,
             CASE WHEN NOT pg_is_in_recovery() AND s.safe_wal_size IS NOT NULL
@@ -129,7 +129,12 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
   const { found, kind, here, active, headroom } = facts;
   const before = hasSchema ? await whatWas(client, slot) : null;
   const waiting = before?.waiting ?? 0;
-  const wait = waiting === 1 ? '1 outbox row waits' : `${waiting} outbox rows wait`;
+  const wait =
+    hasSchema && before === null
+      ? 'what waits in the outbox PostgreSQL did not tell'
+      : waiting === 1
+        ? '1 outbox row waits'
+        : `${waiting} outbox rows wait`;
   const start = { say: 'Start the connector; its log says what keeps it from the slot.' };
   if (!found) {
     return before?.caught_up
@@ -153,14 +158,7 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
       say: 'Start the connector: it makes the slot anew and delivers first what waits.',
     });
   }
-  if (facts.making) {
-    return warning(check, `PostgreSQL makes ${slot}, and waits for a transaction that was open before; ${wait}.`, {
-      say: 'It ends by itself when that transaction does. If nobody needs it, end it, as a superuser.',
-      sql: facts.waits_for
-        ? `SELECT pg_terminate_backend(${facts.waits_for});`
-        : 'SELECT gid, prepared, owner, database FROM pg_prepared_xacts; -- then ROLLBACK PREPARED or COMMIT PREPARED',
-    });
-  }
+  if (facts.making) return makingFinding(check, slot, wait, facts.waits_for);
   const keeps = `keeps ${facts.kept ?? 'an unknown amount'} of WAL`;
   if (!active && waiting > 0) return fault(check, `Nobody reads ${slot}; ${wait}, and it ${keeps}.`, start);
   if (!active) return warning(check, `Nobody reads ${slot}, and it ${keeps}.`, start);
@@ -170,6 +168,19 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
     });
   }
   return ok(check, `${slot} is read; it ${keeps}, and ${wait}.`);
+}
+
+/** Nothing is delivered meanwhile; `waitsFor` as SlotFacts has it. */
+function makingFinding(check: string, slot: string, wait: string, waitsFor: number | null): Finding {
+  if (waitsFor === null)
+    return warning(check, `PostgreSQL makes ${slot}; ${wait}.`, { say: 'It takes a moment: look again.' });
+  return fault(check, `PostgreSQL makes ${slot}, and waits for a transaction that was open before; ${wait}.`, {
+    say: 'It ends by itself when that transaction does. If nobody needs it, end it, as a superuser.',
+    sql:
+      waitsFor === 0
+        ? 'SELECT gid, prepared, owner, database FROM pg_prepared_xacts; -- then ROLLBACK PREPARED or COMMIT PREPARED'
+        : `SELECT pg_terminate_backend(${waitsFor});`,
+  });
 }
 
 /** Null where PostgreSQL does not tell (no right, a backlog too long to count): the slot is told of all the same. */

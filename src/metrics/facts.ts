@@ -5,7 +5,7 @@ import type { SlotState, VerificationScope } from './metrics.ts';
 
 export interface SlotFacts {
   /** `missing` and active: PostgreSQL is making it, which waits for transactions that are open. */
-  readonly state: SlotState;
+  readonly state: Exclude<SlotState, 'unknown'>;
   /** Somebody reads or makes it. */
   readonly active: boolean;
   /** WAL that PostgreSQL keeps for it; 0 where it keeps none. */
@@ -17,7 +17,7 @@ export interface SlotFacts {
 }
 
 interface SlotRow {
-  state: SlotState;
+  state: SlotFacts['state'];
   active: boolean;
   retained_bytes: number | null;
   confirmed_lag_bytes: number | null;
@@ -32,7 +32,7 @@ export async function slotFacts<DB>(db: Kysely<DB>, slot: string): Promise<SlotF
     SELECT active,
            -- Until it is made there is a row for it, of whatever state, that nobody can read from.
            CASE WHEN wal_status = 'lost' THEN wal_status
-                WHEN confirmed_flush_lsn IS NULL THEN 'missing' ELSE coalesce(wal_status, 'unknown') END AS state,
+                WHEN confirmed_flush_lsn IS NULL THEN 'missing' ELSE wal_status END AS state,
            pg_wal_lsn_diff(wal.position, restart_lsn)::float8 AS retained_bytes,
            pg_wal_lsn_diff(wal.position, confirmed_flush_lsn)::float8 AS confirmed_lag_bytes,
            safe_wal_size::float8 AS safe_wal_bytes

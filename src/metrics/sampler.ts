@@ -10,7 +10,7 @@ const intervalMs = 5_000;
 const statementTimeoutMs = 1_000;
 // statement_timeout runs in the server; this one also ends the wait for a server that no longer answers at all. It is
 // longer than the queries may take together, so that a slow backlog never hides a slot that was read.
-const deadlineMs = 5_000;
+const deadlineMs = 7_000;
 
 /**
  * Samples the gauges of `metrics` for the slot `slotName`. While PostgreSQL cannot be asked, the slot's state is

@@ -81,6 +81,14 @@ export function isPostgres(error: unknown): boolean {
   return errorCode(error) !== null || (error instanceof Error && error.constructor === Error);
 }
 
+/** query_canceled by statement_timeout, lock_not_available by lock_timeout. */
+const TOOK_TOO_LONG = new Set<string | number | null>(['57014', '55P03']);
+
+/** PostgreSQL gave a statement up: a lock, its load, or very much to do. */
+export function tookTooLong(error: unknown): boolean {
+  return TOOK_TOO_LONG.has(errorCode(error));
+}
+
 export function errorCode(error: unknown): string | null {
   if (typeof error !== 'object' || error === null) return null;
   // Node tries every address of a name and hands the failures over together.

@@ -1,4 +1,5 @@
 // Which transaction holds the making of a slot up: PostgreSQL waits for all that were open when it began, however long that takes.
+import { setInterval } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 
@@ -22,32 +23,43 @@ export async function tellingWhatHoldsItUp<T>(
   log: Logger,
   make: () => Promise<T>,
 ): Promise<T> {
+  const made = new AbortController();
+  // A look that fails is none: what is wrong with `control` shows as soon as the slot is made.
+  tellWhatHoldsItUp(control, walsender, log, made.signal).catch(() => undefined);
+  try {
+    return await make();
+  } finally {
+    made.abort();
+  }
+}
+
+async function tellWhatHoldsItUp(
+  control: pg.Client,
+  walsender: number,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
   let looks = 0;
   let before: number | null = null;
-  const look = async () => {
+  for await (const _ of setInterval(LOOK_EVERY_MS, undefined, { signal })) {
     const { rows } = await control.query<HoldUp>(HOLD_UP, [walsender]);
     const [found] = rows;
     looks = found && found.process === before ? looks + 1 : 1;
     before = found?.process ?? null;
-    if (!found || looks !== TELL_AFTER_LOOKS) return;
-    const { openSeconds, ...holder } = found;
-    if (found.process === 0)
-      log.warn(
-        'PostgreSQL waits for a prepared transaction before it makes the slot: pg_prepared_xacts lists them, COMMIT PREPARED or ROLLBACK PREPARED ends one.',
-      );
-    else
-      log.warn(
-        openSeconds === null ? holder : found,
-        'PostgreSQL waits for the transaction of this process before it makes the slot: pg_terminate_backend ends it, if nobody needs it.',
-      );
-  };
-  // A look that fails is none: the loss of `control` ends the tenure by itself.
-  const looking = setInterval(() => look().catch(() => undefined), LOOK_EVERY_MS);
-  try {
-    return await make();
-  } finally {
-    clearInterval(looking);
+    if (found && looks === TELL_AFTER_LOOKS && !signal.aborted) tell(found, log);
   }
+}
+
+function tell({ openSeconds, ...holder }: HoldUp, log: Logger): void {
+  if (holder.process === 0)
+    log.warn(
+      'PostgreSQL waits for a prepared transaction before it makes the slot: pg_prepared_xacts lists them, COMMIT PREPARED or ROLLBACK PREPARED ends one.',
+    );
+  else
+    log.warn(
+      openSeconds === null ? holder : { ...holder, openSeconds },
+      'PostgreSQL waits for the transaction of this process before it makes the slot: pg_terminate_backend ends it, if nobody needs it.',
+    );
 }
 
 /** https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SESSION : whose lock a process waits for. */

@@ -195,6 +195,18 @@ describe('the status page', () => {
     await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
   });
 
+  it('says that PostgreSQL is away, at a start and later', async () => {
+    await server.pause('immediate');
+    await expect.poll(() => headline(), PATIENCE).toBe('No connection to PostgreSQL');
+    await stopConnector();
+    await startConnector();
+    await page.goto(address);
+    await expect.poll(() => headline(), PATIENCE).toBe('No connection to PostgreSQL');
+    expect(await explained()).toMatch(/What waits in the outbox is not known yet/);
+    await server.start();
+    await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
+  });
+
   it('says that its figures are old while a lock keeps PostgreSQL from telling new ones', async () => {
     const holder = new pg.Client(database.config);
     await holder.connect();
@@ -212,7 +224,7 @@ describe('the status page', () => {
   it('says that triggers are off', async () => {
     await run(database, 'ALTER TABLE patient DISABLE TRIGGER fhir_patient_update');
     await expect.poll(() => headline(), PATIENCE).toBe('Changes pass unseen: triggers are off');
-    expect(await explained()).toMatch(/^1 trigger missing or disabled/);
+    expect(await explained()).toMatch(/^1 trigger missing or disabled: .* never reaches the FHIR server\.$/);
     await run(database, 'ALTER TABLE patient ENABLE TRIGGER fhir_patient_update');
     await expect.poll(() => headline(), PATIENCE).toBe('Flowing');
   });

@@ -33,12 +33,12 @@ it('the process whose transaction is open, and the transaction that is prepared 
   const ofTheProcess = () => linesWith(connector, 'PostgreSQL waits for the transaction of this process');
   const ofThePrepared = () => linesWith(connector, 'PostgreSQL waits for a prepared transaction');
   try {
-    // It waits for one after the other.
     // Nothing can be read from it yet, whatever its row in pg_replication_slots says.
     await expect
       .poll(async () => slotFacts(db, connector.slot), PATIENCE)
       .toMatchObject({ state: 'missing', active: true });
     await expect.poll(() => [...ofTheProcess(), ...ofThePrepared()], PATIENCE).toHaveLength(1);
+    // It waits for one after the other.
     if (ofThePrepared().length === 0) await open.query('ROLLBACK');
     else await run(database, "COMMIT PREPARED 'for later'");
     await expect.poll(() => [ofTheProcess().length, ofThePrepared().length], PATIENCE).toEqual([1, 1]);
@@ -55,11 +55,4 @@ it('the process whose transaction is open, and the transaction that is prepared 
     await db.destroy();
   }
   expect([ofTheProcess().length, ofThePrepared().length]).toEqual([1, 1]);
-});
-
-it('nobody, where nothing is open', async () => {
-  const connector = startConnector(await migrated(server, 'free'), sink.url);
-  await streams(connector);
-  await connector.stop();
-  expect(linesWith(connector, 'PostgreSQL waits for')).toEqual([]);
 });

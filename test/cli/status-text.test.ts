@@ -14,6 +14,7 @@ const WELL: Status = {
     confirmedLagBytes: 0,
     safeWalBytes: 20 * 1024 * MB,
   },
+  triggersOff: 0,
   outbox: { unprocessed: 0, oldestSeconds: 0 },
   deliveries: {
     lastMinute: 12,
@@ -33,6 +34,7 @@ describe('status', () => {
     expect(textOf(statusLines(WELL, 30))).toBe(
       [
         '✓ Slot          a connector reads fhir_outbox_slot; it keeps 16 MB of WAL, 20 GB more before it is given up (reserved)',
+        '✓ Triggers      all are there and enabled',
         '✓ Outbox        nothing waits',
         '✓ Delivered     12 events finished in the last minute; the newest 4 s ago: transaction 744 → Patient/r7 version 3',
         '✓ Dead letters  none',
@@ -51,12 +53,22 @@ describe('status', () => {
     [{ state: 'extended' as const, safeWalBytes: 5 * MB }, /^✗ .*5 MB more/],
     [{ safeWalBytes: 5 * MB }, /^✗ .*5 MB more/],
     [{ state: 'extended' as const }, /^✓ .*\(extended\)/],
-    [{ state: 'unknown' as const }, /^! /],
-    [{ state: 'missing' as const, active: true }, /^! PostgreSQL makes .* doctor says which/],
+    [{ state: 'missing' as const, active: true }, /^✗ PostgreSQL makes .* doctor names/],
     [{ state: 'unreserved' as const, safeWalBytes: -16 * MB }, /^✗ .* 0 MB more/],
     [{ safeWalBytes: null }, /^✓ .*without a limit/],
   ])('of a slot %o', (slot, line) => {
     expect(signs({ ...WELL, slot: { ...WELL.slot, ...slot } }).Slot).toMatch(line);
+  });
+
+  it('of triggers that are off says what that means', () => {
+    expect(signs({ ...WELL, triggersOff: 2 }).Triggers).toMatch(/^✗ 2 missing or disabled: .* not seen/);
+  });
+
+  it('tells the rest where PostgreSQL did not tell something in time', () => {
+    const told = signs({ ...WELL, outbox: null, deliveries: null, deadLetters: null, verifications: null });
+    for (const matter of ['Outbox', 'Delivered', 'Dead letters', 'Verified'])
+      expect(told[matter]).toMatch(/^✗ PostgreSQL did not tell in time: a lock/);
+    expect(told.Slot).toMatch(/^✓ /);
   });
 
   it.each([

@@ -337,7 +337,7 @@ describe('a slot that PostgreSQL is still making', () => {
       const ending = `SELECT pg_terminate_backend(${rows[0]?.pid});`;
       await vi.waitFor(async () => {
         expect(await slotNow()).toMatchObject({
-          verdict: 'warning',
+          verdict: 'fault',
           found: expect.stringMatching(/^PostgreSQL makes .* waits for a transaction/),
           fix: { sql: ending },
         });
@@ -361,8 +361,10 @@ describe('a lock on the tables', () => {
       expect(found).toMatchObject({
         verdict: 'unknown',
         found: 'PostgreSQL did not tell in time.',
-        fix: { sql: expect.stringContaining('pg_blocking_pids') },
+        fix: { sql: expect.stringContaining('pg_locks') },
       });
+      const { rows } = await holder.query(found?.fix?.sql ?? '');
+      expect(rows).toEqual([expect.objectContaining({ relname: 'fhir_outbox' })]);
     } finally {
       await holder.end();
     }
@@ -370,9 +372,9 @@ describe('a lock on the tables', () => {
 });
 
 describe('a FHIR server', () => {
-  const serverThat = async (statement: object, status: number) => {
+  const serverThat = async (statement: object, status: number, metadata = 200) => {
     const http = createServer(({ url }, response) => {
-      response.statusCode = url === '/fhir/metadata' ? 200 : status;
+      response.statusCode = url === '/fhir/metadata' ? metadata : status;
       response.setHeader('content-type', 'application/fhir+json').end(JSON.stringify(statement));
     });
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
@@ -390,6 +392,20 @@ describe('a FHIR server', () => {
       }),
     ]);
   });
+
+  it.each([401, 403])(
+    'that lets nobody in (%i) is told with what to look at, which is not its address',
+    async (status) => {
+      const { http, url } = await serverThat({}, status, status);
+      try {
+        expect(wrong(await findings({ fhirUrl: url }))).toMatchObject([
+          { check: 'FHIR server', verdict: 'fault', fix: { say: expect.stringMatching(/demands of who asks/) } },
+        ]);
+      } finally {
+        http.close();
+      }
+    },
+  );
 
   it('that does not let us read is a fault', async () => {
     const { http, url } = await serverThat(capabilityStatement('closed'), 403);

@@ -85,7 +85,7 @@ describe('the sampler', () => {
     expect([await gauge('fhir_dlq_total'), await gauge('fhir_dlq_oldest_seconds')]).toEqual([0, 0]);
   });
 
-  test('counts the triggers that are missing or disabled, also for a session that is a replica’s', async () => {
+  test('counts the triggers that are missing, disabled, or fire for a replica only', async () => {
     const { sampleOnce, gauge } = sample(database.pool, slotName);
     await sampleOnce();
     expect(await gauge('fhir_triggers_off')).toBe(0);

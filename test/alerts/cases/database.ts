@@ -1,6 +1,6 @@
 // When the alerts on PostgreSQL itself fire, and when not.
 
-import { A, B, type Cases } from './case.ts';
+import { A, B, type Cases, unknown } from './case.ts';
 
 const [ageA, ageB] = [`fhir_database_age_seconds{${A}}`, `fhir_database_age_seconds{${B}}`];
 const [offA, offB] = [`fhir_triggers_off{${A}}`, `fhir_triggers_off{${B}}`];
@@ -11,14 +11,20 @@ export const database: Cases = {
       when: 'PostgreSQL does not tell',
       series: { [ageA]: '2x12 5+5x24' },
       at: '2m30s',
-      says: 'PostgreSQL has not told any connector how it stands for 1m 30s.',
+      says: 'For 1m 30s PostgreSQL has told no connector how it stands.',
+    },
+    {
+      when: 'it was away before the connector started',
+      series: { [ageA]: '0+5x24' },
+      at: '1m30s',
+      says: 'For 1m 30s PostgreSQL has told no connector how it stands.',
     },
     {
       when: 'another connector is told',
       series: { [ageA]: '5+5x36', [ageB]: '2x36' },
       at: '2m30s',
     },
-    { when: 'PostgreSQL is restarted', series: { [ageA]: '2x12 5+5x8 2x12' }, at: '2m30s' },
+    { when: 'PostgreSQL is restarted', series: { [ageA]: '2x12 5+5x8 2x12' }, at: '1m45s' },
   ],
   TriggersOff: [
     {
@@ -27,7 +33,7 @@ export const database: Cases = {
       at: '2m',
       says: '1 of the triggers that write fhir_outbox are missing or disabled.',
     },
-    { when: 'one connector does not know yet', series: { [offA]: 'NaNx24', [offB]: '0x24' }, at: '2m' },
-    { when: 'they are enabled again at once', series: { [offA]: '0x12 1x3 0x24' }, at: '1m30s' },
+    { when: 'one connector does not know yet', series: { [offA]: unknown(24), [offB]: '0x24' }, at: '2m' },
+    { when: 'they are enabled again at once', series: { [offA]: '0x12 1x3 0x24' }, at: '1m15s' },
   ],
 };

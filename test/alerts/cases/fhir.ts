@@ -28,6 +28,15 @@ export const fhir: Cases = {
       at: '1m55s',
     },
     { when: 'it works', series: { [breaker('flowing')]: '1x36', [breaker('outage')]: '0x36' }, at: '2m30s' },
+    {
+      when: 'only a standby cannot reach it',
+      series: {
+        [breaker('outage')]: '0x36',
+        [`fhir_breaker_state{${B}, state="outage"}`]: '1x36',
+        [`fhir_connector_state{${B}, state="standby"}`]: '1x36',
+      },
+      at: '2m30s',
+    },
   ],
   RetryRate: [
     {
