@@ -143,7 +143,9 @@ describe('the status page', () => {
     await sink.stop();
     await change(21, 60);
     await expect.poll(() => headline(), PATIENCE).toBe('Waiting for the FHIR server');
-    await expect.poll(() => explained(), PATIENCE).toMatch(/40 rows wait in the outbox, and stay there until delivered: nothing is lost/);
+    await expect
+      .poll(() => explained(), PATIENCE)
+      .toMatch(/40 rows wait in the outbox, and stay there until delivered: nothing is lost/);
     expect(await advised()).toMatch(/goes on by itself/);
     expect(await figure('server')).toBe('does not work');
     expect(await figure('address')).toBe(sink.url);
@@ -170,7 +172,9 @@ describe('the status page', () => {
       await loseSlot();
       await change(21, 60);
       await expect.poll(() => headline(), PATIENCE).toBe('No replication slot: PostgreSQL is making it');
-      await expect.poll(() => explained(), PATIENCE).toMatch(/40 rows wait in the outbox, and stay there until delivered: nothing is lost/);
+      await expect
+        .poll(() => explained(), PATIENCE)
+        .toMatch(/40 rows wait in the outbox, and stay there until delivered: nothing is lost/);
       expect(await figure('server')).toBe('works');
       expect(await page.locator('#faults').innerText()).toMatch(/The slot is missing: making it anew/);
       await expect

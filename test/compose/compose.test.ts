@@ -149,6 +149,12 @@ describe('the operator', () => {
     expect(said).not.toContain('MRN-TEST');
   });
 
+  it("asks doctor by the runbook's line, as the connector's own login, which finds nothing wrong", async () => {
+    const told = await composition.compose('run', '--rm', '--no-deps', 'connector', 'doctor');
+    expect(told).toMatch(/^✓ Triggers: All 8 are there and enabled/m);
+    expect(told).toMatch(/\n0 faults, /);
+  });
+
   it('reads logs that are JSON, a line an event, with what belongs to each delivery', async () => {
     const [, line] = /^(docker logs .*) \| jq \.$/m.exec(readFileSync('README.md', 'utf8')) ?? [];
     const lines = (await composition.shell(line?.replace(' -f ', ' ') ?? '')).trim().split('\n');
