@@ -1,9 +1,9 @@
 // `status`: how it stands now, on one screen. Exit status: 1 where it has a ✗.
 import { type Command, Option } from 'commander';
 import { environmentSchema, readConfig } from '../config.ts';
-import { readStatus } from '../status.ts';
 import { openFhirClient } from './fhir.ts';
 import { asOperator } from './operator.ts';
+import { readStatus } from './read-status.ts';
 import { statusLines, textOf } from './status-text.ts';
 
 /** Who looks wants to know now: a lock on the outbox is not waited for. */

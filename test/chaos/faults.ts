@@ -36,10 +36,10 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
   'connections broken before the request is applied': (world, dice) =>
     onWrites(world, 3000, () => (dice.chance(40) ? { cut: 'before' } : undefined)),
   'answers later than the time-out': (world, dice) =>
-    onWrites(world, 4000, ({ path, bundle }) => {
+    onWrites(world, 4000, ({ method, path, bundle }) => {
       if (!dice.chance(20)) return undefined;
-      // A first contact that is applied after its time-out cannot be fenced: docs/guarantees.md. By id it can.
-      if ([path, ...bundle].some((each) => each.includes('?'))) return { cut: 'silent-after' };
+      // A first contact, or a delete, that is applied after its time-out is not fenced: docs/guarantees.md. A PUT by id is.
+      if (method === 'DELETE' || [path, ...bundle].some((each) => each.includes('?'))) return { cut: 'silent-after' };
       return dice.chance(50) ? { cut: 'silent-after' } : { delay: pause(1500) };
     }),
   'FHIR server silent': (world) => onAll(world, 3000, () => ({ cut: 'silent-before' })),

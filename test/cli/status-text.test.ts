@@ -1,7 +1,7 @@
 // What `status` says, and by which sign, of each way in which it can stand.
 import { describe, expect, it } from 'vitest';
+import type { Status } from '../../src/cli/read-status.ts';
 import { statusLines, textOf } from '../../src/cli/status-text.ts';
-import type { Status } from '../../src/status.ts';
 
 const MB = 1024 ** 2;
 const WELL: Status = {

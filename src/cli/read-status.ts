@@ -1,6 +1,6 @@
 // How it stands at this moment, line by line: is the slot read, what waits, what was delivered last, does the server answer?
 import type { Kysely } from 'kysely';
-import type { FhirClient } from './fhir/client.ts';
+import type { FhirClient } from '../fhir/client.ts';
 import {
   type DeadLetterFacts,
   type DeliveryFacts,
@@ -13,8 +13,8 @@ import {
   triggersOff,
   type VerificationFacts,
   verificationFacts,
-} from './metrics/facts.ts';
-import { tookTooLong } from './replication/diagnosis.ts';
+} from '../metrics/facts.ts';
+import { tookTooLong } from '../replication/diagnosis.ts';
 
 /** What PostgreSQL did not tell in time is null: a lock, or very much to count. */
 export interface Status {
