@@ -30,8 +30,8 @@ export interface Request {
   readonly body: Body | null;
   /** What stood before the base: of /second/fhir/Patient it is second. A test tells its connectors apart by that. */
   readonly via: string;
-  /** The paths of all PUTs in the Bundle that it came in; none where it came alone. */
-  readonly bundle: readonly string[];
+  /** It names the version that it goes over, and so does all that came in its Bundle: applied late, it is refused. */
+  readonly fenced: boolean;
 }
 
 /** What happens to a request instead of, or beside, being answered at once. */
@@ -138,7 +138,13 @@ export class FhirLedger {
     const text = Buffer.concat(chunks).toString();
     const [, via = '', path = ''] = /^\/?(.*?)\/fhir(?:\/(.*))?$/.exec(incoming.url ?? '') ?? [];
     const body = text === '' ? null : (JSON.parse(text) as Body);
-    const request: Request = { method: incoming.method ?? '', path, body, via, bundle: [] };
+    const request: Request = {
+      method: incoming.method ?? '',
+      path,
+      body,
+      via,
+      fenced: incoming.headers['if-match'] !== undefined,
+    };
     // What one of its PUTs meets, the whole Bundle meets.
     const met = [request, ...putsIn(request)].flatMap((one) => [...this.faults].map((ask) => ask(one)));
     const fault = met.find((known) => known !== undefined);
@@ -281,9 +287,9 @@ interface Answer {
 function putsIn({ method, path, body, via }: Request): BundledPut[] {
   if (method !== 'POST' || path !== '') return [];
   const entries = (body?.entry ?? []) as { resource: Body; request: { url: string; ifMatch?: string } }[];
-  const bundle = entries.map(({ request }) => request.url);
+  const fenced = entries.every(({ request }) => request.ifMatch !== undefined);
   return entries.map(({ resource, request }) => {
-    return { method: 'PUT', path: request.url, body: resource, via, bundle, ifMatch: request.ifMatch ?? null };
+    return { method: 'PUT', path: request.url, body: resource, via, fenced, ifMatch: request.ifMatch ?? null };
   });
 }
 
