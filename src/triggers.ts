@@ -30,3 +30,23 @@ export const TRIGGERS: readonly Trigger[] = [
     does: `public.${prefix}_${past}()`,
   })),
 );
+
+/** A row for each trigger on the tables, as TriggerRow. */
+export const TRIGGER_ROWS = `
+  SELECT tgname AS name, tgenabled AS enabled FROM pg_catalog.pg_trigger
+   WHERE tgrelid IN (to_regclass('public.patient'), to_regclass('public.patient_other_identifiers')) AND NOT tgisinternal`;
+
+export interface TriggerRow {
+  readonly name: string;
+  /** https://www.postgresql.org/docs/current/catalog-pg-trigger.html : O fires unless session_replication_role is replica, A always. */
+  readonly enabled: string;
+}
+
+/** Those that do not fire for an application. */
+export function triggersOff(rows: readonly TriggerRow[]): { missing: Trigger[]; asleep: Trigger[] } {
+  const state = new Map(rows.map(({ name, enabled }) => [name, enabled]));
+  return {
+    missing: TRIGGERS.filter(({ name }) => !state.has(name)),
+    asleep: TRIGGERS.filter(({ name }) => state.has(name) && !['O', 'A'].includes(state.get(name) ?? '')),
+  };
+}

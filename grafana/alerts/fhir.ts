@@ -1,6 +1,6 @@
 // The FHIR server: does it work, is it quick, does it have what the database has?
 
-import { type AlertGroup, UNSEEN } from './rule.ts';
+import { type AlertGroup, NOT_OF_STANDBYS, UNSEEN } from './rule.ts';
 
 export const fhir: AlertGroup = {
   name: 'FHIR server',
@@ -8,8 +8,7 @@ export const fhir: AlertGroup = {
     {
       name: 'BreakerOpen',
       // A standby that cannot reach the server delivers nothing anyway.
-      value:
-        'max(fhir_breaker_state{state=~"outage|refusing"} unless on (job, instance) (fhir_connector_state{state="standby"} == 1))',
+      value: `max(fhir_breaker_state{state=~"outage|refusing"} ${NOT_OF_STANDBYS})`,
       fires: { above: 0 },
       forSeconds: 60,
       severity: 'critical',

@@ -1,6 +1,6 @@
 // The outbox: does work go on, how old is what waits, how much of it is there, and what could not be delivered?
 
-import { type AlertGroup, UNSEEN, withinTheHour } from './rule.ts';
+import { type AlertGroup, NOT_OF_STANDBYS, UNSEEN, withinTheHour } from './rule.ts';
 
 export const outbox: AlertGroup = {
   name: 'Outbox',
@@ -8,8 +8,7 @@ export const outbox: AlertGroup = {
     {
       name: 'NoProgress',
       // A standby makes no progress, rightly. Without work there is none to make.
-      value:
-        'min(fhir_since_progress_seconds unless on (job, instance) (fhir_connector_state{state="standby"} == 1)) * (max(fhir_outbox_unprocessed_count) > bool 0)',
+      value: `min(fhir_since_progress_seconds ${NOT_OF_STANDBYS}) * (max(fhir_outbox_unprocessed_count) > bool 0)`,
       fires: { above: 30 },
       forSeconds: 30,
       severity: 'critical',

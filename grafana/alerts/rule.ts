@@ -44,6 +44,9 @@ export function withinTheHour(counter: string): string {
   return `sum(increase(${counter}[1h])) + (sum(${ofTheYoung}) or vector(0))`;
 }
 
+/** After a series of each connector: without those of the standbys. */
+export const NOT_OF_STANDBYS = 'unless on (job, instance) (fhir_connector_state{state="standby"} == 1)';
+
 export const UNSEEN = {
   state: 'KeepLast',
   because: 'no connector is seen, as ConnectorDown tells',

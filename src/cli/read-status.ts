@@ -10,7 +10,7 @@ import {
   outboxFacts,
   type SlotFacts,
   slotFacts,
-  triggersOff,
+  triggersOffNow,
   type VerificationFacts,
   verificationFacts,
 } from '../metrics/facts.ts';
@@ -32,7 +32,7 @@ export interface Status {
 export async function readStatus<DB>(db: Kysely<DB>, slot: string, fhir: FhirClient): Promise<Status> {
   const [slotNow, off, outbox, deliveries, deadLetters, verifications, server] = await Promise.all([
     slotFacts(db, slot),
-    triggersOff(db),
+    triggersOffNow(db),
     inTime(outboxFacts(db)),
     inTime(deliveryFacts(db)),
     inTime(deadLetterFacts(db)),

@@ -1,6 +1,6 @@
 // The schema: is it this program's, do the triggers fire for everybody, and do counters run ahead of what they have counted?
 import type pg from 'pg';
-import { TRIGGERS } from '../triggers.ts';
+import { TRIGGER_ROWS, TRIGGERS, type TriggerRow, triggersOff } from '../triggers.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 import { look } from './look.ts';
 
@@ -49,14 +49,8 @@ async function version(client: pg.Client, migrations: readonly string[]): Promis
 /** https://www.postgresql.org/docs/current/sql-altertable.html : a disabled trigger lets changes pass that nobody sends. */
 async function triggers(client: pg.Client): Promise<Finding> {
   const check = 'Triggers';
-  const { rows } = await client.query<{ name: string; enabled: string }>(
-    `SELECT t.tgname AS name, t.tgenabled AS enabled FROM pg_trigger t
-      WHERE t.tgrelid IN ('public.patient'::regclass, 'public.patient_other_identifiers'::regclass) AND NOT t.tgisinternal`,
-  );
-  const state = new Map(rows.map(({ name, enabled }) => [name, enabled]));
-  const missing = TRIGGERS.filter(({ name }) => !state.has(name));
-  // O: unless session_replication_role is replica. A: always.
-  const asleep = TRIGGERS.filter(({ name }) => state.has(name) && !['O', 'A'].includes(state.get(name) ?? ''));
+  const { rows } = await client.query<TriggerRow>(TRIGGER_ROWS);
+  const { missing, asleep } = triggersOff(rows);
   if (missing.length + asleep.length === 0) return ok(check, `All ${TRIGGERS.length} are there and enabled.`);
   const told = [
     ...missing.map(({ name, table }) => `${name} on ${table} is missing`),

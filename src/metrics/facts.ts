@@ -1,6 +1,6 @@
 // What only PostgreSQL knows of the connector: the slot, the backlog, the dead letters, the verifications. For gauges and for people.
 import { type Kysely, sql } from 'kysely';
-import { TRIGGERS } from '../triggers.ts';
+import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../triggers.ts';
 import type { SlotState, VerificationScope } from './metrics.ts';
 
 export interface SlotFacts {
@@ -52,17 +52,11 @@ export async function slotFacts<DB>(db: Kysely<DB>, slot: string): Promise<SlotF
   };
 }
 
-/**
- * How many of the triggers that write the outbox are missing or disabled.
- * https://www.postgresql.org/docs/current/catalog-pg-trigger.html : O fires unless session_replication_role is replica, A always.
- */
-export async function triggersOff<DB>(db: Kysely<DB>): Promise<number> {
-  const wanted = JSON.stringify(TRIGGERS.map(({ name, table }) => ({ name, table: `public.${table}` })));
-  const { rows } = await sql<{ off: number }>`
-    SELECT count(*)::int AS off FROM jsonb_to_recordset(${wanted}::jsonb) AS wanted (name text, "table" text)
-     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass(wanted."table")
-                          AND tgname = wanted.name AND tgenabled IN ('O', 'A'))`.execute(db);
-  return only(rows).off;
+/** How many of the triggers that write the outbox are missing or disabled. */
+export async function triggersOffNow<DB>(db: Kysely<DB>): Promise<number> {
+  const { rows } = await sql.raw<TriggerRow>(TRIGGER_ROWS).execute(db);
+  const { missing, asleep } = triggersOff(rows);
+  return missing.length + asleep.length;
 }
 
 export interface OutboxFacts {

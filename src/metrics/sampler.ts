@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { Logger } from 'pino';
-import { deadLetterFacts, outboxFacts, slotFacts, triggersOff, verificationFacts } from './facts.ts';
+import { deadLetterFacts, outboxFacts, slotFacts, triggersOffNow, verificationFacts } from './facts.ts';
 import { driftKinds, type Metrics } from './metrics.ts';
 
 const intervalMs = 5_000;
@@ -55,7 +55,7 @@ export function createSampler<DB>(
   }
 
   async function readTriggers(trx: Transaction<DB>): Promise<void> {
-    metrics.triggersOff.set(await triggersOff(trx));
+    metrics.triggersOff.set(await triggersOffNow(trx));
   }
 
   /** Each in its own transaction: a backlog too long to count in time must not hide the slot. */

@@ -82,7 +82,7 @@ export function isPostgres(error: unknown): boolean {
 }
 
 /** query_canceled by statement_timeout, lock_not_available by lock_timeout. */
-const TOOK_TOO_LONG = new Set<string | number | null>(['57014', '55P03']);
+const TOOK_TOO_LONG = new Set<string | null>(['57014', '55P03']);
 
 /** PostgreSQL gave a statement up: a lock, its load, or very much to do. */
 export function tookTooLong(error: unknown): boolean {
