@@ -25,7 +25,7 @@ interface OpenTransaction {
 
 type Row = Record<string, unknown>;
 
-const SLOT = 'oracle';
+export const ORACLE_SLOT = 'oracle';
 const PUBLICATION = 'oracle_pub';
 
 export class WalOracle {
@@ -47,7 +47,7 @@ export class WalOracle {
 
   async create(db: pg.Pool): Promise<void> {
     await db.query(`CREATE PUBLICATION ${PUBLICATION} FOR TABLE patient, patient_other_identifiers`);
-    await db.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [SLOT]);
+    await db.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [ORACLE_SLOT]);
   }
 
   /** Takes what was committed since; the slot moves on only after it was taken, so that a broken connection loses nothing. */
@@ -56,12 +56,12 @@ export class WalOracle {
       const before = await db.query<{ lsn: string }>('SELECT pg_current_wal_flush_lsn()::text AS lsn');
       const { rows } = await db.query<{ data: Buffer }>(
         `SELECT data FROM pg_logical_slot_peek_binary_changes($1, NULL, 2000, 'proto_version', '1', 'publication_names', $2)`,
-        [SLOT, PUBLICATION],
+        [ORACLE_SLOT, PUBLICATION],
       );
       for (const { data } of rows) this.#take(this.#plugin.parse(data));
       // Nothing was committed before that position: an idle slot must not fall behind either.
       const upTo = rows.length > 0 ? formatLsn(this.#seen) : before.rows[0]?.lsn;
-      await db.query('SELECT pg_replication_slot_advance($1, $2)', [SLOT, upTo]);
+      await db.query('SELECT pg_replication_slot_advance($1, $2)', [ORACLE_SLOT, upTo]);
       if (rows.length === 0) return;
     }
   }

@@ -73,7 +73,6 @@ export async function createWorld(deletes: 'deactivate' | 'delete', batchSize: n
   const postgres = await startEmbeddedPostgres({
     fsync: false,
     settings: {
-      max_slot_wal_keep_size: '64MB',
       max_wal_size: '64MB',
       min_wal_size: '32MB',
       max_replication_slots: '10',
