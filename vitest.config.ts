@@ -44,6 +44,7 @@ export default defineConfig({
             'test/hapi/facts*',
             // The embedded server has no $validate.
             'test/hapi/validate.test.ts',
+            'test/hapi/sample-records.test.ts',
             // They stop HAPI and start it again.
             'test/hapi/own-*',
           ],

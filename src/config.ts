@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import type pg from 'pg';
 import { z } from 'zod';
 import { FatalError } from './fatal.ts';
+import { kindsOfTypes } from './outbox/resources.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -26,6 +27,16 @@ const slotName = z
 const fhirBase = z
   .url({ protocol: /^https?$/, message: 'must be an http or https address, such as https://fhir.example.com/fhir' })
   .transform((url) => url.replace(/\/+$/, ''));
+
+const resourceTypes = z.string().transform((list, context) => {
+  const types = list.split(',').map((type) => type.trim());
+  try {
+    kindsOfTypes(types);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as RangeError).message });
+  }
+  return types;
+});
 
 export const environmentSchema = z.object({
   DB_HOST: text
@@ -59,6 +70,11 @@ export const environmentSchema = z.object({
     .default('us-core')
     .describe(
       'Whose rules a Patient keeps: us-core (claims the US Core Patient profile, and has what that demands) or r4 (plain FHIR R4). The same for run and verify.',
+    ),
+  FHIR_RESOURCES: resourceTypes
+    .default(['Patient'])
+    .describe(
+      'Which resources are sent, separated by commas: Patient alone, or Patient,Encounter,Observation. migrate makes the triggers for them, and takes none away: see docs/mapping.md.',
     ),
   FHIR_UPDATE: z
     .enum(['by-id', 'conditional'], 'must be by-id or conditional')
@@ -109,6 +125,8 @@ export const databaseSchema = environmentSchema.pick({
 });
 
 export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;
+
+export const migrateSchema = databaseSchema.extend(environmentSchema.pick({ FHIR_RESOURCES: true }).shape);
 
 /** What commands need, beside that, that speak to the FHIR server. What `run` writes `verify` expects: one profile for both. */
 export const fhirSchema = environmentSchema.pick({

@@ -5,6 +5,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { FatalError } from './fatal.ts';
+import { kindsOfTypes } from './outbox/resources.ts';
 
 const sqlDirectory = join(import.meta.dirname, '..', 'sql');
 
@@ -18,14 +19,15 @@ interface SqlFile {
 
 /**
  * Brings the database that `client` is connected to up to date and returns the names of the files that were run now.
- * `sample` adds the sample patients, after the triggers, so that they are synced like any others; a second time adds nothing.
+ * `resources` are the types whose tables get triggers. `sample` adds the sample data, after the triggers, so that they are
+ * synced like any others; a second time adds nothing.
  * `log` receives a line a file, and the server's warnings about what it refused.
  *
  * @throws FatalError when it cannot; all files before the one named are applied, nothing of that one is.
  */
 export async function migrate(
   client: pg.ClientBase,
-  options: { sample: boolean },
+  options: { sample: boolean; resources?: readonly string[] },
   log: (line: string) => void = () => {},
 ): Promise<string[]> {
   const onNotice = (notice: { code?: string | undefined; message?: string | undefined }) => {
@@ -44,6 +46,7 @@ export async function migrate(
       done.push(file.name);
     }
     await alignSequences(client, log);
+    for (const { table } of kindsOfTypes(options.resources ?? ['Patient'])) await watch(client, table, log);
     for (const file of options.sample ? await sqlFiles('sample') : []) {
       await inTransaction(client, file, () => client.query(file.text));
       log(`Added what was missing of ${file.name}`);
@@ -53,6 +56,15 @@ export async function migrate(
   } finally {
     client.off('notice', onNotice);
   }
+}
+
+/** What is watched already stays so, named or not: changes would pass unseen because a variable was forgotten. */
+async function watch(client: pg.ClientBase, table: string, log: (line: string) => void): Promise<void> {
+  const text = `SELECT public.fhir_watch('${table}') AS begun`;
+  const { rows } = await inTransaction(client, { name: `The triggers of ${table}`, text }, () =>
+    client.query<{ begun: boolean }>(text),
+  );
+  if (rows[0]?.begun) log(`Changes of ${table} are sent from now on; backfill sends what is there already.`);
 }
 
 /** Each time, for a copy of the database may have left them behind: it is no fault of the schema. */

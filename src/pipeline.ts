@@ -12,6 +12,8 @@ import { sweepSkippedRows } from './outbox/catch-up.ts';
 import type { CommittedTransaction } from './outbox/outbox.ts';
 import { Stopped } from './outbox/slot-guard.ts';
 import { TransactionRows } from './outbox/transaction-rows.ts';
+import { replayWaiting } from './outbox/waiting.ts';
+import { warnOfUnwatched } from './outbox/watched.ts';
 import { pause, untilAborted } from './pause.ts';
 import type { Ticket } from './replication/ack-tracker.ts';
 import { diagnose, errorCode } from './replication/diagnosis.ts';
@@ -20,6 +22,8 @@ import { type AtServer, Site, type SiteParts } from './site.ts';
 
 export interface PipelineParts extends SiteParts {
   readonly slot: SlotSettings;
+  /** FHIR_RESOURCES. */
+  readonly resources: readonly string[];
 }
 
 const RETRY_MS = 1000;
@@ -77,7 +81,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
 
 /** Reads the slot from taking it to losing it. Returns only by throwing: the slot was lost, or `stop` was aborted. */
 async function stream(
-  { metrics, log }: PipelineParts,
+  { resources, metrics, log }: PipelineParts,
   tenure: Tenure,
   { server, db, works, catchUp, retention }: AtServer,
   stop: AbortSignal,
@@ -99,8 +103,10 @@ async function stream(
   works.hold({ lease, newAfter: standpoint.lsn });
   metrics.connectorState.set('streaming');
   log.info({ slot: tenure.slot, timeline: tenure.server.identity.timeline }, 'Streaming.');
-  // Beside the stream, and over when the slot is lost: a standby removes nothing.
+  // Beside the stream, and over when the slot is lost: a standby removes and replays nothing.
   void retention.run(ended);
+  void replayWaiting(db, log, ended);
+  void warnOfUnwatched(db, resources, log);
 
   let swept = false;
   let open: { ticket: Ticket; committedAt: Date; rows: TransactionRows } | null = null;
@@ -196,13 +202,16 @@ async function takeSlot(
 }
 
 /** Waits until the FHIR server answers, a line a second. What is no FHIR R4 server ends the process. */
-async function waitForFhirServer({ fhir, outbox, metrics, log }: PipelineParts, stop: AbortSignal): Promise<void> {
+async function waitForFhirServer(
+  { fhir, outbox, resources, metrics, log }: PipelineParts,
+  stop: AbortSignal,
+): Promise<void> {
   for (;;) {
     const answer = await fhir.capabilities();
     metrics.breakerState.set(answer.ok ? 'flowing' : answer.fault.disposition === 'hold' ? 'refusing' : 'outage');
     if (answer.ok) {
       log.info({ software: answer.capabilities.software }, 'The FHIR server answers.');
-      for (const sentence of lacking(answer.capabilities, outbox)) log.warn(sentence);
+      for (const sentence of lacking(answer.capabilities, { ...outbox, resources })) log.warn(sentence);
       return;
     }
     if (answer.fault.code === 'not-fhir' || answer.fault.code === 'not-r4')

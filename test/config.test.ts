@@ -49,6 +49,7 @@ describe('readConfig', () => {
       FHIR_BATCH_SIZE: 1,
       FHIR_TIMEOUT_MS: 30_000,
       FHIR_PROFILE: 'us-core',
+      FHIR_RESOURCES: ['Patient'],
       FHIR_UPDATE: 'by-id',
       FHIR_DELETE: 'deactivate',
       SLOT_NAME: 'fhir_outbox_slot',

@@ -1,4 +1,4 @@
-// `backfill`: sends the patients that were there before the triggers, and says how far it has come.
+// `backfill`: sends the rows that were there before the triggers, and says how far it has come.
 import type { Command } from 'commander';
 import { databaseSchema, readConfig } from '../config.ts';
 import { type BackfillRun, backfill } from '../outbox/backfill.ts';
@@ -14,8 +14,8 @@ interface BackfillOptions {
 export function addBackfillCommand(program: Command): void {
   program
     .command('backfill')
-    .description('send the patients that were there before the triggers; goes on where an earlier one ended')
-    .option('--all', 'every patient, not only those that never reached the FHIR server', false)
+    .description('send what was in the tables before their triggers; goes on where an earlier one ended')
+    .option('--all', 'every row, not only those that never reached the FHIR server', false)
     .option('--restart', 'begin anew instead of going on', false)
     .action(backfillCommand);
 }
@@ -24,11 +24,11 @@ export function addBackfillCommand(program: Command): void {
 async function backfillCommand({ all, restart }: BackfillOptions): Promise<void> {
   const config = readConfig(databaseSchema, process.env);
   const progress = createProgress();
-  let run: BackfillRun | null = null;
-  let from = 0;
-  const show = (moved: BackfillRun) => {
-    run = moved;
-    progress.update('Emitting', moved.position - from, moved.upperBound - from, `${moved.emitted} patients emitted`);
+  const runs = new Map<string, { readonly from: number; readonly run: BackfillRun }>();
+  const show = (run: BackfillRun) => {
+    const from = runs.get(run.table)?.from ?? Math.min(run.position, run.upperBound);
+    runs.set(run.table, { from, run });
+    progress.update(`Emitting ${run.table}`, run.position - from, run.upperBound - from, `${run.emitted} rows emitted`);
   };
   try {
     const finished = await asOperator(config, 'backfill', (db, signal) =>
@@ -37,12 +37,12 @@ async function backfillCommand({ all, restart }: BackfillOptions): Promise<void>
         { everyone: all, restart },
         {
           started(begun, resumed) {
-            if (resumed)
+            const [first] = begun;
+            if (resumed && first)
               say(
-                `Going on with the backfill of ${begun.startedAt.toISOString()}: ${begun.emitted} patients emitted so far.`,
+                `Going on with the backfill of ${first.startedAt.toISOString()}: ${totalOf(begun)} rows emitted so far.`,
               );
-            from = Math.min(begun.position, begun.upperBound);
-            show(begun);
+            runs.clear();
           },
           moved: show,
           waiting: (wait) => progress.waiting(sentenceOf(wait)),
@@ -55,18 +55,23 @@ async function backfillCommand({ all, restart }: BackfillOptions): Promise<void>
   } catch (error) {
     progress.end();
     if (!(error instanceof Interrupted)) throw error;
-    const { emitted = 0 } = run ?? {};
-    say(`Stopped after ${emitted} patients. Another backfill goes on from here.`);
+    const emitted = totalOf([...runs.values()].map(({ run }) => run));
+    say(`Stopped after ${emitted} rows. Another backfill goes on from here.`);
     process.exitCode = 1;
   }
 }
 
-function summary({ everyone, emitted }: BackfillRun): string {
-  if (emitted === 0)
-    return everyone
-      ? 'There is no patient.'
-      : 'There was nothing to emit: every patient has a resource, is on its way, or is a dead letter (see dlq list).';
-  return `Emitted ${emitted} patients. The connector delivers the last of them; verify tells whether all have arrived.`;
+function totalOf(runs: readonly BackfillRun[]): number {
+  return runs.reduce((sum, { emitted }) => sum + emitted, 0);
+}
+
+function summary(runs: readonly BackfillRun[]): string {
+  if (totalOf(runs) === 0)
+    return runs.some(({ everyone }) => everyone)
+      ? 'There is no row.'
+      : 'There was nothing to emit: every row has a resource, is on its way, or is a dead letter (see dlq list).';
+  const counts = runs.filter(({ emitted }) => emitted > 0).map(({ table, emitted }) => `${emitted} of ${table}`);
+  return `Emitted ${counts.join(', ')}. The connector delivers the last of them; verify tells whether all have arrived.`;
 }
 
 function say(line: string): void {

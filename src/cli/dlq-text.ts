@@ -1,6 +1,13 @@
 // What `dlq` tells people: a table, one dead letter in full, and what became of those that were replayed or discarded.
 import { issueText } from '../fhir/outcome.ts';
-import type { DeadLetter, DeadLetterDetails, DeadLetterList, Replay, Resolution } from '../outbox/dead-letters.ts';
+import type {
+  DeadLetter,
+  DeadLetterDetails,
+  DeadLetterList,
+  Replay,
+  Resolution,
+  SourceRow,
+} from '../outbox/dead-letters.ts';
 import { tableLines } from './table.ts';
 
 /** On a narrower terminal lines wrap: of the reason, which comes last, something must be left. */
@@ -13,10 +20,10 @@ export function listText(list: DeadLetterList, state: string, width: number | nu
   const label = state === 'all' ? '' : `${state} `;
   if (total === 0) return `There are no ${label}dead letters.\n`;
   const showsState = state !== 'unresolved';
-  const header = ['ID', 'Patient', 'Event', 'HTTP', 'Attempts', 'Failed', ...(showsState ? ['State'] : []), 'Reason'];
+  const header = ['ID', 'Row', 'Event', 'HTTP', 'Attempts', 'Failed', ...(showsState ? ['State'] : []), 'Reason'];
   const rows = deadLetters.map((letter) => [
     letter.id,
-    letter.patientId,
+    rowText(letter.source),
     letter.operation,
     letter.httpStatus,
     letter.attempts,
@@ -44,6 +51,7 @@ export function detailsText(letter: DeadLetterDetails): string {
   const lines: [string, string | number | null | undefined][] = [
     ['Dead letter', letter.id],
     ['State', stateText(letter)],
+    ['Row', rowText(letter.source)],
     ['Patient', letter.patientId],
     ['Event', `${letter.operation} of row ${letter.recordId} of ${letter.table}`],
     ['Outbox row', letter.outboxId],
@@ -54,9 +62,13 @@ export function detailsText(letter: DeadLetterDetails): string {
     ['HTTP status', letter.httpStatus],
     ['Reason', letter.reason ?? NO_REASON],
     ...letter.issues.map((issue): [string, string] => ['Issue', issueText(issue)]),
+    [
+      'Waits for',
+      letter.waitsFor && `${rowText(letter.waitsFor)}: sent again by itself when that is on the FHIR server`,
+    ],
     ['Replay', letter.replay && replayText(letter.replay)],
     ['Why', letter.resolutionReason],
-    ['Others', letter.others.length > 0 ? `also unresolved of this patient: ${letter.others.join(', ')}` : null],
+    ['Others', letter.others.length > 0 ? `also unresolved of this row: ${letter.others.join(', ')}` : null],
   ];
   const text = lines
     .filter(([, value]) => value !== null && value !== undefined && value !== '')
@@ -70,21 +82,21 @@ export function detailsText(letter: DeadLetterDetails): string {
 /** What was done, and each id for which nothing was. */
 export function resolutionsText(done: 'replayed' | 'discarded', resolutions: readonly Resolution[], stillOpen: number) {
   const resolved = resolutions.filter(({ result }) => result === done);
-  const patients = new Set(resolved.map(({ patientId }) => patientId));
+  const rows = new Set(resolved.map(({ source }) => rowText(source)));
   const lines: string[] = [];
   if (done === 'discarded' && resolved.length > 0)
     lines.push(`Discarded ${count(resolved.length, 'dead letter')}. The FHIR server keeps what it has.`);
   if (done === 'replayed' && resolved.length > 0)
     lines.push(
-      `Replayed ${count(resolved.length, 'dead letter')} of ${count(patients.size, 'patient')}: the current state is in the outbox, and a running connector delivers it now.`,
+      `Replayed ${count(resolved.length, 'dead letter')} of ${count(rows.size, 'row')}: the current state is in the outbox, and a running connector delivers it now.`,
       'If one is refused again, that makes a new dead letter; `dlq show ID` tells how it went.',
     );
   if (stillOpen > 0)
-    lines.push(`${count(stillOpen, 'more dead letter')} of these patients will be superseded by that delivery.`);
+    lines.push(`${count(stillOpen, 'more dead letter')} of these rows will be superseded by that delivery.`);
   const sentences: Partial<Record<Resolution['result'], string>> = {
     resolved: 'was resolved before',
     'not found': 'does not exist',
-    'no patient': 'names no patient, so there is no state to send: look at its outbox row, and discard it',
+    'no row': 'names no row that is sent, so there is no state to send: look at its outbox row, and discard it',
   };
   for (const { id, result } of resolutions)
     if (sentences[result]) lines.push(`Dead letter ${id} ${sentences[result]}.`);
@@ -96,11 +108,15 @@ function stateText({ state, resolvedAt, resolvedBy }: DeadLetter): string {
   return `${state} ${timeText(resolvedAt)} by ${resolvedBy ?? (state === 'superseded' ? 'a later delivery' : 'hand')}`;
 }
 
-function replayText({ outboxId, state, fhirId, version, deadLetterId, lastError }: Replay): string {
+function rowText(source: SourceRow | null): string | null {
+  return source && `${source.table} ${source.id}`;
+}
+
+function replayText({ outboxId, state, type, fhirId, version, deadLetterId, lastError }: Replay): string {
   const row = `outbox row ${outboxId}`;
   switch (state) {
     case 'delivered':
-      return `${row}, delivered${fhirId === null ? '' : ` as Patient/${fhirId}, version ${version}`}`;
+      return `${row}, delivered${fhirId === null ? '' : ` as ${type}/${fhirId}, version ${version}`}`;
     case 'dead letter':
       return `${row}, refused again: dead letter ${deadLetterId}`;
     case 'superseded':

@@ -49,7 +49,7 @@ export function addDlqCommands(program: Command): void {
   dlq
     .command('replay')
     .argument('[ids...]', 'of the dead letters')
-    .description('send the current state of their patients again')
+    .description('send the current state of their rows again')
     .option('--all', 'all that are unresolved (needs a reason)', false)
     .option('--reason <text>', 'why; kept with the dead letter')
     .addOption(yes())
@@ -87,13 +87,13 @@ async function replay(
   await connected(async (client) => {
     const ids = all ? await replayableDeadLetters(client) : asked;
     if (all && !yes && ids.length > 0)
-      await confirm(`Send the current state of the patients of all ${ids.length} unresolved dead letters?`);
+      await confirm(`Send the current state of the rows of all ${ids.length} unresolved dead letters?`);
     const resolutions: Resolution[] = [];
     try {
       for await (const some of replayDeadLetters(client, ids, reason?.trim() || null)) resolutions.push(...some);
     } finally {
-      const patients = resolutions.flatMap(({ result, patientId }) => (result === 'replayed' ? (patientId ?? []) : []));
-      const stillOpen = patients.length > 0 ? await unresolvedOf(client, patients).catch(() => 0) : 0;
+      const rows = resolutions.flatMap(({ result, source }) => (result === 'replayed' ? (source ?? []) : []));
+      const stillOpen = rows.length > 0 ? await unresolvedOf(client, rows).catch(() => 0) : 0;
       // Also when it failed half-way: what was replayed is committed.
       if (json) print(asJson({ deadLetters: resolutions, stillOpen }));
       else if (ids.length === 0) print('There are no unresolved dead letters that could be replayed.\n');

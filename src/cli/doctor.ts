@@ -23,8 +23,14 @@ async function doctor({ json }: { readonly json: boolean }): Promise<void> {
       client: databaseClient(config),
       slot: config.SLOT_NAME,
       publication: config.PUBLICATION_NAME,
+      resources: config.FHIR_RESOURCES,
       fhir,
-      needs: { update: config.FHIR_UPDATE, deletes: config.FHIR_DELETE, batchSize: config.FHIR_BATCH_SIZE },
+      needs: {
+        update: config.FHIR_UPDATE,
+        deletes: config.FHIR_DELETE,
+        batchSize: config.FHIR_BATCH_SIZE,
+        resources: config.FHIR_RESOURCES,
+      },
     });
     process.stdout.write(json ? `${JSON.stringify(findings, null, 2)}\n` : textOf(findings));
     if (findings.some(({ verdict }) => verdict === 'fault' || verdict === 'unknown')) process.exitCode = 1;

@@ -1,6 +1,6 @@
 // `migrate`: brings the schema up to date, and says which files it applied.
 import pg from 'pg';
-import { databaseClient, databaseSchema, readConfig } from '../config.ts';
+import { databaseClient, migrateSchema, readConfig } from '../config.ts';
 import { FatalError } from '../fatal.ts';
 import { migrate } from '../migrate.ts';
 import { pause } from '../pause.ts';
@@ -10,10 +10,10 @@ const RETRY_MS = 1000;
 
 /** Waits for PostgreSQL, a line a second; throws a FatalError on what waiting cannot mend. */
 export async function migrateCommand({ sample }: { sample: boolean }): Promise<void> {
-  const config = readConfig(databaseSchema, process.env);
+  const config = readConfig(migrateSchema, process.env);
   const client = await connect(databaseClient(config));
   try {
-    await migrate(client, { sample }, say);
+    await migrate(client, { sample, resources: config.FHIR_RESOURCES }, say);
     say('The schema is up to date.');
   } finally {
     await client.end();

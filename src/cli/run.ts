@@ -82,6 +82,7 @@ export async function runCommand(): Promise<void> {
     await runPipeline(
       {
         slot: { client, slot: config.SLOT_NAME, publication: config.PUBLICATION_NAME },
+        resources: config.FHIR_RESOURCES,
         outbox: {
           concurrency: config.FHIR_CONCURRENCY,
           batchSize: config.FHIR_BATCH_SIZE,

@@ -1,16 +1,16 @@
 // What a verification found, for people and for programs: ids and names of elements, never a patient's data.
 import type { DriftKind } from '../metrics/metrics.ts';
-import type { Finding, Verification } from '../verify/verify.ts';
+import type { TableVerification, Verification } from '../verify/verify.ts';
 import { tableLines } from './table.ts';
 
 const MEANINGS: Readonly<Record<DriftKind, string>> = {
   missing: 'the linked resource is not on the FHIR server',
   differs: 'the resource differs',
-  'never-sent': 'the patient has no resource',
+  'never-sent': 'the row has no resource',
   'not-deleted': 'the row is gone, the resource was not told',
   reactivated: 'the row is gone and the resource was given up, but somebody uses it again',
-  duplicate: 'a second resource with the primary identifier of the patient',
-  'only-on-server': 'an identifier of ours that no patient has',
+  duplicate: 'a second resource with the primary identifier of the row',
+  'only-on-server': 'an identifier of ours that no row has',
 };
 /** More are for programs. */
 const MOST_ROWS = 50;
@@ -19,41 +19,45 @@ const MOST_ROWS = 50;
 export function report(result: Verification, settings: { seed: number; repair: boolean }, json: boolean): string {
   const seed = result.scope === 'sample' ? settings.seed : null;
   if (json) return `${JSON.stringify({ ...result, seed }, null, 2)}\n`;
-  const { drift } = result;
+  const { tables } = result;
+  const numbers = (name: string, of: (table: TableVerification) => number | string) => [name, ...tables.map(of)];
   const lines = [
     ...tableLines(
-      ['', 'Patients'],
+      ['', ...tables.map(({ table }) => table)],
       [
-        ['in the database', result.patients],
-        ['  with a resource', result.linked],
-        ['on the FHIR server, ours and others', result.onServer ?? 'not counted'],
-        [seed === null ? 'looked at' : `looked at, at random (--seed ${seed})`, result.checked],
-        ['  the same', result.same],
-        ...(settings.repair ? [['  of these emitted again, and mended', result.repaired.length]] : []),
-        ['  dead letters, see dlq list', result.deadLettered.length],
-        ['  on their way all the time', result.undecided.length],
-        ['  unreadable', result.unreadable.length],
+        numbers('rows in the database', ({ rows }) => rows),
+        numbers('  with a resource', ({ linked }) => linked),
+        numbers('resources on the FHIR server, ours and others', ({ onServer }) => onServer ?? 'not counted'),
+        numbers(seed === null ? 'looked at' : `looked at, at random (--seed ${seed})`, ({ checked }) => checked),
+        numbers('  the same', ({ same }) => same),
+        ...(settings.repair
+          ? [numbers('  of these emitted again, and mended', ({ repaired }) => repaired.length)]
+          : []),
+        numbers('  dead letters, see dlq list', ({ deadLettered }) => deadLettered.length),
+        numbers('  on their way all the time', ({ undecided }) => undecided.length),
+        numbers('  unreadable', ({ unreadable }) => unreadable.length),
       ],
     ),
     '',
-    ...driftLines(drift),
+    ...driftLines(tables),
     ...ending(result, settings.repair),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function driftLines(drift: readonly Finding[]): string[] {
+function driftLines(tables: readonly TableVerification[]): string[] {
+  const drift = tables.flatMap(({ table, type, drift }) => drift.map((finding) => ({ table, type, ...finding })));
   if (drift.length === 0) return [];
   const more = drift.length - MOST_ROWS;
   return [
     ...tableLines(
-      ['Drift', 'Patient', 'FHIR resource', 'What'],
+      ['Drift', 'Row', 'FHIR resource', 'What'],
       drift
         .slice(0, MOST_ROWS)
         .map((finding) => [
           finding.kind,
-          finding.patient,
-          finding.fhirId && `Patient/${finding.fhirId}`,
+          finding.id === null ? null : `${finding.table} ${finding.id}`,
+          finding.fhirId && `${finding.type}/${finding.fhirId}`,
           finding.reason ?? (finding.fields.length > 0 ? finding.fields.join(', ') : MEANINGS[finding.kind]),
         ]),
     ),
@@ -62,11 +66,13 @@ function driftLines(drift: readonly Finding[]): string[] {
   ];
 }
 
-function ending({ drift, undecided, unreadable, scope }: Verification, repair: boolean): string[] {
-  const open = undecided.length + unreadable.length;
+function ending({ tables, scope }: Verification, repair: boolean): string[] {
+  const drift = tables.flatMap((table) => table.drift);
+  const undecided = tables.flatMap((table) => table.undecided);
+  const open = undecided.length + tables.flatMap((table) => table.unreadable).length;
   const incomplete =
     open > 0
-      ? [`Patients that could not be compared: ${open}.${undecided.length > 0 ? ' Does the connector run?' : ''}`]
+      ? [`Rows that could not be compared: ${open}.${undecided.length > 0 ? ' Does the connector run?' : ''}`]
       : [];
   if (drift.length === 0)
     return [...incomplete, ...(open === 0 ? [scope === 'all' ? 'No drift.' : 'No drift in the sample.'] : [])];

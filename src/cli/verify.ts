@@ -19,10 +19,10 @@ interface VerifyOptions {
 }
 
 const STEPS: Readonly<Record<Parameters<VerifyWatcher['progress']>[0], string>> = {
-  comparing: 'Comparing patients',
-  listing: 'Listing resources',
+  comparing: 'Comparing',
+  listing: 'Listing resources of',
   repairing: 'Emitting again',
-  settling: 'Waiting for changes on their way',
+  settling: 'Waiting for changes on their way of',
 };
 const DRIFT = 1;
 const NOT_VERIFIED = 2;
@@ -35,8 +35,8 @@ export function addVerifyCommand(program: Command): void {
     .description(
       'compare the database with the FHIR server: status 0 without drift, 1 with, 2 when it could not be told',
     )
-    .option('--sample <number>', 'only so many patients, at random', wholeNumber)
-    .option('--seed <number>', 'the same patients as another sample with this seed', wholeNumber)
+    .option('--sample <number>', 'only so many rows of each table, at random', wholeNumber)
+    .option('--seed <number>', 'the same rows as another sample with this seed', wholeNumber)
     .option('--repair', 'send the current state of what differs again', false)
     .option('--json', 'for programs', false)
     // Commander's own status for a mistyped option is that of drift.
@@ -65,7 +65,7 @@ async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Pro
       concurrency: config.FHIR_CONCURRENCY,
     };
     const watcher: VerifyWatcher = {
-      progress: (step, done, total) => progress.update(STEPS[step], done, total),
+      progress: (table, step, done, total) => progress.update(`${STEPS[step]} ${table}`, done, total),
       waiting: (wait) => progress.waiting(sentenceOf(wait)),
     };
     const result = await asOperator(config, 'verify', (db, signal) =>
@@ -81,9 +81,9 @@ async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Pro
   }
 }
 
-function statusOf({ drift, undecided, unreadable }: Verification): number {
-  if (drift.length > 0) return DRIFT;
-  return undecided.length + unreadable.length > 0 ? NOT_VERIFIED : 0;
+function statusOf({ tables }: Verification): number {
+  if (tables.some(({ drift }) => drift.length > 0)) return DRIFT;
+  return tables.some(({ undecided, unreadable }) => undecided.length + unreadable.length > 0) ? NOT_VERIFIED : 0;
 }
 
 function sentenceFor(error: unknown): string {

@@ -16,19 +16,26 @@ export interface Setting {
   readonly client: pg.ClientConfig;
   readonly slot: string;
   readonly publication: string;
+  /** FHIR_RESOURCES. */
+  readonly resources: readonly string[];
   readonly fhir: FhirClient;
   readonly needs: Parameters<typeof fhirFindings>[1];
 }
 
-export async function examine({ client, slot, publication, fhir, needs }: Setting): Promise<Finding[]> {
+export async function examine({ client, slot, publication, resources, fhir, needs }: Setting): Promise<Finding[]> {
   const [database, server] = await Promise.all([
-    databaseFindings(client, slot, publication),
+    databaseFindings(client, slot, publication, resources),
     fhirFindings(fhir, needs),
   ]);
   return [...database, ...server];
 }
 
-async function databaseFindings(config: pg.ClientConfig, slot: string, publication: string): Promise<Finding[]> {
+async function databaseFindings(
+  config: pg.ClientConfig,
+  slot: string,
+  publication: string,
+  resources: readonly string[],
+): Promise<Finding[]> {
   const client = new pg.Client({
     ...config,
     application_name: 'fhir-connector doctor',
@@ -51,7 +58,7 @@ async function databaseFindings(config: pg.ClientConfig, slot: string, publicati
       ok('Connection', 'PostgreSQL lets the user in.'),
       ...(await look('Server', () => serverFindings(client, slot))),
       ...(await look('Rights', () => rightsFindings(client, hasSchema))),
-      ...(await schemaFindings(client, hasSchema, await migrationNames())),
+      ...(await schemaFindings(client, hasSchema, await migrationNames(), resources)),
       ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication)) : []),
       ...(await look('Slot', () => slotFinding(client, slot, hasSchema))),
     ];

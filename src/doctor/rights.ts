@@ -12,13 +12,16 @@ export const TABLE_RIGHTS: Readonly<Record<string, string>> = {
   fhir_slot: 'SELECT, INSERT, UPDATE',
   fhir_verification: 'SELECT',
   fhir_schema_migration: 'SELECT',
+  fhir_source: 'SELECT',
+  fhir_record_revision: 'SELECT',
 };
 
 const FUNCTIONS = [
   'fhir_ensure_publication(text)',
   'fhir_align_sequences()',
   'fhir_cleanup_step(integer, integer, bigint, bigint)',
-  'fhir_emit_patient(integer)',
+  'fhir_emit(text, integer[])',
+  'fhir_replay_waiting(bigint, integer)',
   'fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint)',
 ];
 const SEQUENCES = ['fhir_dlq_id_seq', 'fhir_processed_event_id_seq'];

@@ -1,6 +1,8 @@
 // The schema: is it this program's, do the triggers fire for everybody, and do counters run ahead of what they have counted?
 import type pg from 'pg';
-import { TRIGGER_ROWS, TRIGGERS, type TriggerRow, triggersOff } from '../triggers.ts';
+import { KINDS } from '../outbox/resources.ts';
+import { unwatchedSentence } from '../outbox/watched.ts';
+import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../triggers.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 import { look } from './look.ts';
 
@@ -13,16 +15,17 @@ export async function hasOutbox(client: pg.Client): Promise<boolean> {
   return rows[0]?.found === true;
 }
 
-/** `migrations`: the names of this program's files. */
+/** `migrations`: the names of this program's files. `resources`: FHIR_RESOURCES. */
 export async function schemaFindings(
   client: pg.Client,
   hasSchema: boolean,
   migrations: readonly string[],
+  resources: readonly string[],
 ): Promise<Finding[]> {
   if (!hasSchema) return [fault('Schema', 'The database has no table fhir_outbox.', MIGRATE)];
   return [
     ...(await look('Schema', () => version(client, migrations))),
-    ...(await look('Triggers', () => triggers(client))),
+    ...(await look('Triggers', () => triggers(client, resources))),
     ...(await look('session_replication_role', () => replicaRoles(client))),
     ...(await look('fhir_outbox', () => logged(client))),
     ...(await look('Sequences', () => sequences(client))),
@@ -47,11 +50,17 @@ async function version(client: pg.Client, migrations: readonly string[]): Promis
 }
 
 /** https://www.postgresql.org/docs/current/sql-altertable.html : a disabled trigger lets changes pass that nobody sends. */
-async function triggers(client: pg.Client): Promise<Finding> {
+async function triggers(client: pg.Client, resources: readonly string[]): Promise<Finding> {
   const check = 'Triggers';
   const { rows } = await client.query<TriggerRow>(TRIGGER_ROWS);
-  const { missing, asleep } = triggersOff(rows);
-  if (missing.length + asleep.length === 0) return ok(check, `All ${TRIGGERS.length} are there and enabled.`);
+  const { expected, missing, asleep } = triggersOff(rows);
+  const watched = new Set(expected.map(({ table }) => table));
+  const unwatched = unwatchedSentence(
+    resources,
+    KINDS.filter(({ table }) => watched.has(table)),
+  );
+  if (unwatched !== null) return fault(check, unwatched, MIGRATE);
+  if (missing.length + asleep.length === 0) return ok(check, `All ${expected.length} are there and enabled.`);
   const told = [
     ...missing.map(({ name, table }) => `${name} on ${table} is missing`),
     ...asleep.map(({ name, table }) => `${name} on ${table} is disabled`),
@@ -133,19 +142,24 @@ async function sequences(client: pg.Client): Promise<Finding> {
 async function revisions(client: pg.Client): Promise<Finding> {
   const check = 'Revisions';
   const { rows } = await client.query<{ behind: number }>(
-    `SELECT count(*)::int AS behind FROM public.fhir_link l LEFT JOIN public.fhir_patient_revision r ON r.patient_id = l.source_id
-      WHERE l.resource_type = 'Patient' AND l.last_revision > coalesce(r.revision, 0)`,
+    `SELECT count(*)::int AS behind FROM public.fhir_link AS l
+       LEFT JOIN public.fhir_patient_revision AS p ON l.source_table = 'patient' AND p.patient_id = l.source_id
+       LEFT JOIN public.fhir_record_revision AS r ON r.table_name = l.source_table AND r.record_id = l.source_id
+      WHERE l.last_revision > coalesce(p.revision, r.revision, 0)`,
   );
   const behind = rows[0]?.behind ?? 0;
-  if (behind === 0) return ok(check, 'No counter in fhir_patient_revision is behind what was delivered.');
+  if (behind === 0) return ok(check, 'No counter of revisions is behind what was delivered.');
   return fault(
     check,
-    `Patients whose counter in fhir_patient_revision is behind what was delivered: ${behind}. Their next changes would be taken for old.`,
+    `Rows whose counter of revisions is behind what was delivered: ${behind}. Their next changes would be taken for old.`,
     {
       say: "As the tables' owner, run this; then npm run connector -- verify --repair.",
       sql: `INSERT INTO public.fhir_patient_revision AS known (patient_id, revision)
-  SELECT source_id, max(last_revision) FROM public.fhir_link WHERE resource_type = 'Patient' GROUP BY source_id
-  ON CONFLICT (patient_id) DO UPDATE SET revision = excluded.revision WHERE known.revision < excluded.revision;`,
+  SELECT source_id, last_revision FROM public.fhir_link WHERE source_table = 'patient'
+  ON CONFLICT (patient_id) DO UPDATE SET revision = excluded.revision WHERE known.revision < excluded.revision;
+INSERT INTO public.fhir_record_revision AS known (table_name, record_id, revision)
+  SELECT source_table, source_id, last_revision FROM public.fhir_link WHERE source_table <> 'patient'
+  ON CONFLICT (table_name, record_id) DO UPDATE SET revision = excluded.revision WHERE known.revision < excluded.revision;`,
     },
   );
 }

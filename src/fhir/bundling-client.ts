@@ -93,8 +93,8 @@ export class BundlingFhirClient implements FhirClient {
     return this.#single(() => this.#plain.count(type));
   }
 
-  list(type: string, elements: readonly string[], next: string | null): Promise<PageAnswer> {
-    return this.#single(() => this.#plain.list(type, elements, next));
+  list(type: string, system: string | null, elements: readonly string[], next: string | null): Promise<PageAnswer> {
+    return this.#single(() => this.#plain.list(type, system, elements, next));
   }
 
   // These two have a connection of their own.

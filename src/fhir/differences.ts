@@ -1,5 +1,6 @@
 // In what a resource on the server differs from the one that we would write: the names of the elements, never their values.
 import { isObject, type Json } from './answer.ts';
+import { isFhirDateTime } from './fhir-date-time.ts';
 
 /**
  * The server gives these: its id and version, and the narrative that it may generate. meta.profile is among them, for servers
@@ -22,7 +23,13 @@ function compare(ours: unknown, theirs: unknown, path: string, found: Set<string
       compare(ours[name], theirs[name], join(path, name), found);
   } else if (Array.isArray(ours) && Array.isArray(theirs) && ours.length === theirs.length) {
     for (const [index, part] of ours.entries()) compare(part, theirs[index], path, found);
-  } else if (ours !== theirs) found.add(path);
+  } else if (ours !== theirs && !sameMoment(ours, theirs)) found.add(path);
+}
+
+/** Whoever asks PostgreSQL is given a moment with the offset of his own time zone; a server may keep milliseconds only. */
+function sameMoment(one: unknown, other: unknown): boolean {
+  const isMoment = (value: unknown): value is string => typeof value === 'string' && isFhirDateTime(value);
+  return isMoment(one) && isMoment(other) && Date.parse(one) === Date.parse(other);
 }
 
 function withoutServersOwn(resource: object): Json {

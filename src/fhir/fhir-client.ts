@@ -56,8 +56,11 @@ export interface FhirClient {
   read(type: string, id: string, versionId?: string): Promise<ReadAnswer>;
   /** How many resources there are. */
   count(type: string): Promise<CountAnswer>;
-  /** A page of all resources, with these elements at least; `next` as the page before gave it, null for the first. */
-  list(type: string, elements: readonly string[], next: string | null): Promise<PageAnswer>;
+  /**
+   * A page of all resources, or of those with an identifier of this system, with these elements at least; `next` as the page
+   * before gave it, null for the first.
+   */
+  list(type: string, system: string | null, elements: readonly string[], next: string | null): Promise<PageAnswer>;
   /** A read that needs the server's database (HAPI answers /metadata without it): null when it works. */
   probe(): Promise<Fault | null>;
   /** What the server can do, or why it is none that the connector can work with. */

@@ -7,19 +7,12 @@
 
 import { isFhirDate } from './fhir-date.ts';
 import { MAX_FHIR_STRING, toFhirString } from './fhir-string.ts';
+import type { MappedResource, Profile } from './mapped-resource.ts';
 import type { PatientPayload } from './patient-payload.ts';
 import type { Address, ContactPoint, HumanName, Identifier, Patient } from './resources.ts';
 import type { Token } from './token.ts';
 import { readIdentifier, sameToken } from './token.ts';
 import { asUsCorePatient } from './us-core.ts';
-
-/** Whose rules a resource keeps beside those of FHIR R4, which is the base of all. */
-export type Profile = 'us-core' | 'r4';
-
-/** The resource with the identifier that addresses it and all that it has, primary first; or why there is none. */
-export type MappedResource =
-  | { ok: true; resource: Patient; identifier: Token; identifiers: Token[] }
-  | { ok: false; reason: string };
 
 /**
  * Maps one patient. `active` overrides the row's (a deleted row becomes active=false). A reason names the column at
@@ -29,7 +22,7 @@ export function mapPatient(
   payload: PatientPayload,
   profile: Profile,
   options: { active?: boolean } = {},
-): MappedResource {
+): MappedResource<Patient> {
   const tooLong = columnTooLong(payload);
   if (tooLong !== undefined) {
     return { ok: false, reason: `${tooLong} is longer than the 1,048,576 characters that a FHIR string may have.` };
@@ -59,7 +52,7 @@ export function mapPatient(
     ...(address && { address: [address] }),
   };
   const resource = profile === 'us-core' ? asUsCorePatient(patient) : patient;
-  return { ok: true, resource, identifier, identifiers: found.identifiers };
+  return { ok: true, resource, identifier, identifiers: found.identifiers, references: [] };
 }
 
 function columnTooLong(payload: PatientPayload): string | undefined {

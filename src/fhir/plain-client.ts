@@ -175,8 +175,14 @@ export class PlainFhirClient implements FhirClient {
     return { ok: true, total: typeof bundle.total === 'number' ? bundle.total : null };
   }
 
-  async list(type: string, elements: readonly string[], next: string | null): Promise<PageAnswer> {
-    const path = next ?? `${type}?_elements=${elements.join(',')}&_count=${PAGE}`;
+  async list(
+    type: string,
+    system: string | null,
+    elements: readonly string[],
+    next: string | null,
+  ): Promise<PageAnswer> {
+    const filter = system === null ? '' : `identifier=${tokenParameter({ system, value: '' })}&`;
+    const path = next ?? `${type}?${filter}_elements=${elements.join(',')}&_count=${PAGE}`;
     const sent = await this.#call('search', { method: 'GET', path, headers: UNCACHED, maxBytes: READ_BYTES });
     if (!sent.ok) return sent;
     const bundle = resourceOf(sent.answer, 'Bundle');

@@ -51,7 +51,8 @@ export function entriesWritten(bundle: Json | null, puts: readonly Put[]): Writt
   const { entry: entries } = bundle;
   if (!Array.isArray(entries) || entries.length !== puts.length) return null;
   const written = puts.map((put, at) => entryWritten(entries[at], put)).filter((entry) => entry !== null);
-  return new Set(written.map(({ id }) => id)).size === puts.length ? written : null;
+  // Some servers number each type for itself.
+  return new Set(written.map(({ id }, at) => `${puts[at]?.type}/${id}`)).size === puts.length ? written : null;
 }
 
 function entryWritten(entry: unknown, { type, by }: Put): WrittenEntry | null {

@@ -11,7 +11,7 @@ const MEDICAL_RECORD_NUMBER: CodeableConcept = {
 };
 
 /** For an element that has to be there and of which the row says nothing: https://hl7.org/fhir/us/core/general-guidance.html */
-const UNKNOWN: Extension[] = [
+export const UNKNOWN: Extension[] = [
   { url: 'http://hl7.org/fhir/StructureDefinition/data-absent-reason', valueCode: 'unknown' },
 ];
 

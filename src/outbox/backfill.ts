@@ -1,4 +1,4 @@
-// Emits the patients that were there before the triggers: in small transactions, from where an earlier run was ended.
+// Emits the rows that were there before the triggers: in small transactions, from where an earlier run was ended.
 import { sql } from 'kysely';
 import { FatalError } from '../fatal.ts';
 import { pause } from '../pause.ts';
@@ -6,11 +6,14 @@ import { roomInOutbox } from './backlog.ts';
 import type { Database } from './database.ts';
 import { Stride, type Wait } from './emission.ts';
 import { mayPass } from './persistence.ts';
+import { watchedKinds } from './watched.ts';
 
+/** Of one table. */
 export interface BackfillRun {
-  /** Every patient, not only those that never reached the FHIR server. */
+  readonly table: string;
+  /** Every row, not only those that never reached the FHIR server. */
   readonly everyone: boolean;
-  /** Patients up to this id are done. */
+  /** Rows up to this id are done. */
   readonly position: number;
   /** The highest id when it began. */
   readonly upperBound: number;
@@ -20,8 +23,8 @@ export interface BackfillRun {
 }
 
 export interface BackfillWatcher {
-  /** `resumed`: an earlier run began it. After a lost connection it is told again. */
-  started(run: BackfillRun, resumed: boolean): void;
+  /** Those of all tables. `resumed`: an earlier run began them. After a lost connection it is told again. */
+  started(runs: readonly BackfillRun[], resumed: boolean): void;
   moved(run: BackfillRun): void;
   /** Null when it goes on. */
   waiting(wait: Wait | null): void;
@@ -34,7 +37,8 @@ const LOCK_PATIENCE_MS = 5000;
 const RETRY_MS = 1000;
 
 /**
- * Goes on with the backfill that is under way, or with `restart` begins one anew, to its end. Waits while the connector is
+ * Goes on with the backfill of the tables whose changes are sent that is under way, or with `restart` begins one anew, to its end:
+ * what is referred to before what refers. Waits while the connector is
  * behind and while PostgreSQL is away. Throws a FatalError when another process is at it, or when what is under way is
  * another kind; rejects with the signal's reason when it is aborted, after the transaction that is open.
  */
@@ -43,18 +47,20 @@ export async function backfill(
   options: { everyone: boolean; restart: boolean },
   watcher: BackfillWatcher,
   signal: AbortSignal,
-): Promise<BackfillRun> {
+): Promise<readonly BackfillRun[]> {
   let restart = options.restart;
   for (;;) {
     try {
       return await db.connection().execute(async (connection) => {
         await takeLock(connection, signal);
         try {
-          const run = await start(connection, { ...options, restart });
+          const { runs, resumed } = await start(connection, { ...options, restart });
           // After a lost connection the new run goes on.
           restart = false;
-          watcher.started(run.run, run.resumed);
-          return await emitAll(connection, run.run, watcher, signal);
+          watcher.started(runs, resumed);
+          const done: BackfillRun[] = [];
+          for (const run of runs) done.push(await emitAll(connection, run, watcher, signal));
+          return done;
         } finally {
           await sql`SELECT pg_advisory_unlock(${ADVISORY_LOCK})`.execute(connection).catch(() => undefined);
         }
@@ -82,20 +88,21 @@ async function takeLock(db: Database, signal: AbortSignal): Promise<void> {
 async function start(
   db: Database,
   { everyone, restart }: { everyone: boolean; restart: boolean },
-): Promise<{ run: BackfillRun; resumed: boolean }> {
+): Promise<{ runs: readonly BackfillRun[]; resumed: boolean }> {
+  const tables = (await watchedKinds(db)).map(({ table }) => table);
   const { rows } = await sql<RunRow>`
-    SELECT r.*, r.started_at < now() AS resumed FROM public.fhir_backfill_start(${everyone}, ${restart}) AS r`.execute(
+    SELECT r.*, r.started_at < now() AS resumed FROM public.fhir_backfill_start(${tables}::text[], ${everyone}, ${restart}) AS r`.execute(
     db,
   );
-  const row = rows[0] as RunRow;
-  const run = runOf(row);
-  if (run.everyone !== everyone) {
-    const kind = run.everyone ? 'with --all' : 'without --all';
+  const runs = rows.map(runOf);
+  const other = runs.find((run) => run.everyone !== everyone);
+  if (other) {
+    const kind = other.everyone ? 'with --all' : 'without --all';
     throw new FatalError(
-      `A backfill ${kind} is under way (patient ids up to ${run.position} of ${run.upperBound} are done): call it ${kind} to go on, or with --restart to give it up.`,
+      `A backfill ${kind} is under way (ids of ${other.table} up to ${other.position} of ${other.upperBound} are done): call it ${kind} to go on, or with --restart to give it up.`,
     );
   }
-  return { run, resumed: row.resumed === true };
+  return { runs, resumed: rows.some((row) => row.resumed) };
 }
 
 async function emitAll(
@@ -109,7 +116,7 @@ async function emitAll(
   while (!run.finished) {
     await roomInOutbox(db, watcher.waiting, signal);
     const { rows } = await stride.take((size) =>
-      sql<RunRow>`SELECT * FROM public.fhir_backfill_step(${size})`.execute(db),
+      sql<RunRow>`SELECT * FROM public.fhir_backfill_step(${begun.table}, ${size})`.execute(db),
     );
     run = runOf(rows[0] as RunRow);
     watcher.moved(run);
@@ -119,6 +126,7 @@ async function emitAll(
 
 /** bigint columns arrive as text. */
 interface RunRow {
+  readonly source_table: string;
   readonly everyone: boolean;
   readonly position: string;
   readonly upper_bound: string;
@@ -130,6 +138,7 @@ interface RunRow {
 
 function runOf(row: RunRow): BackfillRun {
   return {
+    table: row.source_table,
     everyone: row.everyone,
     position: Number(row.position),
     upperBound: Number(row.upper_bound),

@@ -143,10 +143,15 @@ async function readBacklog(transaction: Database, condition: RawBuilder<unknown>
   const backlog: Backlog = { ids: [], transactions: [], starts: [] };
   await sql`DECLARE backlog NO SCROLL CURSOR FOR
     SELECT id::float8 AS id, last::float8 AS last, coalesce(patient_id, 0) AS patient_id
-      FROM (SELECT id, patient_id, max(id) OVER (PARTITION BY txid, created_at) AS last,
+      FROM (SELECT id, patient_id, last,
                    first_value(table_name = 'patient' AND operation = 'I')
-                     OVER (PARTITION BY txid, created_at, patient_id ORDER BY id) AS is_new
-              FROM fhir_outbox WHERE NOT processed AND ${condition}) AS unprocessed
+                     OVER (PARTITION BY txid, created_at, patient_id ORDER BY table_name NOT IN ('patient', 'patient_other_identifiers'), id) AS is_new
+              FROM (SELECT id, txid, created_at, table_name, operation, max(id) OVER (PARTITION BY txid, created_at) AS last,
+                           -- Of a form or reading that goes from one patient to another, all rows are of the last one.
+                           CASE WHEN table_name IN ('patient', 'patient_other_identifiers') THEN patient_id
+                                ELSE first_value(patient_id)
+                                       OVER (PARTITION BY txid, created_at, table_name, record_id ORDER BY id DESC) END AS patient_id
+                      FROM fhir_outbox WHERE NOT processed AND ${condition}) AS owned) AS unprocessed
      ORDER BY last, is_new, patient_id, id`.execute(transaction);
   for (let before = { last: 0, patient_id: -1 }; ; ) {
     const { rows } = await sql<{ id: number; last: number; patient_id: number }>`

@@ -1,7 +1,7 @@
 // The courier takes one delivery, at the head of its lanes, to its end: sent and recorded, overtaken, or dead-lettered.
 import type { Logger } from 'pino';
 import type { Fault } from '../fhir/fault.ts';
-import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { MappedResource } from '../fhir/mapped-resource.ts';
 import { type SendGate, SendsStopped } from '../fhir/send-gate.ts';
 import { sameTokens, type Token } from '../fhir/token.ts';
 import { formatLsn } from '../lsn.ts';
@@ -10,7 +10,7 @@ import { pause } from '../pause.ts';
 import { deadOutcome } from './dead-outcome.ts';
 import { type Delivery, identifiersOf, whoIs } from './delivery.ts';
 import { type DeliveryTrace, traceOf } from './delivery-trace.ts';
-import { LinkInDoubt, type Links } from './links.ts';
+import { LinkInDoubt, type Links, type Source } from './links.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
 import { noProgress, type Progress } from './progress.ts';
 import type { Outcome } from './record.ts';
@@ -35,7 +35,7 @@ export interface CourierParts {
   /** Reads and maps the state of a parked delivery again. */
   reload(delivery: Delivery): Promise<MappedResource>;
   /** The resource of another row carries the delivery's state: has the row's own state sent again. */
-  giveBack(delivery: Delivery, owner: number): Promise<void>;
+  giveBack(delivery: Delivery, owner: Source): Promise<void>;
   /** Keeps attempts, next_retry_at and last_error of the outbox rows up. */
   noteFailure(delivery: Delivery, reason: string, nextRetryAt: Date): Promise<void>;
 }
@@ -188,7 +188,7 @@ export class Courier {
         progress.mustLookUp = true;
         return { retryAfter: 0 };
       case 'refused':
-        return { done: deadOutcome(delivery, result.reason, null, progress.uncertain) };
+        return { done: deadOutcome(delivery, result.reason, null, progress.uncertain, result.waitsFor) };
     }
   }
 
@@ -252,7 +252,7 @@ export class Courier {
   }
 
   #delivered(delivery: Delivery, result: Extract<WriteResult, { kind: 'written' }>): Outcome {
-    const recorded = this.#parts.links.peek(delivery.resourceType, delivery.sourceId)?.identifiers ?? null;
+    const recorded = this.#parts.links.peek(delivery)?.identifiers ?? null;
     const identifiers = identifiersOf(delivery);
     return {
       kind: 'delivered',
@@ -280,7 +280,7 @@ export class Courier {
       log.info(ids, 'superseded');
     } else if (outcome.kind === 'dead') {
       // The record may have added identifiers to what we know of it.
-      links.forget(delivery.resourceType, delivery.sourceId);
+      links.forget(delivery);
       metrics.failed.inc(delivery.outboxIds.length);
       log.error(
         { ...ids, status: outcome.httpStatus, attempts: outcome.attempts, reason: outcome.reason },
@@ -288,7 +288,7 @@ export class Courier {
       );
     } else {
       if (outcome.fhirId) {
-        links.remember(delivery.resourceType, delivery.sourceId, {
+        links.remember(delivery, {
           fhirId: outcome.fhirId,
           versionId: outcome.versionId,
           lastRevision: delivery.revision,

@@ -17,6 +17,7 @@ interface OutboxTable {
 
 interface LinkTable {
   resource_type: string;
+  source_table: string;
   source_id: BigIntColumn;
   fhir_id: string | null;
   version_id: string | null;

@@ -1,15 +1,24 @@
 // Dead letters as an operator handles them: read from fhir_dlq, replayed and discarded through the database's own functions.
 import type pg from 'pg';
 import { readOutcome, type ToldIssue, toldIssues } from '../fhir/outcome.ts';
+import { KINDS } from './resources.ts';
 
 export const DEAD_LETTER_STATES = ['unresolved', 'replayed', 'discarded', 'superseded'] as const;
 type DeadLetterState = (typeof DEAD_LETTER_STATES)[number];
 
-/** Holds no patient's data; `source` is the id of the row in the health tables. */
+/** A row of the health tables, whose resource it is about. */
+export interface SourceRow {
+  readonly table: string;
+  readonly id: number;
+}
+
+/** Holds no patient's data. */
 export interface DeadLetter {
   readonly id: number;
   readonly state: DeadLetterState;
-  /** Null for a row that names no patient. */
+  /** Null where the event is of no table that is sent. */
+  readonly source: SourceRow | null;
+  /** Null for an event that names no patient. */
   readonly patientId: number | null;
   readonly operation: 'insert' | 'update' | 'delete';
   /** Of the server's answer; null when there was none. */
@@ -29,6 +38,8 @@ export interface DeadLetter {
 export interface Replay {
   readonly outboxId: number;
   readonly state: 'waiting' | 'delivered' | 'superseded' | 'dead letter' | 'removed';
+  /** As Patient. */
+  readonly type: string | null;
   readonly fhirId: string | null;
   readonly version: string | null;
   readonly deadLetterId: number | null;
@@ -38,14 +49,16 @@ export interface Replay {
 
 export interface DeadLetterDetails extends DeadLetter {
   readonly outboxId: number | null;
-  /** The transaction that changed the patient. */
+  /** The transaction that changed the row. */
   readonly txid: number | null;
   readonly table: string | null;
   readonly recordId: number | null;
   readonly revision: number | null;
   readonly issues: readonly ToldIssue[];
+  /** The row whose resource it waits for: when that is on the FHIR server, it is sent again by itself. */
+  readonly waitsFor: SourceRow | null;
   readonly replay: Replay | null;
-  /** Unresolved dead letters of the same patient, this one left out. */
+  /** Unresolved dead letters of the same row, this one left out. */
   readonly others: readonly number[];
   /** Patient data, and only there when it was asked for. */
   readonly payload?: unknown;
@@ -66,22 +79,23 @@ export interface DeadLetterList {
 /** What became of one id that was asked for. */
 export interface Resolution {
   readonly id: number;
-  readonly result: 'replayed' | 'discarded' | 'resolved' | 'no patient' | 'not found';
-  readonly patientId: number | null;
-  /** The event that carries the patient's current state. */
+  readonly result: 'replayed' | 'discarded' | 'resolved' | 'no row' | 'not found';
+  readonly source: SourceRow | null;
+  /** The event that carries the row's current state. */
   readonly outboxId: number | null;
 }
 
 const STATE = `coalesce(q.resolution, CASE WHEN q.resolved_at IS NULL THEN 'unresolved' ELSE 'discarded' END)`;
 /** Before this connector, error_text was whatever the server or the driver said. */
-const REASON = `CASE WHEN q.resource_type IS NOT NULL THEN q.error_text END`;
-const COLUMNS = `q.id::float8 AS id, ${STATE} AS state, q.patient_id AS "patientId",
+const REASON = `CASE WHEN q.patient_revision IS NOT NULL THEN q.error_text END`;
+const SOURCE = `CASE WHEN q.source_table IS NOT NULL THEN jsonb_build_object('table', q.source_table, 'id', q.source_id) END`;
+const COLUMNS = `q.id::float8 AS id, ${STATE} AS state, ${SOURCE} AS source, q.patient_id AS "patientId",
   CASE q.operation WHEN 'I' THEN 'insert' WHEN 'D' THEN 'delete' ELSE 'update' END AS operation,
   q.http_status AS "httpStatus", ${REASON} AS reason, q.attempts, q.first_failed_at AS "failedAt",
   q.resolved_at AS "resolvedAt", q.resolved_by AS "resolvedBy", q.resolution_reason AS "resolutionReason"`;
 const MOST_FREQUENT = 5;
-/** Their writers wait while a replay is under way, so it takes some patients at a time. */
-const PATIENTS_AT_ONCE = 100;
+/** Their writers wait while a replay is under way, so it takes some rows at a time. */
+const ROWS_AT_ONCE = 100;
 
 /** The oldest first, at most `limit`; of one state, or of all. */
 export async function listDeadLetters(
@@ -122,10 +136,12 @@ export async function readDeadLetter(
               'state', CASE WHEN o.id IS NULL THEN 'removed' WHEN NOT o.processed THEN 'waiting'
                             WHEN again.id IS NOT NULL THEN 'dead letter' WHEN o.last_error IS NOT NULL THEN 'superseded'
                             ELSE 'delivered' END,
-              'fhirId', o.fhir_resource_id, 'version', o.fhir_version, 'deadLetterId', again.id,
+              'type', q.resource_type, 'fhirId', o.fhir_resource_id, 'version', o.fhir_version, 'deadLetterId', again.id,
               'lastError', CASE WHEN NOT o.processed THEN o.last_error END) END AS replay,
             ARRAY(SELECT other.id::float8 FROM public.fhir_dlq AS other
-                   WHERE other.resolved_at IS NULL AND other.patient_id = q.patient_id AND other.id <> q.id ORDER BY 1) AS others,
+                   WHERE other.resolved_at IS NULL AND other.source_table = q.source_table AND other.source_id = q.source_id
+                     AND other.id <> q.id ORDER BY 1) AS others,
+            CASE WHEN q.waits_for_id IS NOT NULL THEN jsonb_build_object('table', q.waits_for_table, 'id', q.waits_for_id) END AS "waitsFor",
             q.operation_outcome AS "operationOutcome", CASE WHEN $2 THEN q.payload_json END AS payload
        FROM public.fhir_dlq AS q
        LEFT JOIN public.fhir_outbox AS o ON o.id = q.replay_outbox_id
@@ -140,17 +156,17 @@ export async function readDeadLetter(
   return { ...details, issues, ...(withPayload && { payload, operationOutcome }) };
 }
 
-/** Ids of all unresolved dead letters that name a patient. */
+/** Ids of all unresolved dead letters whose row's state can be sent. */
 export async function replayableDeadLetters(client: pg.ClientBase): Promise<number[]> {
   const { rows } = await client.query<{ id: number }>(
-    'SELECT id::float8 AS id FROM public.fhir_dlq WHERE resolved_at IS NULL AND patient_id IS NOT NULL ORDER BY id',
+    'SELECT id::float8 AS id FROM public.fhir_dlq WHERE resolved_at IS NULL AND source_table IS NOT NULL ORDER BY id',
   );
   return rows.map(({ id }) => id);
 }
 
 /**
- * Writes the current state of their patients to the outbox, one event a patient, and marks them replayed. Yields after
- * each transaction of some patients: what was yielded is committed, also when a later one fails.
+ * Writes the current state of their rows to the outbox, one event a row, and marks them replayed. Yields after each transaction
+ * of some rows: what was yielded is committed, also when a later one fails.
  */
 export async function* replayDeadLetters(
   client: pg.ClientBase,
@@ -160,14 +176,16 @@ export async function* replayDeadLetters(
   const { rows } = await client.query<{ ids: number[] }>(
     `SELECT array_agg(asked.id ORDER BY asked.id) AS ids
        FROM unnest($1::float8[]) AS asked (id) LEFT JOIN public.fhir_dlq AS q ON q.id = asked.id
-      GROUP BY q.patient_id ORDER BY q.patient_id`,
-    [ids],
+      GROUP BY q.source_table, q.source_id ORDER BY array_position($2::text[], q.source_table), q.source_id`,
+    // What is referred to goes first.
+    [ids, KINDS.map(({ table }) => table)],
   );
-  for (let from = 0; from < rows.length; from += PATIENTS_AT_ONCE) {
-    const some = rows.slice(from, from + PATIENTS_AT_ONCE).flatMap((row) => row.ids);
+  for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
+    const some = rows.slice(from, from + ROWS_AT_ONCE).flatMap((row) => row.ids);
     const { rows: resolutions } = await client.query<Resolution>(
-      `SELECT dead_letter_id::float8 AS id, result, patient_id AS "patientId", outbox_id::float8 AS "outboxId"
-         FROM public.fhir_replay_dead_letters($1::bigint[], $2)`,
+      `SELECT r.dead_letter_id::float8 AS id, r.result, ${SOURCE} AS source, r.outbox_id::float8 AS "outboxId"
+         FROM public.fhir_replay_dead_letters($1::bigint[], $2) WITH ORDINALITY AS r (dead_letter_id, result, patient_id, outbox_id, no)
+         LEFT JOIN public.fhir_dlq AS q ON q.id = r.dead_letter_id ORDER BY r.no`,
       [some, reason],
     );
     yield resolutions;
@@ -181,18 +199,19 @@ export async function discardDeadLetters(
   reason: string,
 ): Promise<Resolution[]> {
   const { rows } = await client.query<Resolution>(
-    `SELECT dead_letter_id::float8 AS id, result, NULL AS "patientId", NULL AS "outboxId"
+    `SELECT dead_letter_id::float8 AS id, result, NULL AS source, NULL AS "outboxId"
        FROM public.fhir_discard_dead_letters($1::bigint[], $2)`,
     [ids, reason],
   );
   return rows;
 }
 
-/** How many unresolved dead letters these patients still have. */
-export async function unresolvedOf(client: pg.ClientBase, patientIds: readonly number[]): Promise<number> {
+/** How many unresolved dead letters these rows still have. */
+export async function unresolvedOf(client: pg.ClientBase, sources: readonly SourceRow[]): Promise<number> {
   const { rows } = await client.query<{ count: number }>(
-    'SELECT count(*)::float8 AS count FROM public.fhir_dlq WHERE resolved_at IS NULL AND patient_id = ANY ($1::integer[])',
-    [patientIds],
+    `SELECT count(*)::float8 AS count FROM public.fhir_dlq WHERE resolved_at IS NULL AND (source_table, source_id) IN (
+       SELECT s."table", s.id FROM jsonb_to_recordset($1::jsonb) AS s("table" text, id bigint))`,
+    [JSON.stringify(sources)],
   );
   return rows[0]?.count ?? 0;
 }

@@ -1,9 +1,9 @@
 // A Delivery: what one transaction did to one resource, and therefore one PUT.
-import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { MappedResource } from '../fhir/mapped-resource.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Lsn } from '../lsn.ts';
 import type { OutboxEvent, ParsedEvent } from './event.ts';
-import { kindOfTable, type ResourceKind } from './resources.ts';
+import { deliveryRank, kindOfTable, type ResourceKind } from './resources.ts';
 
 /** Where the delivery came from. */
 export interface Origin {
@@ -14,11 +14,15 @@ export interface Origin {
 }
 
 export interface Delivery extends Origin {
-  /** `Patient/17/42`: resource type, source id and the last revision. Unique where txids, LSNs and sequences start again. */
+  /** `Patient/17/42` or `pulse/3/1`: kind, source id and the last revision. Unique where txids, LSNs and sequences start again. */
   readonly eventKey: string;
   readonly resourceType: string;
+  /** The table of its row. */
+  readonly table: string;
   readonly sourceId: number;
-  /** patient_revision of the last row: orders everything about one patient. */
+  /** In whose order it is delivered; null where no row says it. */
+  readonly patientId: number | null;
+  /** patient_revision of the last row: orders everything about one resource. */
   readonly revision: number;
   readonly txid: number;
   readonly outboxIds: readonly number[];
@@ -43,15 +47,15 @@ export interface Delivery extends Origin {
 export type MapState = (
   kind: ResourceKind,
   operation: Delivery['operation'],
-  payload: unknown,
+  payload: Readonly<Record<string, unknown>>,
 ) => MappedResource | null;
 
-/** What the state that is to be sent carries; null when its row is gone. */
-export function identifiersOf({ mapped }: Delivery): readonly Token[] | null {
-  return mapped?.ok ? mapped.identifiers : null;
+/** What the state that is to be sent carries of identifiers that others may have had, or may get; null when its row is gone. */
+export function identifiersOf({ mapped, table }: Delivery): readonly Token[] | null {
+  return mapped?.ok && kindOfTable(table)?.hasIdentifiers ? mapped.identifiers : null;
 }
 
-/** One Delivery for each resource that the rows touch, in the order of their last revisions. */
+/** One Delivery for each resource that the rows touch: who is referred to comes before who refers, and is deleted after it. */
 export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapState: MapState): Delivery[] {
   const groups = new Map<string, { kind: ResourceKind; sourceId: number; events: OutboxEvent[] }>();
   const unreadable: Delivery[] = [];
@@ -70,7 +74,7 @@ export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapSt
       unreadable.push(unreadableRow(event.id, event.txid, reason, origin));
       continue;
     }
-    const key = `${kind.type}/${sourceId}`;
+    const key = `${kind.key}/${sourceId}`;
     const group = groups.get(key);
     if (group) group.events.push(event);
     else groups.set(key, { kind, sourceId, events: [event] });
@@ -78,7 +82,11 @@ export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapSt
   const deliveries = [...groups.values()].map((group) =>
     deliveryOf(group.kind, group.sourceId, group.events, origin, mapState),
   );
-  return [...unreadable, ...deliveries.sort((a, b) => a.revision - b.revision)];
+  return [...unreadable, ...deliveries.sort((a, b) => rankOf(a) - rankOf(b) || a.revision - b.revision)];
+}
+
+function rankOf({ table, operation }: Delivery): number {
+  return deliveryRank(table, operation === 'delete');
 }
 
 function deliveryOf(
@@ -98,9 +106,11 @@ function deliveryOf(
   return {
     committedAt: origin.committedAt,
     endLsn: origin.endLsn,
-    eventKey: `${kind.type}/${sourceId}/${last.revision}`,
+    eventKey: `${kind.key}/${sourceId}/${last.revision}`,
     resourceType: kind.type,
+    table: kind.table,
     sourceId,
+    patientId: last.patientId,
     revision: last.revision,
     txid: last.txid,
     outboxIds: events.map((event) => event.id),
@@ -121,7 +131,9 @@ function unreadableRow(id: number, txid: number, reason: string, origin: Origin)
     endLsn: origin.endLsn,
     eventKey: `Outbox/${id}/0`,
     resourceType: 'Outbox',
+    table: 'fhir_outbox',
     sourceId: id,
+    patientId: null,
     revision: 0,
     txid,
     outboxIds: [id],
@@ -136,7 +148,7 @@ function unreadableRow(id: number, txid: number, reason: string, origin: Origin)
   };
 }
 
-/** As Patient/7, by the id of its row. */
-export function whoIs({ resourceType, sourceId }: Delivery): string {
-  return `${resourceType}/${sourceId}`;
+/** Whom it is about, as Patient/7: a patient with all that belongs to it is delivered in one order, and fails as one. */
+export function whoIs({ table, sourceId, patientId }: Delivery): string {
+  return patientId === null ? `${table}/${sourceId}` : `Patient/${patientId}`;
 }

@@ -1,14 +1,14 @@
-// Emitting many patients beside an application that changes them: small transactions that give way to everybody else.
+// Emitting many rows beside an application that changes them: small transactions that give way to everybody else.
 import { sql } from 'kysely';
 import { pause } from '../pause.ts';
 import { type Obstacle, roomInOutbox } from './backlog.ts';
 import type { Database } from './database.ts';
 import { sqlState } from './persistence.ts';
 
-/** What an emission may wait for. `locked`: an open transaction is changing the next patient. */
+/** What an emission may wait for. `locked`: an open transaction is changing the next row. */
 export type Wait = Obstacle | 'locked' | 'no-database';
 
-/** Other writers of these patients wait until their transaction commits: some 20 ms. */
+/** Other writers of these rows wait until its transaction commits: some 20 ms. */
 const LARGEST = 250;
 /**
  * Less than PostgreSQL's deadlock_timeout: of two transactions that wait for each other it is ours that is given up.
@@ -19,7 +19,7 @@ const AGAIN_MS = 100;
 /** lock_not_available, deadlock_detected. https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const CONTENTION = new Set(['55P03', '40P01']);
 
-/** How many patients a transaction takes: fewer where somebody holds one of them, so that it comes as far as that one. */
+/** How many rows a transaction takes: fewer where somebody holds one of them, so that it comes as far as that one. */
 export class Stride {
   readonly #tell: (wait: Wait | null) => void;
   readonly #signal: AbortSignal;
@@ -30,7 +30,7 @@ export class Stride {
     this.#signal = signal;
   }
 
-  /** Runs `work`, a transaction for so many patients at most, until nobody holds what it needs. */
+  /** Runs `work`, a transaction for so many rows at most, until nobody holds what it needs. */
   async take<T>(work: (size: number) => Promise<T>): Promise<T> {
     for (let told = false; ; ) {
       try {
@@ -51,9 +51,10 @@ export class Stride {
   }
 }
 
-/** Emits the current state of these patients, in the order given, each as if it had just changed. */
-export async function emitPatients(
+/** Emits the current state of these rows, in the order given, each as if it had just changed. */
+export async function emit(
   db: Database,
+  table: string,
   ids: readonly number[],
   watcher: { moved(emitted: number): void; waiting(wait: Wait | null): void },
   signal: AbortSignal,
@@ -65,7 +66,7 @@ export async function emitPatients(
       const part = ids.slice(done, done + size);
       await db.transaction().execute(async (transaction) => {
         await sql`SELECT set_config('lock_timeout', ${LOCK_TIMEOUT}, true)`.execute(transaction);
-        await sql`SELECT public.fhir_emit_patients(${part}::int[])`.execute(transaction);
+        await sql`SELECT public.fhir_emit(${table}, ${part}::int[])`.execute(transaction);
       });
       return part.length;
     });

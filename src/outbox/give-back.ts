@@ -3,21 +3,22 @@ import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { Database } from './database.ts';
 import { type Delivery, identifiersOf } from './delivery.ts';
+import type { Source } from './links.ts';
 
 /**
  * Emits the owner's current state, and remembers that its resource carries the delivery's identifiers now: until that
  * state is delivered nobody else is sent there by them, and it goes by id whatever FHIR_UPDATE says.
  */
-export async function giveBack(db: Database, delivery: Delivery, owner: number, log: Logger): Promise<void> {
+export async function giveBack(db: Database, delivery: Delivery, owner: Source, log: Logger): Promise<void> {
   const { resourceType, eventKey, txid } = delivery;
   const identifiers = JSON.stringify(identifiersOf(delivery) ?? []);
   await db.transaction().execute(async (transaction) => {
     await sql`
       INSERT INTO fhir_link_identifier (resource_type, system, value, source_id)
-      SELECT ${resourceType}, t.system, t.value, ${owner}::bigint
+      SELECT ${resourceType}, t.system, t.value, ${owner.sourceId}::bigint
         FROM jsonb_to_recordset(${identifiers}::jsonb) AS t(system text, value text)
       ON CONFLICT DO NOTHING`.execute(transaction);
-    await sql`SELECT public.fhir_emit_patient(${owner}::int)`.execute(transaction);
+    await sql`SELECT public.fhir_emit(${owner.table}, ARRAY[${owner.sourceId}::int])`.execute(transaction);
   });
   log.error(
     { eventKey, txid, owner },

@@ -17,12 +17,21 @@ export function giversFirst(deliveries: readonly Delivery[]): Delivery[] {
     begun.add(delivery);
     for (const token of taken(delivery)) {
       const giver = givers.get(key(token));
-      if (giver) visit(giver);
+      if (!giver) continue;
+      // With who is deleted goes what refers to him, and before him.
+      if (giver.operation === 'delete') for (const other of deletedWith(giver, deliveries)) visit(other);
+      visit(giver);
     }
     ordered.add(delivery);
   };
   for (const delivery of deliveries) visit(delivery);
   return [...ordered];
+}
+
+function deletedWith({ patientId }: Delivery, deliveries: readonly Delivery[]): Delivery[] {
+  return deliveries.filter(
+    (other) => other.patientId === patientId && other.operation === 'delete' && other.table !== 'patient',
+  );
 }
 
 function givenUp(delivery: Delivery): readonly Token[] {

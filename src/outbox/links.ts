@@ -24,9 +24,15 @@ const NONE = Symbol('no link');
 /** Some 20 MB. Of who is not among them the links are asked for in one query a batch. */
 const CACHED_LINKS = 50_000;
 
-interface Source {
-  readonly resourceType: string;
+/** A row that becomes a resource. */
+export interface Source {
+  readonly table: string;
   readonly sourceId: number;
+}
+
+/** With the type of the resource that it becomes, whose ids are the server's. */
+interface TypedSource extends Source {
+  readonly resourceType: string;
 }
 
 /** Thrown to who is about to be sent by a link that has ended, or whose version is not known any more. */
@@ -44,8 +50,10 @@ export class Links {
   readonly #cache = new LRUCache<string, Link | typeof NONE>({ max: CACHED_LINKS });
   /** Which hold of the slot the cache belongs to: what was asked for under an earlier one may be outdated. */
   #hold = 0;
-  /** By resource type. */
-  readonly #doubts = new Map<string, { readonly running: Promise<void> | null; readonly next: Promise<void> | null }>();
+  #doubts: { readonly running: Promise<void> | null; readonly next: Promise<void> | null } = {
+    running: null,
+    next: null,
+  };
 
   /** Whatever is asked of the database is asked by way of `persistently`, and so through its outages. */
   constructor(db: Database, persistently: Persistently) {
@@ -54,19 +62,19 @@ export class Links {
   }
 
   /** Undefined when it is not known without asking; null when there is none. */
-  peek(resourceType: string, sourceId: number): Link | null | undefined {
-    const cached = this.#cache.get(`${resourceType}/${sourceId}`);
+  peek({ table, sourceId }: Source): Link | null | undefined {
+    const cached = this.#cache.get(`${table}/${sourceId}`);
     return cached === NONE ? null : cached;
   }
 
-  remember(resourceType: string, sourceId: number, link: Link | null): void {
+  remember({ table, sourceId }: Source, link: Link | null): void {
     // A copy of the list is exact in size; one that was pushed to keeps room for a dozen more.
     const compact = link?.identifiers ? { ...link, identifiers: link.identifiers.slice() } : link;
-    this.#cache.set(`${resourceType}/${sourceId}`, compact ?? NONE);
+    this.#cache.set(`${table}/${sourceId}`, compact ?? NONE);
   }
 
-  forget(resourceType: string, sourceId: number): void {
-    this.#cache.delete(`${resourceType}/${sourceId}`);
+  forget({ table, sourceId }: Source): void {
+    this.#cache.delete(`${table}/${sourceId}`);
   }
 
   forgetAll(): void {
@@ -78,88 +86,94 @@ export class Links {
    * For a write that goes by this link: when it is really sent, after whatever it waited for, LinkInDoubt is thrown if another
    * patient may have the resource by now, and in that very version.
    */
-  sendingBy({ resourceType, sourceId }: Source, { id, versionId }: Match, sending: Sending): Sending {
+  sendingBy(source: Source, { id, versionId }: Match, sending: Sending): Sending {
     const mustHold = () => {
       sending.mustHold();
-      const link = this.peek(resourceType, sourceId);
+      const link = this.peek(source);
       if (link?.fhirId !== id || link.versionId !== versionId) throw new LinkInDoubt();
     };
     return { uncertain: sending.uncertain, traceparent: sending.traceparent, mustHold };
   }
 
-  async get(resourceType: string, sourceId: number): Promise<Link | null> {
-    while (this.peek(resourceType, sourceId) === undefined) await this.prefetch([{ resourceType, sourceId }]);
-    return this.peek(resourceType, sourceId) ?? null;
+  async get(source: Source): Promise<Link | null> {
+    while (this.peek(source) === undefined) await this.prefetch([source]);
+    return this.peek(source) ?? null;
   }
 
   /** Asks again, whatever is cached. */
-  async reload(resourceType: string, sourceId: number): Promise<Link | null> {
-    this.forget(resourceType, sourceId);
-    return this.get(resourceType, sourceId);
+  async reload(source: Source): Promise<Link | null> {
+    this.forget(source);
+    return this.get(source);
   }
 
   /** One query for all that are not cached yet. */
   async prefetch(sources: readonly Source[]): Promise<void> {
     const hold = this.#hold;
-    const missing = sources.filter(({ resourceType, sourceId }) => this.peek(resourceType, sourceId) === undefined);
-    const types = new Set(missing.map(({ resourceType }) => resourceType));
-    for (const type of types) {
-      const ids = new Set(missing.filter(({ resourceType }) => resourceType === type).map(({ sourceId }) => sourceId));
+    const missing = sources.filter((source) => this.peek(source) === undefined);
+    const tables = new Set(missing.map(({ table }) => table));
+    for (const table of tables) {
+      const ids = new Set(missing.filter((source) => source.table === table).map(({ sourceId }) => sourceId));
       const linked = this.#db
         .selectFrom('fhir_link')
         .select(['source_id', 'fhir_id', 'version_id', 'last_revision', 'deleted_at'])
-        .where('resource_type', '=', type)
+        .where('source_table', '=', table)
         // One parameter for all: the protocol counts parameters in 16 bits.
         .where(sql<boolean>`source_id = ANY (${[...ids]}::bigint[])`);
       const rows = await this.#persistently(() => linked.execute());
       if (hold !== this.#hold) return;
-      for (const id of ids) this.remember(type, id, null);
+      // Of what was recorded meanwhile the answer knows nothing.
+      const unknown = new Set([...ids].filter((sourceId) => this.peek({ table, sourceId }) === undefined));
+      for (const sourceId of unknown) this.remember({ table, sourceId }, null);
       for (const row of rows) {
-        this.remember(type, Number(row.source_id), {
-          fhirId: row.fhir_id,
-          versionId: row.version_id,
-          lastRevision: Number(row.last_revision),
-          deleted: row.deleted_at !== null,
-          identifiers: null,
-        });
+        if (!unknown.has(Number(row.source_id))) continue;
+        this.remember(
+          { table, sourceId: Number(row.source_id) },
+          {
+            fhirId: row.fhir_id,
+            versionId: row.version_id,
+            lastRevision: Number(row.last_revision),
+            deleted: row.deleted_at !== null,
+            identifiers: null,
+          },
+        );
       }
     }
   }
 
   /** The other living source whose resource carries the identifier, primary or not; null when there is none. */
-  async livingHolder(resourceType: string, identifier: Token, except: number): Promise<number | null> {
+  async livingHolder({ resourceType, table, sourceId }: TypedSource, identifier: Token): Promise<Source | null> {
     const holders = this.#db
       .selectFrom('fhir_link_identifier as i')
       .innerJoin('fhir_link as l', (join) =>
-        join.onRef('l.resource_type', '=', 'i.resource_type').onRef('l.source_id', '=', 'i.source_id'),
+        join.on('l.source_table', '=', table).onRef('l.source_id', '=', 'i.source_id'),
       )
       .select('i.source_id')
       .where('i.resource_type', '=', resourceType)
       .where('i.system', '=', identifier.system)
       .where('i.value', '=', identifier.value)
-      .where('i.source_id', '!=', String(except))
+      .where('i.source_id', '!=', String(sourceId))
       .where('l.deleted_at', 'is', null)
       .where('l.fhir_id', 'is not', null)
       .limit(1);
     const row = await this.#persistently(() => holders.executeTakeFirst());
-    return row ? Number(row.source_id) : null;
+    return row ? { table, sourceId: Number(row.source_id) } : null;
   }
 
   /** The other living source that is linked to this very resource; null when there is none. */
-  async livingOwner(resourceType: string, fhirId: string, except: number): Promise<number | null> {
+  async livingOwner({ resourceType, table, sourceId }: TypedSource, fhirId: string): Promise<Source | null> {
     const owners = this.#db
       .selectFrom('fhir_link')
-      .select('source_id')
+      .select(['source_table', 'source_id'])
       .where('resource_type', '=', resourceType)
       .where('fhir_id', '=', fhirId)
-      .where('source_id', '!=', String(except))
+      .where(({ eb, or }) => or([eb('source_table', '!=', table), eb('source_id', '!=', String(sourceId))]))
       .where('deleted_at', 'is', null);
     const row = await this.#persistently(() => owners.executeTakeFirst());
-    return row ? Number(row.source_id) : null;
+    return row ? { table: row.source_table, sourceId: Number(row.source_id) } : null;
   }
 
   /** The identifiers that the source's resource was delivered with, primary or not. */
-  async identifiersOf(resourceType: string, sourceId: number): Promise<Token[]> {
+  async identifiersOf({ resourceType, sourceId }: TypedSource): Promise<Token[]> {
     const identifiers = this.#db
       .selectFrom('fhir_link_identifier')
       .select(['system', 'value'])
@@ -169,46 +183,42 @@ export class Links {
   }
 
   /** Another living source's link to this resource ends: its next change is a first contact. False when there is none. */
-  async takeOver(resourceType: string, fhirId: string, by: number): Promise<boolean> {
-    const owner = await this.livingOwner(resourceType, fhirId, by);
+  async takeOver(by: TypedSource, fhirId: string): Promise<boolean> {
+    const owner = await this.livingOwner(by, fhirId);
     if (owner === null) return false;
-    await this.unlink(resourceType, owner, fhirId);
+    await this.unlink(owner, fhirId);
     return true;
   }
 
   /** The source's link to this resource ends; its identifiers are free. */
-  async unlink(resourceType: string, sourceId: number, fhirId: string): Promise<void> {
+  async unlink(source: Source, fhirId: string): Promise<void> {
     const link = this.#db
       .updateTable('fhir_link')
       .set({ fhir_id: null, version_id: null })
-      .where('resource_type', '=', resourceType)
-      .where('source_id', '=', String(sourceId))
+      .where('source_table', '=', source.table)
+      .where('source_id', '=', String(source.sourceId))
       .where('fhir_id', '=', fhirId);
     await this.#persistently(() => link.execute());
-    this.forget(resourceType, sourceId);
+    this.forget(source);
   }
 
   /**
-   * From now on no link's version is known, until it is written again. It outlives us: a loss is noticed once. Many
-   * notice it at the same time; but a statement that has begun does not see what was recorded since, so they share the next.
+   * From now on no link's version is known, of whatever type, until it is written again. It outlives us: a loss is noticed once.
+   * Many notice it at the same time; but a statement that has begun does not see what was recorded since, so they share the next.
    */
-  doubtAll(resourceType: string): Promise<void> {
-    const { running, next } = this.#doubts.get(resourceType) ?? { running: null, next: null };
+  doubtAll(): Promise<void> {
+    const { running, next } = this.#doubts;
     if (next) return next;
     const doubt = (running ?? Promise.resolve()).then(() => {
-      this.#doubts.set(resourceType, { running: doubt, next: null });
-      return this.#doubt(resourceType);
+      this.#doubts = { running: doubt, next: null };
+      return this.#doubt();
     });
-    this.#doubts.set(resourceType, { running, next: doubt });
+    this.#doubts = { running, next: doubt };
     return doubt;
   }
 
-  async #doubt(resourceType: string): Promise<void> {
-    const known = this.#db
-      .updateTable('fhir_link')
-      .set({ version_id: null })
-      .where('resource_type', '=', resourceType)
-      .where('version_id', 'is not', null);
+  async #doubt(): Promise<void> {
+    const known = this.#db.updateTable('fhir_link').set({ version_id: null }).where('version_id', 'is not', null);
     await this.#persistently(() => known.execute());
     this.forgetAll();
   }

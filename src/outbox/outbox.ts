@@ -3,12 +3,13 @@ import type { Token } from '../fhir/token.ts';
 import type { Lsn } from '../lsn.ts';
 import { Completion } from './completion.ts';
 import type { Courier } from './courier.ts';
-import { type Delivery, deliveriesOf, identifiersOf, type MapState } from './delivery.ts';
+import { type Delivery, deliveriesOf, identifiersOf, type MapState, whoIs } from './delivery.ts';
 import { parseEvent } from './event.ts';
 import { giversFirst } from './givers-first.ts';
 import type { Lanes, Place } from './lanes.ts';
-import type { Links } from './links.ts';
+import type { Links, Source } from './links.ts';
 import type { OutboxReader } from './reader.ts';
+import { referencesOf } from './references.ts';
 import type { TransactionRows } from './transaction-rows.ts';
 import type { Window } from './window.ts';
 
@@ -67,7 +68,11 @@ export class Outbox {
           ),
       };
     });
-    await this.#parts.links.prefetch(prepared.flatMap(({ deliveries }) => deliveries ?? []));
+    await this.#parts.links.prefetch(
+      prepared.flatMap(({ deliveries }) =>
+        (deliveries ?? []).flatMap((delivery) => [delivery, ...referencesOf(delivery)]),
+      ),
+    );
     return prepared;
   }
 
@@ -120,6 +125,7 @@ export class Outbox {
         delivery.mapped ??= await reader.reload(delivery);
       }),
     );
+    await links.prefetch(deliveries.flatMap(referencesOf));
   }
 
   /** Those of one transaction. Waits for room before each, until `signal` is aborted; adds each to `done`. */
@@ -150,7 +156,7 @@ export class Outbox {
     });
     this.#inLanes.set(delivery.eventKey, done);
     // Behind a patient that waits for a retry only ids are kept.
-    if (lanes.first(patientLane(delivery))?.waitsForRetry) this.#park(delivery);
+    if (lanes.first(whoIs(delivery))?.waitsForRetry) this.#park(delivery);
     return done;
   }
 
@@ -166,7 +172,7 @@ export class Outbox {
           window.stopBeingRunnable();
           runnable = false;
           delivery.waitsForRetry = true;
-          for (const behind of lanes.in(patientLane(delivery))) this.#park(behind);
+          for (const behind of lanes.in(whoIs(delivery))) this.#park(behind);
         },
         unpark: () => {
           window.becomeRunnable();
@@ -186,14 +192,22 @@ export class Outbox {
     delivery.mapped = null;
   }
 
-  /** Its patient's lane always; the identifiers' lanes only where the identifier may decide which resource is written. */
+  /** Its patient's lane and its own always; the identifiers' lanes only where the identifier may decide which resource is written. */
   #keysOf(delivery: Delivery): string[] {
-    const keys = [patientLane(delivery)];
-    const link = this.#parts.links.peek(delivery.resourceType, delivery.sourceId);
+    // Its own, because a row may go from one patient to another; and of another patient's row that it refers to.
+    const keys =
+      delivery.table === 'patient'
+        ? [whoIs(delivery)]
+        : [whoIs(delivery), ...[delivery, ...referencesOf(delivery)].map(recordLane)];
+    const link = this.#parts.links.peek(delivery);
     if (link?.fhirId && !link.deleted && delivery.previous === null && delivery.operation === 'upsert') return keys;
     const current = identifiersOf(delivery) ?? [];
     return keys.concat([...current, ...(delivery.previous ?? [])].map(identifierLane));
   }
+}
+
+function recordLane({ table, sourceId }: Source): string {
+  return `${table}/${sourceId}`;
 }
 
 function bytesOf(delivery: Delivery): number {
@@ -217,10 +231,6 @@ function portions<T>(items: readonly T[], sizeOf: (item: T) => number): T[][] {
     bytes += sizeOf(item);
   }
   return all;
-}
-
-function patientLane(delivery: Delivery): string {
-  return `${delivery.resourceType}/${delivery.sourceId}`;
 }
 
 function identifierLane({ system, value }: Token): string {

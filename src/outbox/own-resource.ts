@@ -3,7 +3,7 @@ import type { Json } from '../fhir/answer.ts';
 import type { FhirClient } from '../fhir/client.ts';
 import type { Fault } from '../fhir/fault.ts';
 import { haveOneInCommon, identifiersIn } from '../fhir/identity.ts';
-import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { MappedResource } from '../fhir/mapped-resource.ts';
 import type { Delivery } from './delivery.ts';
 import type { Links } from './links.ts';
 
@@ -31,13 +31,14 @@ export async function readOwn(
 /** Does it have identifiers, and none that this patient has, had before this change, or was delivered with? */
 export async function isOfAnother(
   links: Links,
-  { resourceType, sourceId, previous }: Delivery,
+  delivery: Delivery,
   mapped: MappedResource,
   resource: Json,
 ): Promise<boolean> {
   const theirs = identifiersIn(resource);
   if (theirs.length === 0) return false;
-  const ours = [...(mapped.ok ? mapped.identifiers : []), ...(previous ?? [])];
+  const known = mapped.ok ? mapped.identifiers : mapped.identifier ? [mapped.identifier] : [];
+  const ours = [...known, ...(delivery.previous ?? [])];
   if (haveOneInCommon(theirs, ours)) return false;
-  return !haveOneInCommon(theirs, await links.identifiersOf(resourceType, sourceId));
+  return !haveOneInCommon(theirs, await links.identifiersOf(delivery));
 }

@@ -1,13 +1,13 @@
 // Reading deliveries back from fhir_outbox by row id: for spilled transactions, for catch-up, and for parked deliveries.
 import DataLoader from 'dataloader';
 import { sql } from 'kysely';
-import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { MappedResource } from '../fhir/mapped-resource.ts';
 import { pause } from '../pause.ts';
 import type { Database } from './database.ts';
 import type { Delivery, MapState } from './delivery.ts';
 import { type ParsedEvent, parseEvent } from './event.ts';
 import type { Persistently } from './persistence.ts';
-import { kindOfType } from './resources.ts';
+import { kindOfTable } from './resources.ts';
 
 const INVISIBLE_RETRY_MS = 5;
 
@@ -47,7 +47,7 @@ export class OutboxReader {
 
   /** What a parked delivery is to send; a reason when its row is gone. */
   async reload(delivery: Delivery): Promise<MappedResource> {
-    const kind = kindOfType(delivery.resourceType);
+    const kind = kindOfTable(delivery.table);
     // What was read from the table has been visible before; only of the slot can we have heard too early.
     for (let visible = delivery.endLsn === null; ; ) {
       const payload = await this.#payloads.load(delivery.payloadId);

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { Token } from '../fhir/token.ts';
 import type { Database } from './database.ts';
 import type { Delivery } from './delivery.ts';
+import type { Source } from './links.ts';
 
 /** How a delivery ended. */
 export type Outcome =
@@ -26,6 +27,8 @@ export type Outcome =
       readonly attempts: number;
       /** Identifiers that the resource carries now if a try was applied without our hearing of it; otherwise null. */
       readonly mayCarry: readonly Token[] | null;
+      /** The row whose resource it waits for; null for none. */
+      readonly waitsFor: Source | null;
     };
 
 export interface Entry {
@@ -43,6 +46,7 @@ interface RecordRow {
   readonly no: number;
   readonly key: string;
   readonly type: string;
+  readonly table: string;
   readonly source: number;
   readonly revision: number;
   readonly txid: number;
@@ -59,12 +63,14 @@ interface RecordRow {
   readonly status?: number | undefined;
   readonly outcome?: unknown;
   readonly attempts?: number | undefined;
+  readonly waits_table?: string | undefined;
+  readonly waits_id?: number | undefined;
 }
 
 const RECORD_COLUMNS =
-  sql.raw(`AS d(no int, key text, type text, source bigint, revision bigint, txid bigint, ids bigint[],
+  sql.raw(`AS d(no int, key text, type text, "table" text, source bigint, revision bigint, txid bigint, ids bigint[],
   without_rows boolean, dead boolean, delivered boolean, linked boolean, fhir_id text, version text, deleted boolean, identifiers jsonb,
-  error text, status int, outcome jsonb, attempts int)`);
+  error text, status int, outcome jsonb, attempts int, waits_table text, waits_id bigint)`);
 
 /**
  * Records all entries in one commit and says of each how it went. A commit can reach us through the slot before other
@@ -97,9 +103,8 @@ async function letGoOfAdopted(db: Database, rows: string): Promise<void> {
   await sql`
     UPDATE fhir_link l SET fhir_id = NULL, version_id = NULL, updated_at = now()
       FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}
-     WHERE d.linked AND l.resource_type = d.type AND l.fhir_id = d.fhir_id AND l.source_id <> d.source AND l.deleted_at IS NOT NULL`.execute(
-    db,
-  );
+     WHERE d.linked AND l.resource_type = d.type AND l.fhir_id = d.fhir_id AND (l.source_table, l.source_id) <> (d."table", d.source)
+       AND l.deleted_at IS NOT NULL`.execute(db);
 }
 
 /** An entry of which not all outbox rows were found. */
@@ -138,16 +143,17 @@ async function record(db: Database, rows: string, withIdentifiers: boolean): Pro
        WHERE d.without_rows OR found.rows = cardinality(d.ids)),
     event AS (INSERT INTO fhir_processed_event (event_key) SELECT key FROM done ORDER BY key ON CONFLICT DO NOTHING),
     link AS (
-      INSERT INTO fhir_link AS l (resource_type, source_id, fhir_id, version_id, last_revision, deleted_at, updated_at)
-      SELECT type, source, fhir_id, version, revision, CASE WHEN deleted THEN now() END, now() FROM done WHERE linked ORDER BY type, source
-      ON CONFLICT (resource_type, source_id) DO UPDATE
+      INSERT INTO fhir_link AS l (resource_type, source_table, source_id, fhir_id, version_id, last_revision, deleted_at, updated_at)
+      SELECT type, "table", source, fhir_id, version, revision, CASE WHEN deleted THEN now() END, now() FROM done WHERE linked
+       ORDER BY "table", source
+      ON CONFLICT (source_table, source_id) DO UPDATE
          SET fhir_id = EXCLUDED.fhir_id, version_id = EXCLUDED.version_id, last_revision = EXCLUDED.last_revision,
              deleted_at = EXCLUDED.deleted_at, updated_at = now()
        WHERE l.last_revision < EXCLUDED.last_revision),
     ${withIdentifiers ? IDENTIFIERS_KEPT : sql``}
     resolved AS (
       UPDATE fhir_dlq q SET resolved_at = now(), resolution = 'superseded' FROM done
-       WHERE done.delivered AND q.resolved_at IS NULL AND q.resource_type = done.type AND q.source_id = done.source
+       WHERE done.delivered AND q.resolved_at IS NULL AND q.source_table = done."table" AND q.source_id = done.source
          AND q.patient_revision <= done.revision)
     SELECT d.no, pg_visible_in_snapshot(d.txid::text::xid8, pg_current_snapshot()) AS visible
       FROM d LEFT JOIN done ON done.no = d.no WHERE done.no IS NULL`.execute(db);
@@ -157,9 +163,13 @@ async function record(db: Database, rows: string, withIdentifiers: boolean): Pro
 /** All but the `incomplete` ones: those are repeated as a whole. */
 async function moveDeadLetters(db: Database, rows: string, incomplete: readonly Incomplete[]): Promise<void> {
   await sql`
-    SELECT fhir_move_outbox_to_dlq(id, error, status, outcome, attempts, type, source)
+    SELECT fhir_move_outbox_to_dlq(id, error, status, outcome, attempts)
       FROM (SELECT d.*, unnest(d.ids) AS id FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}
              WHERE d.dead AND d.no <> ALL (${incomplete.map(({ no }) => no)}::int[])) AS dead`.execute(db);
+  await sql`
+    UPDATE fhir_dlq q SET waits_for_table = d.waits_table, waits_for_id = d.waits_id
+      FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}
+     WHERE d.dead AND d.waits_id IS NOT NULL AND q.outbox_id = ANY (d.ids) AND q.resolved_at IS NULL`.execute(db);
 }
 
 function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow {
@@ -169,6 +179,7 @@ function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow
     no,
     key: delivery.eventKey,
     type: delivery.resourceType,
+    table: delivery.table,
     source: delivery.sourceId,
     revision: delivery.revision,
     txid: delivery.txid,
@@ -185,5 +196,7 @@ function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow
     status: dead?.httpStatus ?? undefined,
     outcome: dead?.operationOutcome,
     attempts: dead?.attempts,
+    waits_table: dead?.waitsFor?.table,
+    waits_id: dead?.waitsFor?.sourceId,
   };
 }

@@ -17,11 +17,11 @@ interface StandingRow {
 export function standingLookup(db: Database, persistently: Persistently): (delivery: Delivery) => Promise<Standing> {
   const loader = new DataLoader<Delivery, Standing>(
     async (deliveries) => {
-      const asked = deliveries.map(({ eventKey, outboxIds, resourceType, sourceId, revision }, no) => ({
+      const asked = deliveries.map(({ eventKey, outboxIds, table, sourceId, revision }, no) => ({
         no,
         eventKey,
         outboxIds,
-        resourceType,
+        table,
         sourceId,
         revision,
       }));
@@ -30,10 +30,10 @@ export function standingLookup(db: Database, persistently: Persistently): (deliv
       const standings = sql<StandingRow>`
         SELECT d.no, coalesce(event.found OR outbox.processed, false) AS recorded
           FROM jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
-            AS d(no int, "eventKey" text, "outboxIds" bigint[], "resourceType" text, "sourceId" bigint, revision bigint)
+            AS d(no int, "eventKey" text, "outboxIds" bigint[], "table" text, "sourceId" bigint, revision bigint)
           LEFT JOIN LATERAL (SELECT true AS found FROM fhir_processed_event e WHERE e.event_key = d."eventKey" LIMIT 1) AS event ON true
           LEFT JOIN LATERAL (SELECT bool_and(o.processed) AS processed FROM fhir_outbox o WHERE o.id = ANY (d."outboxIds")) AS outbox ON true
-          LEFT JOIN LATERAL (SELECT true AS newer FROM fhir_link l WHERE l.resource_type = d."resourceType"
+          LEFT JOIN LATERAL (SELECT true AS newer FROM fhir_link l WHERE l.source_table = d."table"
                                 AND l.source_id = d."sourceId" AND l.last_revision >= d.revision LIMIT 1) AS link ON true
          WHERE event.found OR outbox.processed OR link.newer`;
       const { rows } = await persistently(() => standings.execute(db));

@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { FhirClient } from '../fhir/client.ts';
-import type { Profile } from '../fhir/patient-mapper.ts';
+import type { Profile } from '../fhir/mapped-resource.ts';
 import { SendGate } from '../fhir/send-gate.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { Courier } from './courier.ts';

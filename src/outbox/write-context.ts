@@ -1,9 +1,10 @@
 // What a write is told and may ask, and how it can end.
 import type { Fault } from '../fhir/fault.ts';
-import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { MappedResource } from '../fhir/mapped-resource.ts';
 import type { Sending } from '../fhir/put.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Delivery } from './delivery.ts';
+import type { Source } from './links.ts';
 
 export type WriteResult =
   | {
@@ -17,8 +18,11 @@ export type WriteResult =
   /** It was recorded, or a newer state was, while we tried: look it up again. */
   | { readonly kind: 'overtaken' }
   | { readonly kind: 'failed'; readonly fault: Fault }
-  /** Refused here, without asking the server: it would have mixed up two patients. */
-  | { readonly kind: 'refused'; readonly reason: string };
+  /**
+   * Refused here, without asking the server: it would have mixed up two patients, or refer to what is not there. `waitsFor`: the
+   * row whose resource that is.
+   */
+  | { readonly kind: 'refused'; readonly reason: string; readonly waitsFor: Source | null };
 
 /**
  * What the writer may ask while it holds the delivery's lanes. Whatever it asks of the database, here and of the links,
@@ -33,7 +37,7 @@ export interface WriteContext extends Sending {
   overtaken(): Promise<boolean>;
   onForeignEdit(): void;
   /** The resource of this other living row carries our state: puts it right. */
-  giveBack(owner: number): Promise<void>;
+  giveBack(owner: Source): Promise<void>;
   /** The server has lost what it had: whatever else is linked is read before it is written. */
   onLoss(): void;
 }

@@ -3,12 +3,14 @@ import { isObject, type Json } from '../fhir/answer.ts';
 import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
 import { differences } from '../fhir/differences.ts';
 import type { Fault } from '../fhir/fault.ts';
-import type { MappedResource } from '../fhir/patient-mapper.ts';
+import type { MappedResource } from '../fhir/mapped-resource.ts';
 import { type Put, putOfId, type Sending } from '../fhir/put.ts';
 import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
-import type { Link, Links } from './links.ts';
+import type { Link, Links, Source } from './links.ts';
 import { isOfAnother, type OwnRead, readOwn } from './own-resource.ts';
+import { missingSentence, withReferences } from './references.ts';
+import { kindOfTable } from './resources.ts';
 import type { WriteContext, WriteResult } from './write-context.ts';
 
 export type UpdateMode = 'by-id' | 'conditional';
@@ -38,17 +40,32 @@ export class Writer {
 
   async write(context: WriteContext): Promise<WriteResult> {
     const { delivery, mapped } = context;
-    let link = await this.#links.get(delivery.resourceType, delivery.sourceId);
+    let link = await this.#links.get(delivery);
     // Since it was cached, another row may have taken over a deleted row's resource.
-    if (link?.deleted) link = await this.#links.reload(delivery.resourceType, delivery.sourceId);
+    if (link?.deleted) link = await this.#links.reload(delivery);
     if (delivery.operation === 'delete') return this.#delete(context, link);
-    if (!mapped.ok) return { kind: 'refused', reason: mapped.reason };
-    const state = { ...context, mapped };
+    if (!mapped.ok) return refused(mapped.reason);
+    const state = await this.#referring({ ...context, mapped });
+    if ('kind' in state) return state;
     if (!link?.fhirId) return this.#firstContact(state);
     // A changed identifier would not match any more, so that update goes by id in either mode.
     if (this.#update === 'conditional' && delivery.previous === null && !link.deleted)
       return this.#putByIdentifier(state, mapped.identifier, link.fhirId);
     return this.#putKnown(state, knownBy(link, link.fhirId));
+  }
+
+  /** With the FHIR ids of what it refers to; refused as long as one of them is not there. */
+  async #referring(context: StateContext): Promise<StateContext | WriteResult> {
+    const { mapped } = context;
+    const referring = await withReferences(mapped, async (source) => {
+      const cached = await this.#links.get(source);
+      // What is deleted, or not there, may have come since.
+      const link = cached?.fhirId && !cached.deleted ? cached : await this.#links.reload(source);
+      // A row that is deleted itself says whose it was, though that one is deleted by now.
+      return link && (!link.deleted || context.delivery.operation === 'delete') ? link.fhirId : null;
+    });
+    if ('missing' in referring) return refused(missingSentence(referring.missing), referring.missing);
+    return { ...context, mapped: { ...mapped, resource: referring.resource } };
   }
 
   /** PUT by id; If-Match makes the server refuse us when somebody else (or a lost answer of ours) was there first. */
@@ -127,20 +144,20 @@ export class Writer {
 
   /** The row is deleted, and its resource somebody else's: a link that lived on would keep its identifiers from others. */
   async #letGo({ delivery }: WriteContext, known: Known): Promise<WriteResult> {
-    await this.#links.unlink(delivery.resourceType, delivery.sourceId, known.id);
+    await this.#links.unlink(delivery, known.id);
     return { kind: 'nothing-to-do' };
   }
 
   async #firstContact(context: StateContext): Promise<WriteResult> {
     const { delivery, mapped } = context;
-    // A row that was linked when it took its places is not in its identifier's lane yet.
-    await context.claim(mapped.identifier);
-    const holder = await this.#links.livingHolder(delivery.resourceType, mapped.identifier, delivery.sourceId);
-    if (holder !== null) {
-      return {
-        kind: 'refused',
-        reason: `The primary identifier belongs to the resource of another living row (id ${holder}); sending this one would overwrite it. Correct the identifier of one of the two; if the other one has a dead letter, dlq replay both.`,
-      };
+    if (kindOfTable(delivery.table)?.hasIdentifiers) {
+      // A row that was linked when it took its places is not in its identifier's lane yet.
+      await context.claim(mapped.identifier);
+      const holder = await this.#links.livingHolder(delivery, mapped.identifier);
+      if (holder !== null)
+        return refused(
+          `The primary identifier belongs to the resource of another living row (id ${holder.sourceId}); sending this one would overwrite it. Correct the identifier of one of the two; if the other one has a dead letter, dlq replay both.`,
+        );
     }
     const before = delivery.previous?.find((identifier) => identifier.primary);
     if (before && (before.system !== mapped.identifier.system || before.value !== mapped.identifier.value)) {
@@ -165,34 +182,33 @@ export class Writer {
 
   /** `linked`: the resource that we expect it to be; null at a first contact. */
   async #putByIdentifier(context: StateContext, identifier: Token, linked: string | null): Promise<WriteResult> {
-    const { resourceType, sourceId, eventKey } = context.delivery;
-    const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, eventKey, context);
+    const { delivery } = context;
+    const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, delivery.eventKey, context);
     if (!answer.ok) return { kind: 'failed', fault: answer.fault };
     if (answer.status === 201) {
       // A server gives an id away a second time only if it knows nothing of the first.
-      const takenOver = await this.#links.takeOver(resourceType, answer.id, sourceId);
+      const takenOver = await this.#links.takeOver(delivery, answer.id);
       if (takenOver) await this.#doubt(context);
     } else if (answer.id !== linked) {
       // Nothing but the answer tells whose resource has the identifier there.
-      const owner = await this.#links.livingOwner(resourceType, answer.id, sourceId);
+      const owner = await this.#links.livingOwner(delivery, answer.id);
       if (owner !== null) return this.#giveBack(context, owner);
     }
     return written(answer, linked === null);
   }
 
   /** Somebody gave our identifier to the resource of another living row, and so our state went (or may have gone) there. */
-  async #giveBack(context: StateContext, owner: number): Promise<WriteResult> {
+  async #giveBack(context: StateContext, owner: Source): Promise<WriteResult> {
     await context.giveBack(owner);
-    return {
-      kind: 'refused',
-      reason: `The FHIR server had the primary identifier on the resource of another living row (id ${owner}), where somebody else put it. That resource gets its own row's state back; check it there, then dlq replay this one.`,
-    };
+    return refused(
+      `The FHIR server had the primary identifier on the resource of another living row (id ${owner.sourceId}), where somebody else put it. That resource gets its own row's state back; check it there, then dlq replay this one.`,
+    );
   }
 
   /** The server is empty, or an older copy of itself: it may give any id that is linked to somebody else. */
   async #doubt(context: StateContext): Promise<void> {
     context.onLoss();
-    await this.#links.doubtAll(context.delivery.resourceType);
+    await this.#links.doubtAll();
   }
 
   #readOwn({ delivery, mapped }: WriteContext, id: string, versionId?: string): Promise<OwnRead> {
@@ -204,7 +220,7 @@ export class Writer {
     let known: Known | null = link?.fhirId ? knownBy(link, link.fhirId) : null;
     if (!known) {
       // Without an identifier it never got there.
-      if (!mapped.ok) return { kind: 'nothing-to-do' };
+      if (!mapped.identifier) return { kind: 'nothing-to-do' };
       const found = await this.#findOwn(context, mapped.identifier);
       if (found.kind === 'none' || found.kind === 'owned') return { kind: 'nothing-to-do' };
       if (found.kind !== 'one') return found;
@@ -221,20 +237,32 @@ export class Writer {
       if (!answer.ok) return { kind: 'failed', fault: answer.fault };
       return { ...gone(known), firstContact: !link?.fhirId };
     }
-    const state = mapped.ok ? { ...context, mapped } : await this.#deactivated(context, known);
+    const referring = mapped.ok ? await this.#referring({ ...context, mapped }) : null;
+    // What it was to refer to last may never have got there.
+    const state = referring && 'mapped' in referring ? referring : await this.#withdrawn(context, known);
     if ('kind' in state) return state;
     const result = await this.#putKnown(state, known);
     return result.kind === 'written' ? { ...result, firstContact: !link?.fhirId } : result;
   }
 
-  /** The row is gone and its last state was not kept (an event emitted again): what the server has becomes inactive. */
-  async #deactivated(context: WriteContext, known: Known): Promise<StateContext | WriteResult> {
+  /** The row is gone and its last state was not kept (an event emitted again): what the server has is withdrawn. */
+  async #withdrawn(context: WriteContext, known: Known): Promise<StateContext | WriteResult> {
     const current = await this.#fhir.read(context.delivery.resourceType, known.id);
     if (!current.ok)
       return current.fault.disposition === 'gone' ? gone(known) : { kind: 'failed', fault: current.fault };
-    const identifier = { system: '', value: '' };
-    const resource = { ...withoutServersMeta(current.resource), active: false } as unknown as Resource;
-    return { ...context, mapped: { ok: true, resource, identifier, identifiers: [] } };
+    const { identifier = { system: '', value: '' } } = context.mapped;
+    const { withdrawn } = kindOfTable(context.delivery.table) ?? {};
+    const resource = { ...withoutServersMeta(current.resource), ...withdrawn } as unknown as Resource;
+    return {
+      ...context,
+      mapped: {
+        ok: true,
+        resource,
+        identifier,
+        identifiers: context.mapped.identifier ? [identifier] : [],
+        references: [],
+      },
+    };
   }
 
   /** The one resource with this identifier; `owned` when it belongs to another living row. */
@@ -243,7 +271,7 @@ export class Writer {
     identifier: Token,
   ): Promise<
     | { kind: 'none' }
-    | { kind: 'owned'; owner: number }
+    | { kind: 'owned'; owner: Source }
     | { kind: 'one'; match: Match }
     | Extract<WriteResult, { kind: 'failed' | 'refused' }>
   > {
@@ -252,13 +280,14 @@ export class Writer {
     const [match, second] = found.matches;
     if (!match) return { kind: 'none' };
     if (second)
-      return {
-        kind: 'refused',
-        reason: 'Several resources on the FHIR server carry the identifier: merge them there, then dlq replay.',
-      };
-    const owner = await this.#links.livingOwner(delivery.resourceType, match.id, delivery.sourceId);
+      return refused('Several resources on the FHIR server carry the identifier: merge them there, then dlq replay.');
+    const owner = await this.#links.livingOwner(delivery, match.id);
     return owner === null ? { kind: 'one', match } : { kind: 'owned', owner };
   }
+}
+
+function refused(reason: string, waitsFor: Source | null = null): Extract<WriteResult, { kind: 'refused' }> {
+  return { kind: 'refused', reason, waitsFor };
 }
 
 function knownBy({ versionId, deleted }: Link, id: string): Known {

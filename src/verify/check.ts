@@ -1,19 +1,21 @@
-// Compares patients while others change them: only what is the same in the database before and after can be drift.
+// Compares the rows of one table while others change them: only what is the same in the database before and after can be drift.
 import type { FhirClient } from '../fhir/client.ts';
-import type { Profile } from '../fhir/patient-mapper.ts';
+import type { Profile } from '../fhir/mapped-resource.ts';
 import { connectorRuns } from '../outbox/backlog.ts';
 import type { Database } from '../outbox/database.ts';
+import type { Source as Row } from '../outbox/links.ts';
+import type { ResourceKind } from '../outbox/resources.ts';
 import { pause } from '../pause.ts';
 import { judge, type Verdict } from './judge.ts';
 import { type Reading, readResource } from './resource-reader.ts';
-import { readSources, type Source } from './source.ts';
+import { fhirIdsOf, readSources, type Source } from './source.ts';
 
 type Final = Exclude<Verdict, { kind: 'on-its-way' }>;
 type Decided = Exclude<Final, { kind: 'same' }>;
 
 const BATCH = 200;
 const ROUND_MS = 1000;
-/** So long without any patient being decided: whatever is still on its way is not going to arrive soon. */
+/** So long without any row being decided: whatever is still on its way is not going to arrive soon. */
 const PATIENCE_MS = 30_000;
 /** Likewise while nobody delivers. A second connector takes over within ten seconds. */
 const PATIENCE_ALONE_MS = 12_000;
@@ -21,6 +23,7 @@ const PATIENCE_ALONE_MS = 12_000;
 export class Check {
   readonly #db: Database;
   readonly #fhir: FhirClient;
+  readonly #kind: ResourceKind;
   readonly #profile: Profile;
   readonly #concurrency: number;
   readonly #signal: AbortSignal;
@@ -32,17 +35,19 @@ export class Check {
   constructor(
     db: Database,
     fhir: FhirClient,
+    kind: ResourceKind,
     { profile, concurrency }: { profile: Profile; concurrency: number },
     signal: AbortSignal,
   ) {
     this.#db = db;
     this.#fhir = fhir;
+    this.#kind = kind;
     this.#profile = profile;
     this.#concurrency = concurrency;
     this.#signal = signal;
   }
 
-  /** Patients that are the same on both sides. */
+  /** Rows that are the same on both sides. */
   get same(): number {
     return this.#same;
   }
@@ -52,14 +57,14 @@ export class Check {
     return [...this.#open.keys()];
   }
 
-  /** What is decided and not the same, by patient. */
+  /** What is decided and not the same, by row. */
   decided<K extends Decided['kind']>(kind: K): [number, Extract<Decided, { kind: K }>][] {
     return [...this.#decided].filter(
       (entry): entry is [number, Extract<Decided, { kind: K }>] => entry[1].kind === kind,
     );
   }
 
-  /** Compares these patients a first time. */
+  /** Compares these rows a first time. */
   async look(ids: readonly number[]): Promise<void> {
     for (let from = 0; from < ids.length; from += BATCH) await this.#batch(ids.slice(from, from + BATCH));
   }
@@ -77,7 +82,7 @@ export class Check {
     }
   }
 
-  /** After a repair: what was decided of these patients counts no more. */
+  /** After a repair: what was decided of these rows counts no more. */
   reopen(ids: readonly number[]): void {
     for (const id of ids) {
       this.#decided.delete(id);
@@ -86,18 +91,36 @@ export class Check {
   }
 
   async #batch(ids: readonly number[]): Promise<void> {
-    const queue = await readSources(this.#db, ids);
+    const queue = await readSources(this.#db, this.#kind.table, ids);
+    const fhirIds = await fhirIdsOf(
+      this.#db,
+      queue.flatMap((source) => this.#referredTo(source)),
+    );
     const work = async () => {
       for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
         this.#signal.throwIfAborted();
-        this.#note(source, await judge(source, this.#profile, (id) => this.#read(id)));
+        this.#note(
+          source,
+          await judge(
+            source,
+            this.#kind,
+            this.#profile,
+            ({ table, sourceId }) => fhirIds.get(`${table}/${sourceId}`) ?? null,
+            (id) => this.#read(id),
+          ),
+        );
       }
     };
     await Promise.all(Array.from({ length: this.#concurrency }, work));
   }
 
   #read(id: string): Promise<Reading> {
-    return readResource(this.#fhir, id, this.#signal);
+    return readResource(this.#fhir, this.#kind.type, id, this.#signal);
+  }
+
+  #referredTo({ payload }: Source): Row[] {
+    const mapped = payload && this.#kind.map(payload, this.#profile, false);
+    return mapped?.ok ? mapped.references.map(({ table, id }) => ({ table, sourceId: id })) : [];
   }
 
   #note(source: Source, verdict: Verdict): void {

@@ -1,8 +1,10 @@
-// One patient's verdict: the resource that its row makes now, against the one that the server has under the linked id.
+// One row's verdict: the resource that it makes now, against the one that the server has under the linked id.
 import { differences } from '../fhir/differences.ts';
-import type { Profile } from '../fhir/patient-mapper.ts';
+import type { Profile } from '../fhir/mapped-resource.ts';
 import type { DriftKind } from '../metrics/metrics.ts';
-import { kindOfType } from '../outbox/resources.ts';
+import type { Source as Row } from '../outbox/links.ts';
+import { missingSentence, withReferences } from '../outbox/references.ts';
+import { isWithdrawn, type ResourceKind } from '../outbox/resources.ts';
 import type { Reading } from './resource-reader.ts';
 import type { Source } from './source.ts';
 
@@ -25,20 +27,20 @@ export interface Drift {
   readonly reason: string | null;
 }
 
-const patient = kindOfType('Patient');
-
-/** `read` is asked only where the server has to be. */
+/** `read` is asked only where the server has to be; `fhirIdOf` tells the resources that others refer to. */
 export async function judge(
   source: Source,
+  kind: ResourceKind,
   profile: Profile,
+  fhirIdOf: (row: Row) => string | null,
   read: (fhirId: string) => Promise<Reading>,
 ): Promise<Verdict> {
   const { fhirId, deleted } = source;
   if (source.onItsWay) return { kind: 'on-its-way' };
   if (source.deadLettered) return { kind: 'dead-lettered' };
-  const drift = (kind: DriftKind, fields: readonly string[] = [], reason: string | null = null): Drift => ({
+  const drift = (what: DriftKind, fields: readonly string[] = [], reason: string | null = null): Drift => ({
     kind: 'drift',
-    drift: kind,
+    drift: what,
     fhirId,
     fields,
     reason,
@@ -48,16 +50,18 @@ export async function judge(
     if (!deleted) return drift('not-deleted');
     const found = await read(fhirId);
     if (found.kind === 'unreadable') return found;
-    // The connector's own delete leaves it inactive, or gone.
-    return found.kind === 'found' && found.resource.active !== false ? drift('reactivated') : { kind: 'same' };
+    // The connector's own delete leaves it withdrawn, or gone.
+    return found.kind === 'found' && !isWithdrawn(found.resource, kind) ? drift('reactivated') : { kind: 'same' };
   }
-  const mapped = patient?.map(source.payload, profile, false);
-  const reason = mapped?.ok === false ? mapped.reason : null;
+  const mapped = kind.map(source.payload, profile, false);
+  const referring = mapped.ok ? await withReferences(mapped, fhirIdOf) : { reason: mapped.reason };
+  const reason =
+    'reason' in referring ? referring.reason : 'missing' in referring ? missingSentence(referring.missing) : null;
   if (fhirId === null) return drift('never-sent', [], reason);
-  if (!mapped?.ok) return drift('differs', [], reason);
+  if (!('resource' in referring)) return drift('differs', [], reason);
   const found = await read(fhirId);
   if (found.kind === 'unreadable') return found;
   if (found.kind === 'gone') return drift('missing');
-  const fields = differences(mapped.resource, found.resource);
+  const fields = differences(referring.resource, found.resource);
   return fields.length === 0 ? { kind: 'same' } : drift('differs', fields);
 }

@@ -15,8 +15,8 @@ const TRIES = 5;
 const FIRST_WAIT_MS = 250;
 
 /** Throws a FatalError when the server refuses us or does not work. */
-export async function readResource(fhir: FhirClient, id: string, signal: AbortSignal): Promise<Reading> {
-  const answer = await patiently(() => fhir.read('Patient', id), signal);
+export async function readResource(fhir: FhirClient, type: string, id: string, signal: AbortSignal): Promise<Reading> {
+  const answer = await patiently(() => fhir.read(type, id), signal);
   if (answer.ok) return { kind: 'found', resource: answer.resource };
   if (answer.fault.disposition === 'gone') return { kind: 'gone' };
   const broken = await fhir.probe();

@@ -1,13 +1,14 @@
-// What the database knows of patients, read through functions that need no right on the patients' tables.
+// What the database knows of the rows of one table, read through functions that need no right on the health tables.
 import { sql } from 'kysely';
 import type { Token } from '../fhir/token.ts';
 import type { Database } from '../outbox/database.ts';
+import type { Source as Row } from '../outbox/links.ts';
 
-/** One patient, or one link whose patient is gone, as of one moment. */
+/** One row, or one link whose row is gone, as of one moment. */
 export interface Source {
   readonly id: number;
   /** As an event would carry it; null when the row is gone. */
-  readonly payload: unknown;
+  readonly payload: Readonly<Record<string, unknown>> | null;
   readonly revision: number;
   readonly fhirId: string | null;
   readonly versionId: string | null;
@@ -20,8 +21,8 @@ export interface Source {
 }
 
 export interface Overview {
-  readonly patients: number;
-  /** Patients with a resource. */
+  readonly rows: number;
+  /** Rows with a resource. */
   readonly linked: number;
   readonly highestId: number;
   /** Of the primary identifiers; '' for those without one. */
@@ -31,22 +32,22 @@ export interface Overview {
 /** A resource that no link names. */
 export interface Unlinked {
   readonly fhirId: string;
-  /** The patient whose primary identifier it carries; null when there is none. */
+  /** The row whose primary identifier it carries; null when there is none. */
   readonly sourceId: number | null;
-  /** That patient has another resource. */
+  /** That row has another resource. */
   readonly linked: boolean;
 }
 
-export async function overviewOf(db: Database): Promise<Overview> {
+export async function overviewOf(db: Database, table: string): Promise<Overview> {
   const { rows } = await sql<{
-    patients: string;
+    rows: string;
     linked: string;
     highest_id: string | null;
     systems: string[] | null;
-  }>`SELECT * FROM public.fhir_verify_overview()`.execute(db);
+  }>`SELECT * FROM public.fhir_verify_overview(${table})`.execute(db);
   const row = rows[0];
   return {
-    patients: Number(row?.patients),
+    rows: Number(row?.rows),
     linked: Number(row?.linked),
     highestId: Number(row?.highest_id ?? 0),
     systems: new Set(row?.systems ?? []),
@@ -54,30 +55,30 @@ export async function overviewOf(db: Database): Promise<Overview> {
 }
 
 /** The next ids after `after`, in order, `size` at most. */
-export async function sourceIds(db: Database, after: number, size: number): Promise<number[]> {
+export async function sourceIds(db: Database, table: string, after: number, size: number): Promise<number[]> {
   const { rows } = await sql<{ id: string }>`
-    SELECT id FROM public.fhir_verify_sources(${after}, ${size}) AS id`.execute(db);
+    SELECT id FROM public.fhir_verify_sources(${table}, ${after}, ${size}) AS id`.execute(db);
   return rows.map(({ id }) => Number(id));
 }
 
 /** `size` ids at random; the same ones for the same seed as long as the table is the same. */
-export async function sampleIds(db: Database, size: number, seed: number): Promise<number[]> {
+export async function sampleIds(db: Database, table: string, size: number, seed: number): Promise<number[]> {
   const { rows } = await sql<{ id: string }>`
-    SELECT id FROM public.fhir_verify_sample(${size}, ${seed}) AS id`.execute(db);
+    SELECT id FROM public.fhir_verify_sample(${table}, ${size}, ${seed}) AS id`.execute(db);
   return rows.map(({ id }) => Number(id));
 }
 
-export async function readSources(db: Database, ids: readonly number[]): Promise<Source[]> {
+export async function readSources(db: Database, table: string, ids: readonly number[]): Promise<Source[]> {
   const { rows } = await sql<{
     source_id: string;
-    payload: unknown;
+    payload: Record<string, unknown> | null;
     revision: string;
     fhir_id: string | null;
     version_id: string | null;
     deleted: boolean;
     on_its_way: boolean;
     dead_lettered: boolean;
-  }>`SELECT * FROM public.fhir_verify_read(${[...ids]}::bigint[])`.execute(db);
+  }>`SELECT * FROM public.fhir_verify_read(${table}, ${[...ids]}::bigint[])`.execute(db);
   return rows.map((row) => ({
     id: Number(row.source_id),
     payload: row.payload,
@@ -90,13 +91,30 @@ export async function readSources(db: Database, ids: readonly number[]): Promise
   }));
 }
 
+/** The FHIR ids of these rows' resources, by `${table}/${sourceId}`, of those that have one. */
+export async function fhirIdsOf(db: Database, rows: readonly Row[]): Promise<ReadonlyMap<string, string>> {
+  if (rows.length === 0) return new Map();
+  const { rows: links } = await sql<{ key: string; fhir_id: string }>`
+    SELECT l.source_table || '/' || l.source_id AS key, l.fhir_id
+      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS r ("table" text, "sourceId" bigint)
+      JOIN public.fhir_link AS l ON l.source_table = r."table" AND l.source_id = r."sourceId"
+     WHERE l.fhir_id IS NOT NULL AND l.deleted_at IS NULL`.execute(db);
+  return new Map(links.map(({ key, fhir_id }) => [key, fhir_id]));
+}
+
 export async function unlinkedOf(
   db: Database,
+  table: string,
   resources: readonly { id: string; identifiers: readonly Token[] }[],
 ): Promise<Unlinked[]> {
   if (resources.length === 0) return [];
+  const listed = JSON.stringify(resources);
   const { rows } = await sql<{ fhir_id: string; source_id: string | null; linked: boolean }>`
-    SELECT * FROM public.fhir_verify_unlinked(${JSON.stringify(resources)}::jsonb)`.execute(db);
+    SELECT * FROM ${
+      table === 'patient'
+        ? sql`public.fhir_verify_unlinked(${listed}::jsonb)`
+        : sql`public.fhir_verify_unlinked_records(${table}, ${listed}::jsonb)`
+    }`.execute(db);
   return rows.map((row) => ({
     fhirId: row.fhir_id,
     sourceId: row.source_id === null ? null : Number(row.source_id),

@@ -1,10 +1,12 @@
 // verify: compares what the database has with what the FHIR server has, both ways, and emits again what differs.
 import { sql } from 'kysely';
 import type { FhirClient } from '../fhir/client.ts';
-import type { Profile } from '../fhir/patient-mapper.ts';
+import type { Profile } from '../fhir/mapped-resource.ts';
 import type { DriftKind, VerificationScope } from '../metrics/metrics.ts';
 import type { Database } from '../outbox/database.ts';
-import { emitPatients, type Wait } from '../outbox/emission.ts';
+import { emit, type Wait } from '../outbox/emission.ts';
+import type { ResourceKind } from '../outbox/resources.ts';
+import { watchedKinds } from '../outbox/watched.ts';
 import { Check } from './check.ts';
 import type { Drift } from './judge.ts';
 import { doesNotWork, patiently } from './resource-reader.ts';
@@ -12,7 +14,7 @@ import { confirmUnlinked, listUnlinked } from './server-only.ts';
 import { overviewOf, sampleIds, sourceIds } from './source.ts';
 
 export interface VerifySettings {
-  /** So many patients at random; null: all, and all that the server has. */
+  /** So many of each table at random; null: all, and all that the server has. */
   readonly sample: number | null;
   readonly seed: number;
   readonly repair: boolean;
@@ -23,25 +25,33 @@ export interface VerifySettings {
 }
 
 export interface VerifyWatcher {
-  /** `step`: what is being done now; `done` of `total` (both in the step's own unit, total null when unknown). */
-  progress(step: 'comparing' | 'listing' | 'repairing' | 'settling', done: number, total: number | null): void;
+  /** `step`: what is being done now with the table; `done` of `total` (both in the step's own unit, total null when unknown). */
+  progress(
+    table: string,
+    step: 'comparing' | 'listing' | 'repairing' | 'settling',
+    done: number,
+    total: number | null,
+  ): void;
   waiting(wait: Wait | null): void;
 }
 
-export interface Finding {
+interface Finding {
   readonly kind: DriftKind;
-  /** patient.id; null where no patient belongs to the resource. */
-  readonly patient: number | null;
+  /** Of the row; null where no row belongs to the resource. */
+  readonly id: number | null;
   readonly fhirId: string | null;
   readonly fields: readonly string[];
   readonly reason: string | null;
 }
 
-export interface Verification {
-  readonly scope: VerificationScope;
-  readonly patients: number;
+/** What was found of one table. */
+export interface TableVerification {
+  readonly table: string;
+  /** As Patient. */
+  readonly type: string;
+  readonly rows: number;
   readonly linked: number;
-  /** Patients on the FHIR server, whoever wrote them; null when it does not count. */
+  /** Resources of the type on the FHIR server, whoever wrote them; null when it does not count. */
   readonly onServer: number | null;
   readonly checked: number;
   readonly same: number;
@@ -49,11 +59,17 @@ export interface Verification {
   /** On their way all the time. */
   readonly undecided: readonly number[];
   /** Refused to be read, each with the fault's code. */
-  readonly unreadable: readonly { readonly patient: number; readonly code: string }[];
+  readonly unreadable: readonly { readonly id: number; readonly code: string }[];
   /** What is left. */
   readonly drift: readonly Finding[];
-  /** Patients that were emitted again, and are the same now. */
+  /** Rows that were emitted again, and are the same now. */
   readonly repaired: readonly number[];
+}
+
+export interface Verification {
+  readonly scope: VerificationScope;
+  /** In this order: what is referred to comes before what refers. */
+  readonly tables: readonly TableVerification[];
 }
 
 /** The others are for a person to decide: what a database does not have it cannot emit. */
@@ -61,8 +77,8 @@ const REPAIRABLE = new Set<DriftKind>(['missing', 'differs', 'never-sent', 'not-
 const IDS = 1000;
 
 /**
- * Rejects with a FatalError when the FHIR server does not work or refuses us, with PostgreSQL's error when it fails, and
- * with the signal's reason when it is aborted. The result is kept in fhir_verification.
+ * Of each table whose changes are sent. Rejects with a FatalError when the FHIR server does not work or refuses us, with
+ * PostgreSQL's error when it fails, and with the signal's reason when it is aborted. The result is kept in fhir_verification.
  */
 export async function verify(
   db: Database,
@@ -72,79 +88,113 @@ export async function verify(
   signal: AbortSignal,
 ): Promise<Verification> {
   const startedAt = new Date();
-  const overview = await overviewOf(db);
-  const counted = await patiently(() => fhir.count('Patient'), signal);
+  const tables: TableVerification[] = [];
+  for (const kind of await watchedKinds(db)) tables.push(await verifyTable(db, fhir, kind, settings, watcher, signal));
+  const verification: Verification = { scope: settings.sample === null ? 'all' : 'sample', tables };
+  await remember(db, startedAt, verification);
+  return verification;
+}
+
+async function verifyTable(
+  db: Database,
+  fhir: FhirClient,
+  kind: ResourceKind,
+  settings: VerifySettings,
+  watcher: VerifyWatcher,
+  signal: AbortSignal,
+): Promise<TableVerification> {
+  const { table, type } = kind;
+  const overview = await overviewOf(db, table);
+  const counted = await patiently(() => fhir.count(type), signal);
   if (!counted.ok) throw doesNotWork(counted.fault);
-  const check = new Check(db, fhir, settings, signal);
+  const check = new Check(db, fhir, kind, settings, signal);
+  const comparing = (done: number, total: number) => watcher.progress(table, 'comparing', done, total);
   const checked =
     settings.sample === null
-      ? await compareAll(db, check, overview.highestId, watcher)
-      : await compareSome(await sampleIds(db, settings.sample, settings.seed), check, watcher);
-  const onPage = (seen: number) => watcher.progress('listing', seen, counted.total);
-  const candidates = settings.sample === null ? await listUnlinked(db, fhir, overview.systems, onPage, signal) : [];
-  watcher.progress('settling', 0, null);
+      ? await compareAll(db, table, check, overview.highestId, comparing)
+      : await compareSome(await sampleIds(db, table, settings.sample, settings.seed), check, comparing);
+  const onPage = (seen: number) => watcher.progress(table, 'listing', seen, counted.total);
+  const candidates =
+    settings.sample === null ? await listUnlinked(db, fhir, kind, overview.systems, onPage, signal) : [];
+  watcher.progress(table, 'settling', 0, null);
   await check.settle();
-  const unlinked = await confirmUnlinked(db, fhir, overview.systems, candidates, signal);
-  const repaired = settings.repair ? await repair(db, check, watcher, signal) : [];
+  const unlinked = await confirmUnlinked(db, fhir, kind, overview.systems, candidates, signal);
+  const repaired = settings.repair ? await repair(db, table, check, watcher, signal) : [];
 
   const drift: Finding[] = check.decided('drift').map(([id, verdict]) => findingOf(id, verdict));
   for (const { fhirId, sourceId } of unlinked)
     drift.push({
       kind: sourceId === null ? 'only-on-server' : 'duplicate',
-      patient: sourceId,
+      id: sourceId,
       fhirId,
       fields: [],
       reason: null,
     });
-  const byPatient = (a: Finding, b: Finding) =>
-    (a.patient ?? Number.MAX_SAFE_INTEGER) - (b.patient ?? Number.MAX_SAFE_INTEGER);
-  const verification: Verification = {
-    scope: settings.sample === null ? 'all' : 'sample',
-    patients: overview.patients,
+  const byRow = (a: Finding, b: Finding) => (a.id ?? Number.MAX_SAFE_INTEGER) - (b.id ?? Number.MAX_SAFE_INTEGER);
+  return {
+    table,
+    type,
+    rows: overview.rows,
     linked: overview.linked,
     onServer: counted.total,
     checked,
     same: check.same,
     deadLettered: check.decided('dead-lettered').map(([id]) => id),
     undecided: check.undecided,
-    unreadable: check.decided('unreadable').map(([patient, { code }]) => ({ patient, code })),
-    drift: drift.toSorted(byPatient),
+    unreadable: check.decided('unreadable').map(([id, { code }]) => ({ id, code })),
+    drift: drift.toSorted(byRow),
     repaired,
   };
-  await remember(db, startedAt, verification);
-  return verification;
 }
 
-async function compareAll(db: Database, check: Check, highestId: number, watcher: VerifyWatcher): Promise<number> {
+async function compareAll(
+  db: Database,
+  table: string,
+  check: Check,
+  highestId: number,
+  progress: (done: number, total: number) => void,
+): Promise<number> {
   let checked = 0;
-  const first = Number.MIN_SAFE_INTEGER;
-  for (let ids = await sourceIds(db, first, IDS); ids.length > 0; ids = await sourceIds(db, ids.at(-1) ?? 0, IDS)) {
+  let ids = await sourceIds(db, table, Number.MIN_SAFE_INTEGER, IDS);
+  while (ids.length > 0) {
     await check.look(ids);
     checked += ids.length;
-    watcher.progress('comparing', ids.at(-1) ?? 0, highestId);
+    const last = ids.at(-1) ?? 0;
+    progress(last, highestId);
+    ids = await sourceIds(db, table, last, IDS);
   }
   return checked;
 }
 
-async function compareSome(ids: readonly number[], check: Check, watcher: VerifyWatcher): Promise<number> {
+async function compareSome(
+  ids: readonly number[],
+  check: Check,
+  progress: (done: number, total: number) => void,
+): Promise<number> {
   for (let done = 0; done < ids.length; done += IDS) {
     await check.look(ids.slice(done, done + IDS));
-    watcher.progress('comparing', Math.min(done + IDS, ids.length), ids.length);
+    progress(Math.min(done + IDS, ids.length), ids.length);
   }
   return ids.length;
 }
 
-/** Emits, waits until it is delivered, compares again; returns the patients that are mended. */
-async function repair(db: Database, check: Check, watcher: VerifyWatcher, signal: AbortSignal): Promise<number[]> {
+/** Emits, waits until it is delivered, compares again; returns the rows that are mended. */
+async function repair(
+  db: Database,
+  table: string,
+  check: Check,
+  watcher: VerifyWatcher,
+  signal: AbortSignal,
+): Promise<number[]> {
   const ids = check
     .decided('drift')
     .filter(([, { drift }]) => REPAIRABLE.has(drift))
     .map(([id]) => id)
     .toSorted((a, b) => a - b);
-  const moved = (done: number) => watcher.progress('repairing', done, ids.length);
-  await emitPatients(db, ids, { moved, waiting: watcher.waiting }, signal);
+  const moved = (done: number) => watcher.progress(table, 'repairing', done, ids.length);
+  await emit(db, table, ids, { moved, waiting: watcher.waiting }, signal);
   check.reopen(ids);
-  watcher.progress('settling', 0, null);
+  watcher.progress(table, 'settling', 0, null);
   await check.settle();
   const left = new Set([
     ...check.undecided,
@@ -153,17 +203,18 @@ async function repair(db: Database, check: Check, watcher: VerifyWatcher, signal
   return ids.filter((id) => !left.has(id));
 }
 
-function findingOf(patient: number, { drift, fhirId, fields, reason }: Drift): Finding {
-  return { kind: drift, patient, fhirId, fields, reason };
+function findingOf(id: number, { drift, fhirId, fields, reason }: Drift): Finding {
+  return { kind: drift, id, fhirId, fields, reason };
 }
 
 /** For the metrics of the connector: numbers only. */
-async function remember(db: Database, startedAt: Date, result: Verification): Promise<void> {
+async function remember(db: Database, startedAt: Date, { scope, tables }: Verification): Promise<void> {
   const drift: Partial<Record<DriftKind, number>> = {};
-  for (const { kind } of result.drift) drift[kind] = (drift[kind] ?? 0) + 1;
-  const undecided = result.undecided.length + result.unreadable.length;
+  for (const { kind } of tables.flatMap((table) => table.drift)) drift[kind] = (drift[kind] ?? 0) + 1;
+  const sum = (count: (table: TableVerification) => number) => tables.reduce((total, table) => total + count(table), 0);
   await sql`
     INSERT INTO public.fhir_verification (scope, started_at, finished_at, checked, undecided, drift, repaired)
-    VALUES (${result.scope}, ${startedAt}, clock_timestamp(), ${result.checked}, ${undecided}, ${JSON.stringify(drift)}::jsonb,
-            ${result.repaired.length})`.execute(db);
+    VALUES (${scope}, ${startedAt}, clock_timestamp(), ${sum((table) => table.checked)},
+            ${sum((table) => table.undecided.length + table.unreadable.length)}, ${JSON.stringify(drift)}::jsonb,
+            ${sum((table) => table.repaired.length)})`.execute(db);
 }

@@ -167,12 +167,12 @@ async function settle(world: World, violations: string[]): Promise<void> {
   }
 }
 
-/** As an operator would, patient by patient: who was refused because of another one goes after that one. */
+/** As an operator would, row by row: who was refused because of another one goes after that one. */
 async function replayDeadLetters(world: World, violations: string[]): Promise<void> {
   for (let rounds = 0; rounds < 5; rounds += 1) {
     const replayed = await ask(
       world.db,
-      'SELECT fhir_emit_patient(patient_id) FROM (SELECT DISTINCT patient_id FROM fhir_dlq WHERE resolved_at IS NULL) AS d',
+      'SELECT fhir_emit(source_table, ARRAY[source_id::int]) FROM (SELECT DISTINCT source_table, source_id FROM fhir_dlq WHERE resolved_at IS NULL) AS d',
     );
     if (replayed.length === 0) return;
     await settle(world, violations);

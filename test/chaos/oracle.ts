@@ -3,14 +3,17 @@ import type pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 import { mapPatient } from '../../src/fhir/patient-mapper.ts';
 import { patientPayload } from '../../src/fhir/patient-payload.ts';
+import { RECORD_MAPPINGS } from '../../src/fhir/record-mappings.ts';
 import { formatLsn, type Lsn, parseLsn } from '../../src/lsn.ts';
 import type { Body } from '../support/fhir-ledger.ts';
+import { whoIs } from './workload.ts';
 
-/** What one transaction made of one patient. */
+/** What one transaction made of one row. */
 export interface Change {
-  readonly patientId: number;
+  /** As Patient 7, or pulse 3. */
+  readonly who: string;
   readonly txid: number;
-  /** The resource as it must be afterwards; null: deleted. */
+  /** The resource as it must be afterwards, its references by who is referred to; null: deleted. */
   readonly body: Body | null;
   /** It came and went within the transaction, so nothing need be seen of it. */
   readonly optional: boolean;
@@ -18,9 +21,15 @@ export interface Change {
 
 interface OpenTransaction {
   readonly txid: number;
-  readonly existed: Map<number, boolean>;
-  readonly touched: Set<number>;
-  readonly deleted: Map<number, Body | null>;
+  /** By who, as all of these: what is known of each from before, in the order in which they were touched. */
+  readonly existed: Map<string, boolean>;
+  readonly deleted: Map<string, Body | null>;
+}
+
+/** A row that is a resource of its own. */
+interface Source {
+  readonly table: string;
+  readonly id: number;
 }
 
 type Row = Record<string, unknown>;
@@ -34,10 +43,12 @@ export class WalOracle {
   readonly commits = new Map<number, Lsn>();
   /** Commit records that begin exactly where the one before ends. */
   touching = 0;
-  readonly patients = new Map<number, Row>();
+  /** The rows that are resources, by who. */
+  readonly rows = new Map<string, Row>();
   readonly #others = new Map<number, Row>();
   readonly #plugin = new PgoutputPlugin({ protoVersion: 1, publicationNames: [PUBLICATION] });
   readonly #deletes: 'deactivate' | 'delete';
+  #ownSystem = '';
   #seen = 0n as Lsn;
   #open: OpenTransaction | null = null;
 
@@ -46,7 +57,11 @@ export class WalOracle {
   }
 
   async create(db: pg.Pool): Promise<void> {
-    await db.query(`CREATE PUBLICATION ${PUBLICATION} FOR TABLE patient, patient_other_identifiers`);
+    const { rows } = await db.query<{ uri: string }>('SELECT uri FROM fhir_own_system');
+    this.#ownSystem = rows[0]?.uri ?? '';
+    await db.query(
+      `CREATE PUBLICATION ${PUBLICATION} FOR TABLE patient, patient_other_identifiers, form, blood_pressure, pulse`,
+    );
     await db.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [ORACLE_SLOT]);
   }
 
@@ -69,7 +84,7 @@ export class WalOracle {
   #take(message: Pgoutput.Message): void {
     switch (message.tag) {
       case 'begin':
-        this.#open = { txid: message.xid >>> 0, existed: new Map(), touched: new Set(), deleted: new Map() };
+        this.#open = { txid: message.xid >>> 0, existed: new Map(), deleted: new Map() };
         // A server that crashed may send again what was taken already.
         if (parseLsn(message.commitLsn ?? '') < this.#seen) this.#open = null;
         break;
@@ -95,53 +110,70 @@ export class WalOracle {
     const transaction = this.#open;
     if (!transaction) return;
     const id = Number((after ?? before)?.id);
-    const touch = (patientId: number) => {
-      if (!transaction.existed.has(patientId)) transaction.existed.set(patientId, this.patients.has(patientId));
-      transaction.touched.add(patientId);
+    const touch = (who: string) => {
+      if (!transaction.existed.has(who)) transaction.existed.set(who, this.rows.has(who));
     };
-    if (table === 'patient') {
-      touch(id);
-      if (after) this.patients.set(id, after);
+    if (table !== 'patient_other_identifiers') {
+      const who = whoIs(table, id);
+      touch(who);
+      if (after) this.rows.set(who, after);
       else {
-        transaction.deleted.set(id, this.#expected(id, true));
-        this.patients.delete(id);
+        transaction.deleted.set(who, this.#expected({ table, id }, true));
+        this.rows.delete(who);
       }
       return;
     }
     const old = this.#others.get(id);
-    if (old) touch(Number(old.patient_id));
+    if (old) touch(whoIs('patient', Number(old.patient_id)));
     if (after) {
-      touch(Number(after.patient_id));
+      touch(whoIs('patient', Number(after.patient_id)));
       this.#others.set(id, after);
     } else this.#others.delete(id);
   }
 
-  #close({ txid, existed, touched, deleted }: OpenTransaction, commitLsn: Lsn, endLsn: Lsn): void {
+  #close({ txid, existed, deleted }: OpenTransaction, commitLsn: Lsn, endLsn: Lsn): void {
     if (commitLsn === this.#seen) this.touching += 1;
     this.#seen = endLsn;
     this.commits.set(txid, endLsn);
-    for (const patientId of touched) {
-      if (this.patients.has(patientId))
-        this.changes.push({ patientId, txid, body: this.#expected(patientId, false), optional: false });
-      else if (deleted.has(patientId))
-        this.changes.push({
-          patientId,
-          txid,
-          body: deleted.get(patientId) ?? null,
-          optional: !existed.get(patientId),
-        });
+    for (const [who, before] of existed) {
+      if (this.rows.has(who))
+        this.changes.push({ who, txid, body: this.#expected(sourceOf(who), false), optional: false });
+      else if (deleted.has(who)) this.changes.push({ who, txid, body: deleted.get(who) ?? null, optional: !before });
     }
   }
 
-  /** The resource of a patient as it stands in the model. */
-  #expected(patientId: number, deleting: boolean): Body | null {
+  /** The resource as it stands in the model. */
+  #expected({ table, id }: Source, deleting: boolean): Body | null {
     if (deleting && this.#deletes === 'delete') return null;
+    return table === 'patient' ? this.#patient(id, deleting) : this.#record({ table, id }, deleting);
+  }
+
+  #record({ table, id }: Source, deleting: boolean): Body {
+    const mapping = RECORD_MAPPINGS.find((each) => each.table === table);
+    const payload = {
+      ...Object.fromEntries(
+        Object.entries(this.rows.get(whoIs(table, id)) ?? {}).filter(([, value]) => !(value instanceof Date)),
+      ),
+      fhir_identifier: { system: this.#ownSystem, value: `${table}/${id}` },
+    };
+    const mapped = mapping?.map(payload, 'us-core', deleting);
+    if (!mapped?.ok) throw new Error(`The workload made a ${table} that cannot be mapped: ${mapped?.reason}`);
+    const references = mapped.references.map(({ element, ...to }) => [element, { reference: whoIs(to.table, to.id) }]);
+    return { ...mapped.resource, ...Object.fromEntries(references) };
+  }
+
+  #patient(patientId: number, deleting: boolean): Body {
     const others = [...this.#others.values()]
       .filter((row) => Number(row.patient_id) === patientId)
       .sort((a, b) => Number(a.id) - Number(b.id));
-    const payload = patientPayload.parse({ ...this.patients.get(patientId), other_identifiers: others });
+    const payload = patientPayload.parse({ ...this.rows.get(whoIs('patient', patientId)), other_identifiers: others });
     const mapped = mapPatient(payload, 'us-core', deleting ? { active: false } : {});
     if (!mapped.ok) throw new Error(`The workload made a patient that cannot be mapped: ${mapped.reason}`);
     return mapped.resource as unknown as Body;
   }
+}
+
+function sourceOf(who: string): Source {
+  const [table = '', id] = who.split(' ');
+  return { table: table === 'Patient' ? 'patient' : table, id: Number(id) };
 }

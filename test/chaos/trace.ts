@@ -3,8 +3,8 @@
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nameOf } from './judge.ts';
 import type { WalOracle } from './oracle.ts';
-import { owner } from './workload.ts';
 import { ask, type World } from './world.ts';
 
 /** Writes the trace to a file and returns its path. */
@@ -14,9 +14,13 @@ export async function writeTrace(
   oracle: WalOracle,
   world: World,
 ): Promise<string> {
-  const named = new Set(violations.flatMap((violation) => violation.match(/Patient \d+/g) ?? []));
-  const ids = [...named].map((name) => Number(name.slice('Patient '.length)));
-  const resources = new Set(world.fhir.writes.filter(({ body }) => named.has(nameIn(body))).map(({ id }) => id));
+  const named = new Set(
+    violations.flatMap((violation) => violation.match(/(Patient|form|blood_pressure|pulse) \d+/g) ?? []),
+  );
+  const keys = [...named].map((name) => `${name.replace(' ', '/')}/`);
+  const resources = new Set(
+    world.fhir.writes.filter(({ body }) => body && named.has(nameOf(body))).map(({ id }) => id),
+  );
   const written = world.fhir.writes
     .filter(({ id }) => resources.has(id))
     .map(({ at, id, version, query, ifMatch, body }) => ({
@@ -27,19 +31,20 @@ export async function writeTrace(
     .flatMap(({ lines }) => lines)
     .filter(
       (line) =>
-        ids.some((id) => String(line.eventKey).startsWith(`Patient/${id}/`)) ||
+        keys.some((key) => String(line.eventKey).startsWith(key)) ||
         Number(line.level) >= 40 ||
         line.msg === 'Streaming.',
     )
     .map((line) => ({ at: Date.parse(String(line.time)), line: `LOG ${JSON.stringify(line)}` }));
   const committed = oracle.changes
-    .filter(({ patientId }) => named.has(owner(patientId)))
-    .map(({ patientId, txid, body }) => `COMMIT ${txid} ${owner(patientId)} ${JSON.stringify(body)}`);
+    .filter(({ who }) => named.has(who))
+    .map(({ who, txid, body }) => `COMMIT ${txid} ${who} ${JSON.stringify(body)}`);
   const outbox = await ask(
     world.db,
     `SELECT id, txid, table_name, operation, patient_id, patient_revision, previous_identifiers, fhir_resource_id, fhir_version, last_error
-       FROM fhir_outbox WHERE patient_id = ANY ($1) ORDER BY id`,
-    [ids],
+       FROM fhir_outbox
+      WHERE 'Patient ' || patient_id = ANY ($1) OR table_name || ' ' || record_id = ANY ($1) ORDER BY id`,
+    [[...named]],
   );
   const path = join(tmpdir(), `chaos-${seed}.trace`);
   const timed = [...written, ...logged].toSorted((a, b) => a.at - b.at);
@@ -53,8 +58,4 @@ export async function writeTrace(
     ].join('\n'),
   );
   return path;
-}
-
-function nameIn(body: Record<string, unknown> | null): string {
-  return (body?.name as { text?: string }[] | undefined)?.[0]?.text ?? '';
 }

@@ -1,4 +1,4 @@
-// The application: several writers, each committing random changes of a few dozen patients as fast as it may.
+// The application: several writers, each committing random changes of a few dozen patients, their forms and readings as fast as it may.
 import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import type { Dice } from './dice.ts';
@@ -62,7 +62,8 @@ async function transaction(query: Query, dice: Dice): Promise<boolean> {
 async function change(query: Query, dice: Dice): Promise<unknown> {
   const id = dice.int(1, PATIENTS);
   const other = dice.int(1, PATIENTS);
-  const throws = dice.int(1, 100);
+  const throws = dice.int(1, 140);
+  if (throws > 100) return changeRecord(query, dice, id, other);
   if (throws <= 25) return update(query, id);
   if (throws <= 45) return register(query, dice, id);
   if (throws <= 55) return changeOtherIdentifier(query, dice, id);
@@ -104,7 +105,38 @@ function update(query: Query, id: number): Promise<unknown> {
   return query('UPDATE patient SET phone_number = $2 WHERE id = $1', [id, phone()]);
 }
 
+async function changeRecord(query: Query, dice: Dice, id: number, other: number): Promise<unknown> {
+  const reading = dice.pick(['blood_pressure', 'pulse']);
+  const value = reading === 'pulse' ? 'rate' : 'systolic_pressure';
+  const one = (table: string) => `id = (SELECT min(id + 0) FROM ${table} WHERE patient_id = $1)`;
+  const throws = dice.int(1, 100);
+  if (throws <= 15)
+    return query('INSERT INTO form (patient_id, name) SELECT id, $2 FROM patient WHERE id = $1', [id, phone()]);
+  if (throws <= 50)
+    return query(
+      `INSERT INTO ${reading} (patient_id, form_id, ${value}) SELECT p.id, (SELECT max(id) FROM form WHERE patient_id = p.id), $2
+         FROM patient AS p WHERE p.id = $1`,
+      [id, number()],
+    );
+  if (throws <= 70) return query(`UPDATE ${reading} SET ${value} = $2 WHERE ${one(reading)}`, [id, number()]);
+  if (throws <= 78) return query(`UPDATE form SET name = $2 WHERE ${one('form')}`, [id, phone()]);
+  if (throws <= 88) return query(`DELETE FROM ${reading} WHERE ${one(reading)}`, [id]);
+  // A form goes to another patient; its readings stay with the first one.
+  if (throws <= 94)
+    return query(`UPDATE form SET patient_id = p.id FROM patient AS p WHERE p.id = $2 AND form.${one('form')}`, [
+      id,
+      other,
+    ]);
+  return query(`UPDATE ${reading} SET comment = $2 WHERE patient_id = $1`, [id, phone()]);
+}
+
 async function remove(query: Query, id: number): Promise<unknown> {
+  for (const reading of ['blood_pressure', 'pulse'])
+    await query(
+      `DELETE FROM ${reading} WHERE patient_id = $1 OR form_id IN (SELECT id FROM form WHERE patient_id = $1)`,
+      [id],
+    );
+  await query('DELETE FROM form WHERE patient_id = $1', [id]);
   await query('DELETE FROM patient_other_identifiers WHERE patient_id = $1', [id]);
   return query('DELETE FROM patient WHERE id = $1', [id]);
 }
@@ -146,8 +178,13 @@ async function swapIdentifiers(query: Query, a: number, b: number): Promise<unkn
   return query('UPDATE patient SET identifier_value = $2 WHERE id = $1', [one.id, two.identifier_value]);
 }
 
-export function owner(id: number): string {
-  return `Patient ${id}`;
+function owner(id: number): string {
+  return whoIs('patient', id);
+}
+
+/** As Patient 7, or pulse 3. */
+export function whoIs(table: string, id: number): string {
+  return `${table === 'patient' ? 'Patient' : table} ${id}`;
 }
 
 function home(id: number): string {
@@ -160,6 +197,10 @@ function fresh(): string {
 }
 
 function phone(): string {
+  return `+${number()}`;
+}
+
+function number(): number {
   changeNumber += 1;
-  return `+${changeNumber}`;
+  return changeNumber;
 }

@@ -84,7 +84,7 @@ describe('the backfill', () => {
       await exited;
     }
     const last = await run();
-    expect(last).toMatchObject({ status: 0, stdout: expect.stringContaining('Emitted 1500 patients.') });
+    expect(last).toMatchObject({ status: 0, stdout: expect.stringContaining('Emitted 1500 of patient.') });
     expect(last.stdout).toContain('Going on with the backfill of ');
     await allProcessed(database);
     expect(await timesEmitted(1500)).toEqual([1]);
@@ -146,7 +146,7 @@ describe('the backfill', () => {
     expect(await emitted()).toBe(waitingAt);
     await connect();
     expect(await exited).toBe(0);
-    expect(log.at(-1)?.msg).toContain('Emitted 1000 patients.');
+    expect(log.at(-1)?.msg).toContain('Emitted 1000 of patient.');
     await allProcessed(database);
     expect(await timesEmitted(1000)).toEqual([1]);
   });
@@ -187,15 +187,17 @@ describe('the backfill', () => {
     await vi.waitUntil(() => stderr.some((line) => line.startsWith('Waiting: no connector')), PATIENCE);
     child.kill('SIGTERM');
     expect(await exited).toBe(1);
-    expect(log.at(-1)?.msg).toBe('Stopped after 500 patients. Another backfill goes on from here.');
+    expect(log.at(-1)?.msg).toBe('Stopped after 500 rows. Another backfill goes on from here.');
     expect(await run('--all')).toMatchObject({
       status: 1,
-      stderr: expect.stringMatching(/A backfill without --all is under way \(patient ids up to 500 of 1000 are done\)/),
+      stderr: expect.stringMatching(
+        /A backfill without --all is under way \(ids of patient up to 500 of 1000 are done\)/,
+      ),
     });
     await connect();
     expect(await run('--all', '--restart')).toMatchObject({
       status: 0,
-      stdout: expect.stringContaining('Emitted 1000 patients.'),
+      stdout: expect.stringContaining('Emitted 1000 of patient.'),
     });
     await allProcessed(database);
     expect(await timesEmitted(1000)).toEqual([1, 2]);
@@ -205,15 +207,16 @@ describe('the backfill', () => {
   it('sends only patients that never reached the server and that nobody has decided about', async () => {
     await older(8);
     await database.pool.query(`
-      INSERT INTO fhir_link (resource_type, source_id, fhir_id, version_id, last_revision, deleted_at)
-      VALUES ('Patient', 1, 'r1', '1', 1, NULL), ('Patient', 2, 'r2', '2', 2, now()), ('Patient', 3, NULL, NULL, 2, now());
+      INSERT INTO fhir_link (resource_type, source_table, source_id, fhir_id, version_id, last_revision, deleted_at)
+      VALUES ('Patient', 'patient', 1, 'r1', '1', 1, NULL), ('Patient', 'patient', 2, 'r2', '2', 2, now()),
+             ('Patient', 'patient', 3, NULL, NULL, 2, now());
       SELECT fhir_emit_patient(id) FROM generate_series(4, 7) AS id;
       SELECT fhir_move_outbox_to_dlq(id, 'refused') FROM fhir_outbox WHERE patient_id >= 5;
       UPDATE fhir_dlq SET resolved_at = now(), resolution = 'discarded' WHERE patient_id >= 6`);
     // Discarded, and changed since, where no trigger saw it: that is another state than the one decided about.
     await database.pool.query('UPDATE fhir_patient_revision SET revision = revision + 1 WHERE patient_id = 7');
     const before = await emitted();
-    expect(await run()).toMatchObject({ status: 0, stdout: expect.stringContaining('Emitted 4 patients.') });
+    expect(await run()).toMatchObject({ status: 0, stdout: expect.stringContaining('Emitted 4 of patient.') });
     const { rows } = await database.pool.query('SELECT patient_id FROM fhir_outbox ORDER BY id OFFSET $1', [before]);
     expect(rows.map(({ patient_id }) => patient_id)).toEqual([2, 3, 7, 8]);
   });

@@ -115,15 +115,15 @@ describe('dlq list', () => {
     ]);
     const lines = (await dlq('list')).stdout.split('\n');
     const [header = '', rule, ...rest] = lines;
-    expect(header.split(/ {2,}/)).toEqual(['ID', 'Patient', 'Event', 'HTTP', 'Attempts', 'Failed', 'Reason']);
+    expect(header.split(/ {2,}/)).toEqual(['ID', 'Row', 'Event', 'HTTP', 'Attempts', 'Failed', 'Reason']);
     expect(rule).toMatch(/^[─ ]+$/);
     const reason = header.indexOf('Reason');
     expect(rest[0]?.slice(reason)).toBe('The FHIR server does not accept the resource. (HTTP 422)');
     expect(rest[1]?.slice(reason)).toBe('The FHIR server does not accept the resource. (HTTP 400)');
     const time = expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ$/);
     expect(rest.slice(0, 2).map((line) => line.slice(0, reason).trim().split(/ {2,}/))).toEqual([
-      [String(first.id), String(first.patient), 'insert', '422', '2', time],
-      [String(second), String(first.patient), 'update', '400', '2', time],
+      [String(first.id), `patient ${first.patient}`, 'insert', '422', '2', time],
+      [String(second), `patient ${first.patient}`, 'update', '400', '2', time],
     ]);
     expect(rest.slice(2)).toEqual([
       '',
@@ -162,6 +162,7 @@ describe('dlq show', () => {
     expect(shown).toMatchObject({
       id,
       state: 'unresolved',
+      source: { table: 'patient', id: patient },
       patientId: patient,
       operation: 'insert',
       table: 'patient',
@@ -178,7 +179,7 @@ describe('dlq show', () => {
     expect(Object.keys(shown)).not.toContain('payload');
     const { stdout } = await dlq('show', String(id));
     expect(stdout).toContain('Issue        error invalid HAPI-0450 at Patient.name[0].family\n');
-    expect(stdout).toContain(`also unresolved of this patient: ${other}\n`);
+    expect(stdout).toContain(`also unresolved of this row: ${other}\n`);
   });
 
   it('shows the payload and the words of the server when asked', async () => {
@@ -212,8 +213,8 @@ describe('dlq replay', () => {
 
     const { status, stdout } = await dlq('replay', String(id), String(second), String(id), '--reason', 'rule mended');
     expect(status).toBe(0);
-    expect(stdout).toContain('Replayed 2 dead letters of 1 patient');
-    expect(stdout).toContain('1 more dead letter of these patients will be superseded');
+    expect(stdout).toContain('Replayed 2 dead letters of 1 row');
+    expect(stdout).toContain('1 more dead letter of these rows will be superseded');
     const events = await waitingEvents();
     expect(events).toEqual([{ id: expect.any(Number), patient_id: patient, operation: 'U', gender: 'female' }]);
     for (const replayed of [id, second])
@@ -271,17 +272,22 @@ describe('dlq replay', () => {
     const { deadLetters } = await json(['replay', ...ids], 2);
     expect(deadLetters).toEqual(
       expect.arrayContaining([
-        { id: gone, result: 'not found', patientId: null, outboxId: null },
-        { id: settled.id, result: 'resolved', patientId: settled.patient, outboxId: null },
-        { id: open.id, result: 'replayed', patientId: open.patient, outboxId: expect.any(Number) },
-        { id: 900, result: 'no patient', patientId: null, outboxId: null },
+        { id: gone, result: 'not found', source: null, outboxId: null },
+        { id: settled.id, result: 'resolved', source: { table: 'patient', id: settled.patient }, outboxId: null },
+        {
+          id: open.id,
+          result: 'replayed',
+          source: { table: 'patient', id: open.patient },
+          outboxId: expect.any(Number),
+        },
+        { id: 900, result: 'no row', source: null, outboxId: null },
       ]),
     );
     const { status, stdout } = await dlq('replay', ...ids);
     expect(status).toBe(2);
     expect(stdout).toContain('Dead letter 4711 does not exist.\n');
     expect(stdout).toContain(`Dead letter ${open.id} was resolved before.\n`);
-    expect(stdout).toContain('Dead letter 900 names no patient');
+    expect(stdout).toContain('Dead letter 900 names no row');
     expect(await waitingEvents()).toHaveLength(1);
   });
 

@@ -41,7 +41,7 @@ interface Result {
   readonly repaired: number[];
   readonly drift: {
     kind: string;
-    patient: number | null;
+    id: number | null;
     fhirId: string | null;
     fields: string[];
     reason: string | null;
@@ -51,10 +51,13 @@ interface Result {
 /** Everything that any run wrote, to be searched for patients' data. */
 let written = '';
 
+/** Of the patients, which are the only ones that are sent here. */
 async function verify(...options: string[]): Promise<Result> {
   const { status, stdout, stderr } = await runCommand(operator.environment, 'verify', '--json', ...options);
   written += stdout + stderr;
-  return { status, ...JSON.parse(stdout) };
+  const { scope, tables } = JSON.parse(stdout);
+  expect(tables).toHaveLength(1);
+  return { status, scope, ...tables[0] };
 }
 
 const query = (sql: string, values: unknown[] = []) => database.pool.query(sql, values);
@@ -85,7 +88,7 @@ async function edit(patient: number, change: (body: Body) => Body | null): Promi
   ledger.write(id, change(ledger.resources.get(id) ?? {}));
 }
 
-const kinds = ({ drift }: Result) => drift.map(({ kind, patient }) => `${kind} ${patient}`).toSorted();
+const kinds = ({ drift }: Result) => drift.map(({ kind, id }) => `${kind} ${id}`).toSorted();
 
 describe('verify', () => {
   it("finds no drift where there is none, page by page, and leaves others' patients alone", async () => {
@@ -114,7 +117,7 @@ describe('verify', () => {
     const { status, stdout } = await runCommand(operator.environment, 'verify');
     expect(status).toBe(0);
     expect(stdout).toMatch(
-      /in the database +249\n.*with a resource +249\n.*on the FHIR server, ours and others +252\n/,
+      /rows in the database +249\n.*with a resource +249\n.*on the FHIR server, ours and others +252\n/,
     );
     expect(stdout).toContain('No drift.');
   });
@@ -158,7 +161,7 @@ describe('verify', () => {
       'reactivated 7',
     ];
     expect(kinds(found)).toEqual(expected);
-    const of = (patient: number) => found.drift.find((finding) => finding.patient === patient);
+    const of = (patient: number) => found.drift.find(({ id }) => id === patient);
     expect(of(2)?.fields).toEqual(['name.given', 'name.text', 'name.family', 'photo'].toSorted());
     expect(of(3)?.fields).toEqual(['birthDate', 'telecom.value']);
     expect(of(4)?.fields).toEqual(['identifier.value']);
@@ -296,9 +299,7 @@ describe('verify', () => {
     const stopped = await verify();
     expect(stopped).toMatchObject({ status: 2, undecided: [2], drift: [] });
     expect(await waiting.exited).toBe(2);
-    expect(waiting.log.map(({ msg }) => msg)).toContain(
-      'Patients that could not be compared: 1. Does the connector run?',
-    );
+    expect(waiting.log.map(({ msg }) => msg)).toContain('Rows that could not be compared: 1. Does the connector run?');
 
     ledger.fault = () => ({ status: 503 });
     const refused = await runCommand(operator.environment, 'verify');

@@ -21,6 +21,13 @@ const OF_THE_TRIGGERS = [
   'fhir_identifier',
   'fhir_other_identifiers',
   'fhir_count_events',
+  'fhir_write_record_events',
+  'fhir_own_identifier',
+  'fhir_own_uri',
+  // And by the functions of backfill and verify.
+  'fhir_check_source',
+  'fhir_under_way',
+  'fhir_revision',
 ];
 
 describe('the schema in docs/design.md', () => {

@@ -3,10 +3,12 @@
 
 import { expect, test } from 'vitest';
 import { MAX_FHIR_STRING } from '../../src/fhir/fhir-string.ts';
-import { mapPatient, type Profile } from '../../src/fhir/patient-mapper.ts';
+import type { Profile } from '../../src/fhir/mapped-resource.ts';
+import { mapPatient } from '../../src/fhir/patient-mapper.ts';
 import { patientPayload } from '../../src/fhir/patient-payload.ts';
 import { payloadOf } from '../fhir/payloads.ts';
 import { blocksOf, pathOf, read, table, withGenerated } from './document.ts';
+import { leavesOf } from './leaves.ts';
 
 const PAGE = 'docs/mapping.md';
 
@@ -20,13 +22,6 @@ function elementsOf(columns: Columns, profile: Profile = 'r4'): Elements {
   const mapped = map(columns, profile);
   if (!mapped.ok) throw new Error(mapped.reason);
   return { ...mapped.resource };
-}
-
-/** The values with their paths: name.given and "Mary", of { name: [{ given: ["Mary", "Ann"] }] }. */
-function leavesOf(value: unknown, path = ''): [string, unknown][] {
-  if (Array.isArray(value)) return value.flatMap((part) => leavesOf(part, path));
-  if (typeof value !== 'object' || value === null) return [[path, value]];
-  return Object.entries(value).flatMap(([name, part]) => leavesOf(part, path === '' ? name : `${path}.${name}`));
 }
 
 const BARE = elementsOf({});

@@ -58,8 +58,9 @@ async function findings({ login = LOGIN, fhirUrl = sink.url, slot = SLOT }: As =
       client: { ...database.config, ...login },
       slot,
       publication: PUBLICATION,
+      resources: ['Patient'],
       fhir,
-      needs: { update: 'by-id', deletes: 'deactivate', batchSize: 1 },
+      needs: { update: 'by-id', deletes: 'deactivate', batchSize: 1, resources: ['Patient'] },
     });
   } finally {
     await fhir.close();
@@ -179,7 +180,7 @@ const PLANTED: readonly Planted[] = [
   {
     fault: 'revisions were left behind by a copy',
     plant: [
-      "INSERT INTO fhir_link (resource_type, source_id, fhir_id, last_revision) VALUES ('Patient', 1, 'r1', 7) ON CONFLICT DO NOTHING",
+      "INSERT INTO fhir_link (resource_type, source_table, source_id, fhir_id, last_revision) VALUES ('Patient', 'patient', 1, 'r1', 7) ON CONFLICT DO NOTHING",
       'DELETE FROM fhir_patient_revision WHERE patient_id = 1',
     ],
     check: 'Revisions',

@@ -41,7 +41,7 @@ function withPatient(patient: Record<string, unknown>): unknown {
   return { ...HAPI, rest: [{ mode: 'server', resource: [{ type: 'Patient', ...patient }] }] };
 }
 
-const BY_ID = { update: 'by-id', deletes: 'deactivate', batchSize: 1 } as const;
+const BY_ID = { update: 'by-id', deletes: 'deactivate', batchSize: 1, resources: ['Patient'] } as const;
 
 /** What is wrong, by the sentences' first part; or the fault's code. */
 function wrong(body: unknown, needs: Parameters<typeof lacking>[1] = BY_ID): string[] {
@@ -57,17 +57,26 @@ const CONDITIONAL = 'The FHIR server does not offer conditional update of Patien
 const TRANSACTION = 'The FHIR server does not offer transactions';
 const VERSIONS = 'The FHIR server keeps no versions of Patient';
 
+const UNSAID = { interactions: null, searchParameters: null, conditionalUpdate: null, versioning: null };
+
 describe('readCapabilities', () => {
   it('reads what the statement of HAPI says', () => {
     expect(readCapabilities(HAPI, 200)).toEqual({
       ok: true,
       capabilities: {
         software: 'HAPI FHIR Server 8.8.0',
-        patient: true,
-        interactions: new Set(['create', 'delete', 'read', 'search-type', 'update']),
-        searchParameters: new Set(['identifier']),
-        conditionalUpdate: true,
-        versioning: 'versioned-update',
+        types: new Map([
+          ['Observation', { ...UNSAID, interactions: new Set(['read']) }],
+          [
+            'Patient',
+            {
+              interactions: new Set(['create', 'delete', 'read', 'search-type', 'update']),
+              searchParameters: new Set(['identifier']),
+              conditionalUpdate: true,
+              versioning: 'versioned-update',
+            },
+          ],
+        ]),
         systemInteractions: null,
       },
     });
@@ -76,15 +85,7 @@ describe('readCapabilities', () => {
   it('of a minimal statement knows that it does not say', () => {
     expect(readCapabilities({ resourceType: 'CapabilityStatement', fhirVersion: '4.0.0' }, 200)).toEqual({
       ok: true,
-      capabilities: {
-        software: null,
-        patient: null,
-        interactions: null,
-        searchParameters: null,
-        conditionalUpdate: null,
-        versioning: null,
-        systemInteractions: null,
-      },
+      capabilities: { software: null, types: null, systemInteractions: null },
     });
   });
 
@@ -95,7 +96,7 @@ describe('readCapabilities', () => {
       { mode: 'server', resource: [{ type: 'Patient', conditionalUpdate: false }] },
     ];
     expect(readCapabilities({ ...HAPI, rest }, 200)).toMatchObject({
-      capabilities: { patient: true, conditionalUpdate: false, versioning: null },
+      capabilities: { types: new Map([['Patient', { ...UNSAID, conditionalUpdate: false }]]) },
     });
   });
 
@@ -225,19 +226,42 @@ describe('what the server says that it lacks', () => {
     expect(wrong({ ...HAPI, rest })).toEqual(['The FHIR server does not list Patient']);
   });
 
+  it('is asked of each type that is sent, and of no other', () => {
+    const rest = [
+      {
+        mode: 'server',
+        resource: [
+          { type: 'Patient', ...ALL },
+          { type: 'Encounter', ...ALL, conditionalUpdate: false },
+          { type: 'Condition', conditionalUpdate: false },
+        ],
+      },
+    ];
+    expect(wrong({ ...HAPI, rest }, { ...BY_ID, resources: ['Patient', 'Encounter', 'Observation'] })).toEqual([
+      'The FHIR server does not offer conditional update of Encounter',
+      'The FHIR server does not list Observation',
+    ]);
+  });
+
   it('is told in sentences that say what to do', () => {
-    const nothing = { patient: true, interactions: new Set<string>(), searchParameters: new Set<string>() };
+    const nothing = {
+      interactions: new Set<string>(),
+      searchParameters: new Set<string>(),
+      conditionalUpdate: false,
+      versioning: 'no-version',
+    };
     const sentences = lacking(
       {
-        ...nothing,
         software: null,
-        conditionalUpdate: false,
-        versioning: 'no-version',
+        types: new Map([
+          ['Patient', nothing],
+          ['Encounter', nothing],
+        ]),
         systemInteractions: new Set(['batch']),
       },
-      { update: 'by-id', deletes: 'delete', batchSize: 2 },
+      { update: 'by-id', deletes: 'delete', batchSize: 2, resources: ['Patient', 'Encounter', 'Observation'] },
     );
-    expect(sentences).toHaveLength(7);
+    expect(sentences).toHaveLength(6 + 6 + 1 + 1);
     for (const sentence of sentences)
       expect(sentence).toMatch(/^The FHIR server .+[:,] .+\. .*(Allow|Switch|Set) .+\.$/);
   });

@@ -255,7 +255,7 @@ describe('the list of all resources', () => {
     const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, pages.shift()));
     const found: unknown[] = [];
     for (let next: string | null = null, first = true; first || next !== null; first = false) {
-      const answer = await fhir.list('Patient', ['identifier', 'active'], next);
+      const answer = await fhir.list('Patient', null, ['identifier', 'active'], next);
       if (!answer.ok) throw new Error(answer.fault.code);
       found.push(...answer.resources.map(({ id }) => id));
       next = answer.next;
@@ -275,7 +275,13 @@ describe('the list of all resources', () => {
     ['no bundle', patient('7')],
   ])('does not end early with %s', async (_, body) => {
     const { fhir } = await serveFhir((_request, response) => reply(response, 200, body));
-    await expect(fhir.list('Patient', ['identifier'], null)).resolves.toMatchObject({ ok: false });
+    await expect(fhir.list('Patient', null, ['identifier'], null)).resolves.toMatchObject({ ok: false });
+  });
+
+  it('is of those with an identifier of one system, where that is asked for', async () => {
+    const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, page(null, '1')));
+    await fhir.list('Patient', 'urn:uuid:1', ['identifier'], null);
+    expect(asked()).toEqual(['GET Patient?identifier=urn%3Auuid%3A1%7C&_elements=identifier&_count=500']);
   });
 });
 

@@ -37,6 +37,15 @@ describe('the differences between two resources', () => {
     expect(differences(ours, theirs)).toEqual(names);
   });
 
+  it.each([
+    ['2024-01-15T10:30:00-05:00', '2024-01-15T15:30:00+00:00', []],
+    ['2024-01-15T10:30:00.123456-05:00', '2024-01-15T15:30:00.123Z', []],
+    ['2024-01-15T10:30:00-05:00', '2024-01-15T10:30:00Z', ['effectiveDateTime']],
+    ['2024-01-15', '2024-01-15T00:00:00Z', ['effectiveDateTime']],
+  ])('compare moments, and not how they are written: %s and %s', (one, other, names) => {
+    expect(differences({ effectiveDateTime: one }, { effectiveDateTime: other })).toEqual(names);
+  });
+
   it('never repeat a name that is no element’s: it may be anything', () => {
     expect(differences(ours, { ...ours, 'Jane Doe, 1990': 1, name: [{ ...ours.name[0], '\u001b[31m': 2 }] })).toEqual([
       '(unknown)',

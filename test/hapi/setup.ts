@@ -17,9 +17,13 @@ export interface Setting {
   end(): Promise<void>;
 }
 
-/** `url` is for a connector that reaches the FHIR server by way of something else. */
-export async function startSetting({ url, ...options }: ConnectorOptions & { url?: string } = {}): Promise<Setting> {
-  const database = await createDatabase();
+/** `url` is for a connector that reaches the FHIR server by way of something else; of `resources` the changes are sent. */
+export async function startSetting({
+  url,
+  resources,
+  ...options
+}: ConnectorOptions & { url?: string; resources?: readonly string[] } = {}): Promise<Setting> {
+  const database = await createDatabase('migrated', resources);
   const connector = startConnector(database, url ?? fhirUrl(), { timeoutMs: 30_000, ...options });
   await Promise.race([
     vi.waitUntil(() => connector.metrics.connectorState.get() === 'streaming', PATIENCE),

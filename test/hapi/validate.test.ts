@@ -1,6 +1,6 @@
 // HAPI's $validate accepts every golden output, and sees what is wrong with Patients that were made wrong on purpose.
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Profile } from '../../src/fhir/patient-mapper.ts';
+import type { Profile } from '../../src/fhir/mapped-resource.ts';
 import type { Patient } from '../../src/fhir/resources.ts';
 import { US_CORE_PATIENT } from '../../src/fhir/us-core.ts';
 import { type Golden, goldens, PROFILES } from '../fhir/golden.ts';

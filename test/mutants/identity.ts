@@ -28,7 +28,7 @@ export const IDENTITIES: readonly Mutant[] = [
     name: 'living-holder-not-asked',
     harm: "A patient whose identifier another living one carries is written onto that one's resource.",
     edits: [
-      { file: WRITE, find: 'if (holder !== null) {', replace: 'if (holder !== null && delivery.sourceId < 0) {' },
+      { file: WRITE, find: 'if (holder !== null)\n', replace: 'if (holder !== null && delivery.sourceId < 0)\n' },
     ],
     test: {
       file: IDENTITY,
@@ -95,15 +95,15 @@ export const IDENTITIES: readonly Mutant[] = [
     edits: [
       {
         file: 'src/outbox/record.ts',
-        find: 'FROM done WHERE linked ORDER BY',
-        replace: 'FROM done WHERE linked AND NOT deleted ORDER BY',
+        find: 'FROM done WHERE linked\n       ORDER BY',
+        replace: 'FROM done WHERE linked AND NOT deleted\n       ORDER BY',
       },
       {
         file: 'src/outbox/record.ts',
         find: '    dropped AS (',
         replace: `    unlinked AS (
       DELETE FROM fhir_link l USING done
-       WHERE done.linked AND done.deleted AND l.resource_type = done.type AND l.source_id = done.source),
+       WHERE done.linked AND done.deleted AND l.source_table = done."table" AND l.source_id = done.source),
     dropped AS (`,
       },
     ],

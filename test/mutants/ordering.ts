@@ -151,4 +151,35 @@ export const ORDERING: readonly Mutant[] = [
         'an outage of the FHIR server > that answers 503 dead-letters nobody, however many tries it takes, and is over by itself',
     },
   },
+  {
+    name: 'children-by-their-numbers',
+    harm: 'A reading is sent before its patient or its form: the server refuses it, or it waits as a dead letter for what came with it.',
+    edits: [
+      {
+        file: 'src/outbox/delivery.ts',
+        find: 'rankOf(a) - rankOf(b) || a.revision',
+        replace: 'a.revision',
+      },
+    ],
+    test: {
+      file: 'test/scenarios/records.test.ts',
+      title:
+        'a patient with a form and readings > in one transaction, written in any order, is sent in the order in which the resources refer to each other',
+    },
+  },
+  {
+    name: 'no-lane-of-its-own',
+    harm: 'A form that goes to another patient is sent in the order of two patients: the older state may come last.',
+    edits: [
+      {
+        file: 'src/outbox/outbox.ts',
+        find: ': [whoIs(delivery), ',
+        replace: ': [whoIs(delivery)] || [',
+      },
+    ],
+    test: {
+      file: 'test/scenarios/records.test.ts',
+      title: 'a form that goes to another patient > while the first one’s change is on its way, waits for that one',
+    },
+  },
 ];

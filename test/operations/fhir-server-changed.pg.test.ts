@@ -46,7 +46,8 @@ const everyone = Array.from({ length: PATIENTS }, (_, n) => `t|mrn${n + 1}`);
 
 async function verify(...options: string[]): Promise<{ status: number | null; kinds: string[]; repaired: number[] }> {
   const { status, stdout } = await runCommand(operator.environment, 'verify', '--json', ...options);
-  const { drift, repaired } = JSON.parse(stdout) as { drift: { kind: string }[]; repaired: number[] };
+  const { tables } = JSON.parse(stdout) as { tables: { drift: { kind: string }[]; repaired: number[] }[] };
+  const { drift = [], repaired = [] } = tables[0] ?? {};
   return { status, kinds: drift.map(({ kind }) => kind).toSorted(), repaired };
 }
 

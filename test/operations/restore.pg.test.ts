@@ -86,7 +86,7 @@ async function resourceOf(patient: number): Promise<string> {
 }
 
 interface Result {
-  readonly drift: { kind: string; patient: number | null; fhirId: string | null }[];
+  readonly drift: { kind: string; id: number | null; fhirId: string | null }[];
   readonly undecided: number[];
   readonly repaired: number[];
 }
@@ -94,8 +94,10 @@ interface Result {
 async function verify(...options: string[]): Promise<Result & { status: number | null; kinds: string[] }> {
   const environment = connectorEnvironment(database, fhir.url);
   const { status, stdout } = await runCommand(environment, 'verify', '--json', ...options);
-  const result = JSON.parse(stdout) as Result;
-  return { status, ...result, kinds: result.drift.map(({ kind, patient }) => `${kind} ${patient}`) };
+  const { tables } = JSON.parse(stdout) as { tables: Result[] };
+  const [result] = tables;
+  if (!result) throw new Error(`Nothing was verified: ${stdout}`);
+  return { status, ...result, kinds: result.drift.map(({ kind, id }) => `${kind} ${id}`) };
 }
 
 const phoneOf = (body: Body | null) => (body?.telecom as { value: string }[] | undefined)?.[0]?.value;

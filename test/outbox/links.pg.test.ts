@@ -29,47 +29,47 @@ afterEach(async () => {
 
 async function link(sourceId: number, fhirId: string, revision: number): Promise<void> {
   await database.pool.query(
-    `INSERT INTO fhir_link (resource_type, source_id, fhir_id, last_revision) VALUES ('Patient', $1, $2, $3)
-     ON CONFLICT (resource_type, source_id) DO UPDATE SET fhir_id = EXCLUDED.fhir_id, last_revision = EXCLUDED.last_revision`,
+    `INSERT INTO fhir_link (resource_type, source_table, source_id, fhir_id, last_revision) VALUES ('Patient', 'patient', $1, $2, $3)
+     ON CONFLICT (source_table, source_id) DO UPDATE SET fhir_id = EXCLUDED.fhir_id, last_revision = EXCLUDED.last_revision`,
     [sourceId, fhirId, revision],
   );
 }
+
+const patient = (sourceId: number) => ({ table: 'patient', sourceId });
 
 describe('Links', () => {
   it('asks for many in one statement, remembers what there is and what there is not', async () => {
     await link(1, 'a', 5);
     const links = new Links(db, (work) => work());
-    expect(links.peek('Patient', 1)).toBe(undefined);
-    await links.prefetch([1, 2, 1].map((sourceId) => ({ resourceType: 'Patient', sourceId })));
-    expect(links.peek('Patient', 1)).toEqual({
+    expect(links.peek(patient(1))).toBe(undefined);
+    await links.prefetch([1, 2, 1].map(patient));
+    expect(links.peek(patient(1))).toEqual({
       fhirId: 'a',
       versionId: null,
       lastRevision: 5,
       deleted: false,
       identifiers: null,
     });
-    expect(links.peek('Patient', 2)).toBe(null);
-    await links.prefetch([{ resourceType: 'Patient', sourceId: 2 }]);
-    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'a' });
+    expect(links.peek(patient(2))).toBe(null);
+    await links.prefetch([patient(2)]);
+    await expect(links.get(patient(1))).resolves.toMatchObject({ fhirId: 'a' });
     expect(statements).toBe(1);
   });
 
   it('asks for more than 65,535 at once', async () => {
     await link(70_000, 'last', 1);
     const links = new Links(db, (work) => work());
-    await links.prefetch(
-      Array.from({ length: 70_000 }, (_, index) => ({ resourceType: 'Patient', sourceId: index + 1 })),
-    );
-    expect(links.peek('Patient', 70_000)).toMatchObject({ fhirId: 'last' });
+    await links.prefetch(Array.from({ length: 70_000 }, (_, index) => patient(index + 1)));
+    expect(links.peek(patient(70_000))).toMatchObject({ fhirId: 'last' });
   });
 
   it('forgets everything when the slot is taken again', async () => {
     const links = new Links(db, (work) => work());
-    await expect(links.get('Patient', 1)).resolves.toBe(null);
+    await expect(links.get(patient(1))).resolves.toBe(null);
     await link(1, 'b', 6);
-    await expect(links.get('Patient', 1)).resolves.toBe(null);
+    await expect(links.get(patient(1))).resolves.toBe(null);
     links.forgetAll();
-    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'b', lastRevision: 6 });
+    await expect(links.get(patient(1))).resolves.toMatchObject({ fhirId: 'b', lastRevision: 6 });
   });
 
   it('does not remember an answer to a question from before that', async () => {
@@ -80,13 +80,13 @@ describe('Links', () => {
       await link(1, 'b', 6);
       links.forgetAll();
     };
-    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'b', lastRevision: 6 });
+    await expect(links.get(patient(1))).resolves.toMatchObject({ fhirId: 'b', lastRevision: 6 });
   });
 
   it('doubts the versions of all once for everybody who asks for it at the same time', async () => {
     await link(1, 'a', 5);
     const links = new Links(db, (work) => work());
-    await Promise.all(Array.from({ length: 5 }, () => links.doubtAll('Patient')));
+    await Promise.all(Array.from({ length: 5 }, () => links.doubtAll()));
     expect(statements).toBe(1);
   });
 
@@ -96,10 +96,10 @@ describe('Links', () => {
     let again: Promise<void> | undefined;
     afterStatement = async () => {
       await database.pool.query(`UPDATE fhir_link SET version_id = '7'`);
-      again = links.doubtAll('Patient');
+      again = links.doubtAll();
     };
-    await links.doubtAll('Patient');
+    await links.doubtAll();
     await again;
-    await expect(links.get('Patient', 1)).resolves.toMatchObject({ fhirId: 'a', versionId: null });
+    await expect(links.get(patient(1))).resolves.toMatchObject({ fhirId: 'a', versionId: null });
   });
 });

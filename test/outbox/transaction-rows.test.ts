@@ -67,6 +67,51 @@ describe('a transaction of more than 8 MiB', () => {
     );
   });
 
+  it('has all rows of a form that goes from one patient to another with the last one, who may be the first to come', () => {
+    const rows = new TransactionRows();
+    const add = (id: number, patient: number, record: number) =>
+      rows.add(
+        { id: String(id), txid: '77', patient_id: patient, table_name: 'form', record_id: record, operation: 'U' },
+        9 * MIB,
+      );
+    add(1, 900, 5);
+    add(2, 900, 6);
+    add(3, 100, 5);
+    add(4, 500, 7);
+    expect([...rows.chunksOfPatients(1)]).toEqual([[1, 3], [4], [2]]);
+  });
+
+  it('of one patient with very many forms and readings, is parted between them: in the order in which they refer to each other', () => {
+    const rows = new TransactionRows();
+    const tables = ['pulse', 'form', 'patient', 'blood_pressure'];
+    const ids = new Map<number, string>();
+    let id = 0;
+    const add = (table: string, record: number, operation: string) => {
+      id += 1;
+      ids.set(id, `${table} ${record} ${operation}`);
+      rows.add({ id: String(id), txid: '77', patient_id: 4, table_name: table, record_id: record, operation }, 9 * MIB);
+    };
+    for (let record = 1; record <= 30; record += 1)
+      for (const table of tables) add(table, table === 'patient' ? 4 : record, 'U');
+    add('form', 1, 'D');
+    add('pulse', 1, 'D');
+    const chunks = [...rows.chunksOfPatients(3)];
+    expect(chunks.flat().toSorted((a, b) => a - b)).toEqual([...ids.keys()]);
+    const whose = (row: number) => ids.get(row)?.replace(/ \w$/, '') ?? '';
+    const order = [...new Set(chunks.flat().map(whose))];
+    expect(order[0]).toBe('patient 4');
+    const tableOf = (who: string) => who.split(' ')[0];
+    expect([...new Set(order.map(tableOf))]).toEqual(['patient', 'form', 'blood_pressure', 'pulse']);
+    // What is deleted comes last, what refers first.
+    expect(order.slice(-2)).toEqual(['pulse 1', 'form 1']);
+    const chunksOf = Map.groupBy(
+      chunks.flatMap((chunk, index) => chunk.map((row) => [whose(row), index] as const)),
+      ([who]) => who,
+    );
+    for (const [who, seen] of chunksOf) expect(new Set(seen.map(([, index]) => index)).size, who).toBe(1);
+    for (const chunk of chunks.slice(1)) expect(chunk.length).toBeLessThan(7);
+  });
+
   it('of many rows, more than one piece holds, has the new patients last and the highest ids whole', () => {
     const rows = new TransactionRows();
     rows.add({ ...row(1, 2 ** 31 - 1), table_name: 'patient', operation: 'I' }, 9 * MIB);

@@ -8,7 +8,7 @@ import { Completion } from '../../src/outbox/completion.ts';
 import type { Database } from '../../src/outbox/database.ts';
 import { type Delivery, deliveriesOf } from '../../src/outbox/delivery.ts';
 import { parseEvent } from '../../src/outbox/event.ts';
-import { kindOfType } from '../../src/outbox/resources.ts';
+import { kindOfTable } from '../../src/outbox/resources.ts';
 import type { Holding } from '../../src/outbox/slot-guard.ts';
 import { OutboxWorks } from '../../src/outbox/works.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
@@ -95,7 +95,7 @@ describe('a delivery that needs one more lane while it is sent', () => {
     await link(first.sourceId, 'not-there-any-more', 0);
     // The second one carries the first one's identifier beside its own, so it holds that lane; it waits at the gate.
     second.mapped =
-      kindOfType('Patient')?.map(
+      kindOfTable('patient')?.map(
         {
           id: second.sourceId,
           identifier_system: 'urn:t',
@@ -194,8 +194,8 @@ async function deliveries(): Promise<Delivery[]> {
 
 async function link(sourceId: number, fhirId: string, revision: number, version: string | null = null): Promise<void> {
   await database.pool.query(
-    `INSERT INTO fhir_link (resource_type, source_id, fhir_id, version_id, last_revision) VALUES ('Patient', $1, $2, $4, $3)
-     ON CONFLICT (resource_type, source_id) DO UPDATE SET last_revision = EXCLUDED.last_revision`,
+    `INSERT INTO fhir_link (resource_type, source_table, source_id, fhir_id, version_id, last_revision) VALUES ('Patient', 'patient', $1, $2, $4, $3)
+     ON CONFLICT (source_table, source_id) DO UPDATE SET last_revision = EXCLUDED.last_revision`,
     [sourceId, fhirId, revision, version],
   );
 }

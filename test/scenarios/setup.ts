@@ -18,6 +18,9 @@ export interface Scenario extends Started {
   readonly sink: FhirSink;
 }
 
+/** All kinds of resources. */
+export const ALL_RESOURCES = ['Patient', 'Encounter', 'Observation'];
+
 export async function startScenario(options: ConnectorOptions = {}): Promise<Scenario> {
   const sink = await FhirSink.start();
   return { sink, ...(await startBefore(sink, options)) };
@@ -28,17 +31,21 @@ export interface LedgerScenario extends Started {
   readonly fhir: FhirLedger;
 }
 
-export async function startLedgerScenario(options: ConnectorOptions = {}): Promise<LedgerScenario> {
+export async function startLedgerScenario(
+  options: ConnectorOptions = {},
+  resources?: readonly string[],
+): Promise<LedgerScenario> {
   const fhir = await FhirLedger.start();
-  return { fhir, ...(await startBefore(fhir, options)) };
+  return { fhir, ...(await startBefore(fhir, options, resources)) };
 }
 
 /** A database and a connector that streams to this server. */
 async function startBefore(
   server: { readonly url: string; stop(): Promise<void> },
   options: ConnectorOptions,
+  resources?: readonly string[],
 ): Promise<Started> {
-  const database = await createDatabase();
+  const database = await createDatabase('migrated', resources);
   const connector = startConnector(database, server.url, options);
   await streaming(connector);
   return {

@@ -307,7 +307,10 @@ test('the connector role can do its work and the operator his', async () => {
   const work: [string, string][] = [
     ['fhir_connector', `UPDATE fhir_outbox SET processed = true WHERE id = ${event.id}`],
     ['fhir_connector', "INSERT INTO fhir_processed_event (event_key) VALUES ('role')"],
-    ['fhir_connector', "INSERT INTO fhir_link (resource_type, source_id, last_revision) VALUES ('Patient', 1, 1)"],
+    [
+      'fhir_connector',
+      "INSERT INTO fhir_link (resource_type, source_table, source_id, last_revision) VALUES ('Patient', 'patient', 1, 1)",
+    ],
     ['fhir_connector', "INSERT INTO fhir_link_identifier (resource_type, value, source_id) VALUES ('Patient', 'v', 1)"],
     ['fhir_connector', "INSERT INTO fhir_slot (slot_name) VALUES ('s')"],
     [

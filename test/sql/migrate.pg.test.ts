@@ -197,6 +197,21 @@ test('what a superuser brings up to date works for the triggers of the role that
     const events = await eventsOf(db.pool, `UPDATE patient SET email = 'one' WHERE id = ${patients[0]?.id}`);
     expect(events).toHaveLength(1);
     expect(await eventsOf(db.pool, `UPDATE patient SET email = 'all'`)).toHaveLength(patients.length);
+
+    // The functions that stay the role's read what the superuser makes.
+    await db.pool.query(`DELETE FROM fhir_schema_migration WHERE version = '016_records.sql';
+      DROP TABLE fhir_source, fhir_own_system, fhir_record_revision;
+      DROP FUNCTION fhir_write_record_events, fhir_emit, fhir_own_uri, fhir_revision`);
+    expect((await run()).files).toEqual(['016_records.sql']);
+    const { rows } = await db.pool.query<{ id: string }>(
+      `SELECT fhir_move_outbox_to_dlq(id, 'refused') AS id FROM fhir_outbox ORDER BY id LIMIT 1`,
+    );
+    expect(
+      (await db.pool.query(`SELECT result FROM fhir_replay_dead_letters(ARRAY[$1::bigint], 'test')`, [rows[0]?.id]))
+        .rows,
+    ).toEqual([{ result: 'replayed' }]);
+    await db.pool.query(`SELECT fhir_watch('form')`);
+    expect(await eventsOf(db.pool, `INSERT INTO form (patient_id) VALUES (${patients[0]?.id})`)).toHaveLength(1);
   } finally {
     await db.pool.query(`REASSIGN OWNED BY ${role} TO CURRENT_USER; DROP OWNED BY ${role}; DROP ROLE ${role}`);
   }

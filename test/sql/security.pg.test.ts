@@ -43,6 +43,7 @@ test('PUBLIC may execute no fhir_* function, and each one runs with a fixed sear
     'fhir_count_events',
     'fhir_identifier',
     'fhir_other_identifiers',
+    'fhir_own_identifier',
     'fhir_write_single_event',
   ]);
 });

@@ -83,6 +83,7 @@ export function startConnector(
   const done = runPipeline(
     {
       slot: { client: database.config, slot, publication: 'fhir_outbox_pub' },
+      resources: ['Patient'],
       outbox: settings,
       shutdownTimeoutMs,
       retentionDays,

@@ -16,13 +16,17 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** Creates a database: 'migrated' (default), with the 'sample' patients too, or 'empty'. */
-export async function createDatabase(content: 'migrated' | 'sample' | 'empty' = 'migrated'): Promise<TestDatabase> {
+/** Creates a database: 'migrated' (default), with the 'sample' data too, or 'empty'; of `resources` the changes are sent. */
+export async function createDatabase(
+  content: 'migrated' | 'sample' | 'empty' = 'migrated',
+  resources: readonly string[] = ['Patient'],
+): Promise<TestDatabase> {
   const server = inject('postgres');
   const name = `test_${randomBytes(6).toString('hex')}`;
   await withClient({ ...server, database: 'postgres' }, (admin) => admin.query(`CREATE DATABASE ${name}`));
   const config = { ...server, database: name };
-  if (content !== 'empty') await withClient(config, (client) => migrate(client, { sample: content === 'sample' }));
+  if (content !== 'empty')
+    await withClient(config, (client) => migrate(client, { sample: content === 'sample', resources }));
 
   const pool = poolOf({ ...config, max: 10 });
   return {

@@ -1,5 +1,5 @@
-// A FHIR server that a test can trust and plague: versions, identifiers and If-Match as HAPI has them, a ledger of all
-// writes that were applied, and faults by script.
+// A FHIR server that a test can trust and plague: versions, identifiers, If-Match and references as HAPI has them, a ledger of
+// all writes that were applied, and faults by script.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { capabilityStatement } from './capability-statement.ts';
@@ -52,6 +52,7 @@ interface BundledPut extends Request {
 }
 
 interface Stored {
+  readonly type: string;
   version: number;
   body: Body | null;
 }
@@ -68,7 +69,7 @@ export class FhirLedger {
   /** Resources that a page of a search without criteria has at most. */
   pageSize = 100;
   readonly #stored = new Map<string, Stored>();
-  /** `system|value` → ids of the resources that carry it now. */
+  /** `Patient?system|value` → ids of the resources that carry it now. */
   readonly #carriers = new Map<string, Set<string>>();
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   #port = 0;
@@ -122,7 +123,7 @@ export class FhirLedger {
 
   /** As somebody else would write; null deletes. Returns the new version. */
   write(id: string, body: Body | null, how: How = { requestId: null, query: null, ifMatch: null }): number {
-    const stored = this.#stored.get(id) ?? { version: 0, body: null };
+    const stored = this.#stored.get(id) ?? { type: String(body?.resourceType ?? 'Patient'), version: 0, body: null };
     this.#index(stored.body, (carriers) => carriers.delete(id));
     this.#index(body, (carriers) => carriers.add(id));
     stored.version += 1;
@@ -173,21 +174,24 @@ export class FhirLedger {
     // As HAPI's pages: the base with a query.
     if (type === '' && method === 'GET') return this.#page(url.searchParams);
     if (type === 'metadata') return { status: 200, headers: {}, body: CAPABILITIES };
-    if (type !== 'Patient') return outcome(404);
+    if (!type || !/^[A-Z]\w+$/.test(type)) return outcome(404);
     if (id === undefined) {
-      if (method === 'GET' && how.query === null) return this.#page(url.searchParams);
-      const found = [...(this.#carriers.get(how.query ?? '') ?? [])];
+      // A system without a value: all that have an identifier in it.
+      if (method === 'GET' && (how.query === null || how.query.endsWith('|')))
+        return this.#page(url.searchParams, type);
+      const found = [...(this.#carriers.get(`${type}?${how.query}`) ?? [])];
       if (method === 'GET') return this.#bundle(found);
       if (method !== 'PUT' || !body) return outcome(405);
       if (found.length > 1) return outcome(412);
       return this.#put(found[0] ?? `r${this.#stored.size + 1}`, body, how);
     }
     const stored = this.#stored.get(id);
-    if (!stored) return outcome(404);
+    if (stored?.type !== type) return outcome(404);
     if (method === 'GET' && version !== undefined) return this.#version(id, Number(version));
     if (method === 'GET') return stored.body ? this.#resource(id, 200, { ...stored.body, id }) : outcome(410);
     if (ifMatch !== undefined && ifMatch !== `W/"${stored.version}"`) return outcome(409);
     if (method === 'DELETE') {
+      if (this.#isReferredTo(`${type}/${id}`)) return outcome(409);
       if (stored.body) this.write(id, null, how);
       return { status: 200, headers: { etag: `W/"${stored.version}"` }, body: null };
     }
@@ -200,29 +204,31 @@ export class FhirLedger {
    * with one version that holds the last one's body.
    */
   #transaction(puts: readonly BundledPut[], requestId: string | null): Answer {
-    const targets: { id: string; put: BundledPut; query: string | null; isNew: boolean }[] = [];
+    const targets: { id: string; put: BundledPut; query: string | null }[] = [];
     let created = this.#stored.size;
     for (const put of puts) {
       const url = new URL(put.path, 'http://ledger/');
       const query = url.searchParams.get('identifier');
-      const found = query === null ? [url.pathname.split('/')[2] ?? ''] : [...(this.#carriers.get(query) ?? [])];
+      const [type = '', byId = ''] = url.pathname.slice(1).split('/');
+      const found = query === null ? [byId] : [...(this.#carriers.get(`${type}?${query}`) ?? [])];
       if (found.length > 1) return outcome(412);
       const [id] = found;
       const stored = this.#stored.get(id ?? '');
       if (query === null && !stored) return outcome(404);
       if (put.ifMatch !== null && put.ifMatch !== `W/"${stored?.version}"`) return outcome(409);
+      if (this.#refersToNothing(put.body)) return outcome(400);
       if (id === undefined) created += 1;
-      targets.push({ id: id ?? `r${created}`, put, query, isNew: id === undefined });
+      targets.push({ id: id ?? `r${created}`, put, query });
     }
     this.bundles += 1;
     const last = new Map(targets.map((target) => [target.id, target]));
     for (const { id, put, query } of last.values())
       this.#put(id, put.body ?? {}, { requestId, query, ifMatch: put.ifMatch });
-    const entry = targets.map(({ id, isNew }) => ({
+    const entry = targets.map(({ id }) => ({
       resource: this.#resource(id, 200, { ...this.#stored.get(id)?.body, id }).body,
       response: {
-        status: isNew ? '201 Created' : '200 OK',
-        location: `Patient/${id}/_history/${this.#stored.get(id)?.version}`,
+        status: '200 OK',
+        location: `${this.#stored.get(id)?.type}/${id}/_history/${this.#stored.get(id)?.version}`,
       },
     }));
     return { status: 200, headers: {}, body: { resourceType: 'Bundle', type: 'transaction-response', entry } };
@@ -239,6 +245,7 @@ export class FhirLedger {
   /** As HAPI does, an unchanged body keeps its version. */
   #put(id: string, sent: Body, how: How): Answer {
     const { id: _, ...body } = sent;
+    if (this.#refersToNothing(body)) return outcome(400, 'HAPI-1094: Resource not found, specified in a reference');
     const stored = this.#stored.get(id);
     const same = stored?.body && JSON.stringify(stored.body) === JSON.stringify(body);
     if (!same) this.write(id, body, how);
@@ -247,7 +254,10 @@ export class FhirLedger {
 
   #resource(id: string, status: number, body: Body | null): Answer {
     const version = String(this.#stored.get(id)?.version);
-    const headers = { etag: `W/"${version}"`, location: `${this.url}/Patient/${id}/_history/${version}` };
+    const headers = {
+      etag: `W/"${version}"`,
+      location: `${this.url}/${this.#stored.get(id)?.type}/${id}/_history/${version}`,
+    };
     return { status, headers, body: body && { ...body, meta: { ...(body.meta as Body), versionId: version } } };
   }
 
@@ -259,23 +269,44 @@ export class FhirLedger {
     return { status: 200, headers: {}, body: { resourceType: 'Bundle', type: 'searchset', total: ids.length, entry } };
   }
 
-  /** Of all resources; the link names the server as a proxy's client does not know it. */
-  #page(query: URLSearchParams): Answer {
-    const ids = [...this.resources.keys()];
+  /** HAPI refuses what refers to a resource that is not there, or is deleted. */
+  #refersToNothing(body: Body | null): boolean {
+    return referencesIn(body).some((reference) => !this.#stored.get(reference.split('/')[1] ?? '')?.body);
+  }
+
+  #isReferredTo(reference: string): boolean {
+    return [...this.#stored.values()].some(
+      ({ type, body }) => type !== 'Patient' && referencesIn(body).includes(reference),
+    );
+  }
+
+  /** Of all resources of the type; the link names the server as a proxy's client does not know it. */
+  #page(query: URLSearchParams, type = query.get('_type') ?? ''): Answer {
+    const system = query.get('identifier');
+    const ids = [...this.resources].flatMap(([id, body]) => {
+      const ofSystem = system === null || tokensOf(body).some((token) => token.startsWith(system));
+      return this.#stored.get(id)?.type === type && ofSystem ? [id] : [];
+    });
     const [from, size] = [Number(query.get('_offset') ?? 0), Number(query.get('_count') ?? this.pageSize)];
     const shown = query.get('_summary') === 'count' ? [] : ids.slice(from, from + Math.min(size, this.pageSize));
     const answer = this.#bundle(shown);
     const next = from + shown.length;
-    const link = [{ relation: 'next', url: `http://fhir.internal:8080/fhir?_offset=${next}&_count=${size}` }];
+    const link = [
+      {
+        relation: 'next',
+        url: `http://fhir.internal:8080/fhir?_type=${type}&_offset=${next}&_count=${size}${system === null ? '' : `&identifier=${encodeURIComponent(system)}`}`,
+      },
+    ];
     const more = shown.length > 0 && next < ids.length;
     return { ...answer, body: { ...answer.body, total: ids.length, ...(more && { link }) } };
   }
 
   #index(body: Body | null, change: (carriers: Set<string>) => void): void {
     for (const token of tokensOf(body)) {
-      const carriers = this.#carriers.get(token) ?? new Set();
+      const key = `${body?.resourceType}?${token}`;
+      const carriers = this.#carriers.get(key) ?? new Set();
       change(carriers);
-      this.#carriers.set(token, carriers);
+      this.#carriers.set(key, carriers);
     }
   }
 }
@@ -296,7 +327,15 @@ function putsIn({ method, path, body, via }: Request): BundledPut[] {
   });
 }
 
-/** The identifiers of a Patient as search tokens, primary first. */
+/** What it refers to, as Patient/r1. */
+export function referencesIn(body: Body | null): string[] {
+  return Object.values(body ?? {}).flatMap((value) => {
+    const { reference } = (value ?? {}) as { reference?: unknown };
+    return typeof reference === 'string' ? [reference] : [];
+  });
+}
+
+/** The identifiers of a resource as search tokens, primary first. */
 export function tokensOf(body: Body | null): string[] {
   const identifiers = (body?.identifier ?? []) as { system?: string; value?: string }[];
   return identifiers.map(({ system = '', value = '' }) => `${system}|${value}`);
