@@ -5,7 +5,7 @@ import { ARMS, BLOOD_PRESSURE, BODY_POSITIONS, coded, DIASTOLIC, SYSTOLIC } from
 import { moment, number, text } from './columns.ts';
 import { recordMapping } from './record-mapping.ts';
 import type { Observation } from './resources.ts';
-import { measured, vitalSign } from './vital-sign.ts';
+import { measured, OF_PATIENT_AND_FORM, vitalSign } from './vital-sign.ts';
 
 const MMHG = { unit: 'mmHg', code: 'mm[Hg]' };
 /** https://hl7.org/fhir/R4/extension-observation-bodyposition.html */
@@ -28,10 +28,7 @@ export const bloodPressure = recordMapping<typeof columns, Observation>({
   table: 'blood_pressure',
   type: 'Observation',
   columns,
-  references: [
-    { element: 'subject', column: 'patient_id', table: 'patient' },
-    { element: 'encounter', column: 'form_id', table: 'form' },
-  ],
+  references: OF_PATIENT_AND_FORM,
   withdrawn: { status: 'entered-in-error' },
   elements: (row, profile) => ({
     ...vitalSign(profile, 'us-core-blood-pressure'),

@@ -5,7 +5,7 @@ import { coded, HEART_RATE, PULSE_METHODS, PULSE_SITES, RHYTHMS } from './codes.
 import { moment, number, text } from './columns.ts';
 import { recordMapping } from './record-mapping.ts';
 import type { Observation } from './resources.ts';
-import { measured, vitalSign } from './vital-sign.ts';
+import { measured, OF_PATIENT_AND_FORM, vitalSign } from './vital-sign.ts';
 
 const PER_MINUTE = { unit: 'beats/minute', code: '/min' };
 
@@ -24,10 +24,7 @@ export const pulse = recordMapping<typeof columns, Observation>({
   table: 'pulse',
   type: 'Observation',
   columns,
-  references: [
-    { element: 'subject', column: 'patient_id', table: 'patient' },
-    { element: 'encounter', column: 'form_id', table: 'form' },
-  ],
+  references: OF_PATIENT_AND_FORM,
   withdrawn: { status: 'entered-in-error' },
   elements: (row, profile) => ({
     ...vitalSign(profile, 'us-core-heart-rate'),

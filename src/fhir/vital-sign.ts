@@ -6,6 +6,12 @@ import type { Observation, Quantity } from './resources.ts';
 type Unit = { readonly [Part in 'unit' | 'code']: NonNullable<Quantity[Part]> };
 type Value = Pick<Observation, 'valueQuantity' | 'dataAbsentReason'>;
 
+/** Whose it is, and where it was measured. */
+export const OF_PATIENT_AND_FORM = [
+  { element: 'subject', column: 'patient_id', table: 'patient' },
+  { element: 'encounter', column: 'form_id', table: 'form' },
+] as const;
+
 /** `profile`: of US Core. */
 export function vitalSign(profile: Profile, usCore: string): Pick<Observation, 'meta' | 'status' | 'category'> {
   return {

@@ -41,3 +41,7 @@ export interface WriteContext extends Sending {
   /** The server has lost what it had: whatever else is linked is read before it is written. */
   onLoss(): void;
 }
+
+export function refused(reason: string, waitsFor: Source | null = null): Extract<WriteResult, { kind: 'refused' }> {
+  return { kind: 'refused', reason, waitsFor };
+}

@@ -1,17 +1,16 @@
 // Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
-import { isObject, type Json } from '../fhir/answer.ts';
 import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
-import { differences } from '../fhir/differences.ts';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/mapped-resource.ts';
-import { type Put, putOfId, type Sending } from '../fhir/put.ts';
+import { putOfId, type Sending } from '../fhir/put.ts';
 import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
 import type { Link, Links, Source } from './links.ts';
 import { isOfAnother, type OwnRead, readOwn } from './own-resource.ts';
 import { missingSentence, withReferences } from './references.ts';
 import { kindOfTable } from './resources.ts';
-import type { WriteContext, WriteResult } from './write-context.ts';
+import { isOurs, withoutServersMeta } from './server-state.ts';
+import { refused, type WriteContext, type WriteResult } from './write-context.ts';
 
 export type UpdateMode = 'by-id' | 'conditional';
 export type DeletePolicy = 'deactivate' | 'delete';
@@ -286,10 +285,6 @@ export class Writer {
   }
 }
 
-function refused(reason: string, waitsFor: Source | null = null): Extract<WriteResult, { kind: 'refused' }> {
-  return { kind: 'refused', reason, waitsFor };
-}
-
 function knownBy({ versionId, deleted }: Link, id: string): Known {
   return { id, versionId, by: deleted ? 'tombstone' : 'link' };
 }
@@ -301,22 +296,4 @@ function gone(known: Known): Extract<WriteResult, { kind: 'written' }> {
 
 function written(answer: Extract<WriteAnswer, { ok: true }>, firstContact: boolean): WriteResult {
   return { kind: 'written', fhirId: answer.id, versionId: answer.versionId, firstContact };
-}
-
-/** Profiles, security labels and tags say something of the resource, and a PUT without them may end them (on HAPI: profiles). */
-function withoutServersMeta({ meta, ...body }: Json): Json {
-  const { versionId: _version, lastUpdated: _time, source: _source, ...own } = isObject(meta) ? meta : {};
-  return Object.keys(own).length === 0 ? body : { ...body, meta: own };
-}
-
-/**
- * Is the current version what this delivery sent: by the request id that the server kept, or by its body apart from id and
- * meta? Of what went in a Bundle the server kept the Bundle's id, so the body alone tells. That is enough: the same body by
- * somebody else needs no other write, and a server that changes what it is given shows drift in each comparison anyway; there
- * a lost answer costs one version more.
- */
-function isOurs(current: Json, sent: Resource, { requestId }: Put): boolean {
-  const meta = current.meta as { source?: unknown } | undefined;
-  if (typeof meta?.source === 'string' && meta.source.endsWith(`#${requestId}`)) return true;
-  return differences(sent, current).length === 0;
 }

@@ -1,11 +1,8 @@
 // Forms and readings on a real FHIR server: first contact, updates, deletes by either policy, and verify.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
-import { createLog } from '../../src/log.ts';
-import { type Database, openDatabase } from '../../src/outbox/database.ts';
-import { verify } from '../../src/verify/verify.ts';
-import { ask, fhirUrl } from './fhir-server.ts';
+import { ask } from './fhir-server.ts';
 import { allFinished, deliveredPatient, type Setting, startSetting } from './setup.ts';
+import { type Verifying, verifying } from './verifying.ts';
 
 const RESOURCES = ['Patient', 'Encounter', 'Observation'];
 
@@ -73,34 +70,17 @@ describe.each([
 
 describe('verify', () => {
   let setting: Setting;
-  let db: Database;
-  let fhir: FhirClient;
+  let verify: Verifying;
 
   beforeAll(async () => {
     setting = await startSetting({ resources: RESOURCES });
-    db = openDatabase(setting.database.config, createLog({ WORKER_ID: 'test', LOG_LEVEL: 'fatal' }));
-    fhir = createFhirClient(
-      { baseUrl: fhirUrl(), concurrency: 8, timeoutMs: 30_000, userAgent: 'fhir-connector/test' },
-      () => undefined,
-    );
+    verify = verifying(setting);
   });
 
   afterAll(async () => {
-    await fhir?.close();
-    await db?.destroy();
+    await verify?.end();
     await setting?.end();
   });
-
-  const run = async (repair = false) => {
-    const { tables } = await verify(
-      db,
-      fhir,
-      { sample: null, seed: 1, repair, profile: 'us-core', concurrency: 8 },
-      { progress: () => undefined, waiting: () => undefined },
-      new AbortController().signal,
-    );
-    return tables.map(({ table, checked, same, drift, repaired }) => ({ table, checked, same, drift, repaired }));
-  };
 
   it('compares what the server gave back, finds what somebody changed, and mends it', async () => {
     const { id: patient } = await deliveredPatient(setting, 'VERIFIED');
@@ -115,7 +95,7 @@ describe('verify', () => {
       `INSERT INTO blood_pressure (id, patient_id, systolic_pressure, position) VALUES (1, ${patient}, 120, 'sitting')`,
     );
     await allFinished(setting);
-    const clean = await run();
+    const clean = await verify.run();
     expect(clean.map(({ table, same, drift }) => [table, same, drift])).toEqual([
       ['patient', 1, []],
       ['form', 1, []],
@@ -135,14 +115,14 @@ describe('verify', () => {
       id: undefined,
       identifier: [{ system: (await ownSystem()) ?? '', value: 'pulse/4711' }],
     });
-    const found = await run();
+    const found = await verify.run();
     expect(found.find(({ table }) => table === 'pulse')?.drift).toMatchObject([
       { kind: 'differs', id: 1, fields: ['valueQuantity.value'] },
       { kind: 'missing', id: 2 },
       { kind: 'only-on-server', id: null, fhirId: stray.id },
     ]);
     expect(found.find(({ table }) => table === 'blood_pressure')?.drift).toEqual([]);
-    const mended = await run(true);
+    const mended = await verify.run(true);
     expect(mended.find(({ table }) => table === 'pulse')).toMatchObject({
       repaired: [1, 2],
       drift: [{ kind: 'only-on-server' }],

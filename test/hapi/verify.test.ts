@@ -1,42 +1,26 @@
 // verify against HAPI: what it gives back is what was sent, its list is read to the end, and its drift is mended.
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
-import { createLog } from '../../src/log.ts';
-import { type Database, openDatabase } from '../../src/outbox/database.ts';
-import { verify } from '../../src/verify/verify.ts';
-import { createPatient, deletePatient, editPatient, fhirUrl, readPatient } from './fhir-server.ts';
+import { createPatient, deletePatient, editPatient, readPatient } from './fhir-server.ts';
 import { allFinished, fhirIdOf, type Setting, startSetting } from './setup.ts';
+import { type Verifying, verifying } from './verifying.ts';
 
 let setting: Setting;
-let db: Database;
-let fhir: FhirClient;
+let verify: Verifying;
 
 beforeAll(async () => {
   setting = await startSetting();
-  db = openDatabase(setting.database.config, createLog({ WORKER_ID: 'test', LOG_LEVEL: 'fatal' }));
-  fhir = createFhirClient(
-    { baseUrl: fhirUrl(), concurrency: 8, timeoutMs: 30_000, userAgent: 'fhir-connector/test' },
-    () => undefined,
-  );
+  verify = verifying(setting);
 });
 
 afterAll(async () => {
-  await fhir?.close();
-  await db?.destroy();
+  await verify?.end();
   await setting?.end();
 });
 
 /** Of the patients, which are the only ones that are sent here. */
 const run = async (repair = false) => {
-  const { tables } = await verify(
-    db,
-    fhir,
-    { sample: null, seed: 1, repair, profile: 'us-core', concurrency: 8 },
-    { progress: () => undefined, waiting: () => undefined },
-    new AbortController().signal,
-  );
-  const [patients] = tables;
+  const [patients] = await verify.run(repair);
   if (!patients) throw new Error('Nothing was verified.');
   return patients;
 };
