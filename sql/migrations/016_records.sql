@@ -194,6 +194,8 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_variable
 DECLARE
   source_oid oid := to_regclass(format('public.%I', source_table));
+  -- Whose rights the triggers have.
+  writer oid := (SELECT relowner FROM pg_class WHERE oid = 'public.fhir_outbox'::regclass);
   one record;
 BEGIN
   IF NOT EXISTS (SELECT FROM public.fhir_source AS s WHERE s.table_name = source_table) OR source_oid IS NULL THEN
@@ -209,6 +211,11 @@ BEGIN
   THEN
     RAISE EXCEPTION 'The table % cannot be watched: it needs the columns id and patient_id, both of type integer', source_table
       USING ERRCODE = 'datatype_mismatch';
+  END IF;
+  IF NOT has_table_privilege(writer, source_oid, 'SELECT') THEN
+    RAISE EXCEPTION 'The table % cannot be watched: have its owner run GRANT SELECT ON public.% TO %', source_table,
+      quote_ident(source_table), writer::regrole
+      USING ERRCODE = 'insufficient_privilege';
   END IF;
   IF NOT EXISTS (
     SELECT FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]

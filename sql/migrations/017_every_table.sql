@@ -131,8 +131,10 @@ BEGIN
     BEGIN
       PERFORM public.fhir_replay_dead_letters(ARRAY[waiting.id], 'what it refers to is on the FHIR server now');
       replayed := replayed + 1;
-    EXCEPTION WHEN OTHERS THEN
-      RAISE DEBUG 'Dead letter % could not be replayed (SQLSTATE %)', waiting.id, SQLSTATE;
+    EXCEPTION
+      -- What is held already is let go of at once.
+      WHEN lock_not_available OR deadlock_detected THEN EXIT;
+      WHEN OTHERS THEN RAISE DEBUG 'Dead letter % could not be replayed (SQLSTATE %)', waiting.id, SQLSTATE;
     END;
   END LOOP;
 END
@@ -363,6 +365,44 @@ BEGIN
 END
 $$;
 
+-- As before, by the links' key: of Patients on the FHIR server, [{id, identifiers: [{system, value}]}], those that no link names: with the patient
+-- whose primary identifier they carry, if there is one, and whether that one has another resource.
+CREATE OR REPLACE FUNCTION public.fhir_verify_unlinked(resources jsonb) RETURNS TABLE (
+  fhir_id text, source_id bigint, linked boolean
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+DECLARE
+  unlinked jsonb;
+BEGIN
+  SELECT jsonb_agg(found.resource) INTO unlinked
+  FROM jsonb_array_elements(resources) AS found (resource)
+  WHERE NOT EXISTS (SELECT FROM public.fhir_link AS known
+                    WHERE known.resource_type = 'Patient' AND known.fhir_id = found.resource ->> 'id');
+  -- As a rule there are none, and the patients need not be looked at.
+  IF unlinked IS NULL THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+  SELECT found.id, min(owner.id), coalesce(bool_or(l.fhir_id IS NOT NULL AND l.deleted_at IS NULL), false)
+  FROM jsonb_to_recordset(unlinked) AS found (id text, identifiers jsonb)
+  CROSS JOIN LATERAL jsonb_to_recordset(found.identifiers) AS token (system text, value text)
+  LEFT JOIN LATERAL (
+    SELECT p.id::bigint FROM public.patient AS p
+    WHERE p.identifier_value = token.value AND p.identifier_system = token.system
+    UNION ALL
+    SELECT p.id FROM public.patient AS p
+    WHERE token.system = '' AND p.identifier_value = token.value AND coalesce(p.identifier_system, '') = ''
+    UNION ALL
+    -- White space around an identifier is removed before it is sent, so it is not found by equality.
+    SELECT i.source_id FROM public.fhir_link_identifier AS i JOIN public.patient AS p ON p.id = i.source_id
+    WHERE i.resource_type = 'Patient' AND i.system = token.system AND i.value = token.value
+      AND btrim(p.identifier_value) = token.value AND coalesce(btrim(p.identifier_system), '') = token.system
+  ) AS owner (id) ON true
+  LEFT JOIN public.fhir_link AS l ON l.source_table = 'patient' AND l.source_id = owner.id
+  GROUP BY found.id;
+END
+$$;
+
 -- Of resources on the FHIR server, [{id, identifiers: [{system, value}]}], those that no link names: with the row whose
 -- identifier they carry, if there is one, and whether that one has another resource.
 CREATE OR REPLACE FUNCTION public.fhir_verify_unlinked_records(source_table text, resources jsonb) RETURNS TABLE (
@@ -377,7 +417,7 @@ BEGIN
     FROM jsonb_to_recordset($2) AS found (id text, identifiers jsonb)
     CROSS JOIN LATERAL jsonb_to_recordset(found.identifiers) AS token (system text, value text)
     LEFT JOIN public.%I AS source_row
-      ON source_row.id = CASE WHEN split_part(token.value, '/', 2) ~ '^[0-9]{1,9}$' THEN split_part(token.value, '/', 2)::integer END
+      ON source_row.id = CASE WHEN split_part(token.value, '/', 2) ~ '^-?[0-9]{1,10}$' THEN split_part(token.value, '/', 2)::bigint END
     LEFT JOIN public.fhir_link AS l ON l.source_table = $1 AND l.source_id = source_row.id
     WHERE token.system = $3 AND split_part(token.value, '/', 1) = $1
       AND NOT EXISTS (SELECT FROM public.fhir_link AS known JOIN public.fhir_source AS s ON s.table_name = $1

@@ -59,7 +59,7 @@ export function recordMapping<Columns extends z.ZodObject, R extends Resource>(
       if (typeof payload.id !== 'number')
         return { ok: false, reason: 'The row is gone, and its last state was not kept.', identifier };
       const parsed = columns.safeParse(payload);
-      if (!parsed.success) return { ok: false, reason: faultIn(parsed.error) };
+      if (!parsed.success) return { ok: false, reason: faultIn(parsed.error), identifier };
       const resource = {
         resourceType: type,
         identifier: [identifier],

@@ -29,7 +29,7 @@ export interface DeadLetter {
   readonly attempts: number;
   readonly failedAt: Date;
   readonly resolvedAt: Date | null;
-  /** The login that replayed or discarded it; null when the connector resolved it. */
+  /** The login that replayed or discarded it, the connector's own for what waited; null when a later delivery superseded it. */
   readonly resolvedBy: string | null;
   readonly resolutionReason: string | null;
 }

@@ -206,8 +206,9 @@ export class Outbox {
   }
 }
 
+/** Of a patient it is the one that all of his take. */
 function recordLane({ table, sourceId }: Source): string {
-  return `${table}/${sourceId}`;
+  return table === 'patient' ? `Patient/${sourceId}` : `${table}/${sourceId}`;
 }
 
 function bytesOf(delivery: Delivery): number {

@@ -97,8 +97,6 @@ export function kindOfTable(table: string): ResourceKind | undefined {
 }
 
 const RANKS = new Map(KINDS.map(({ table }, rank) => [table, rank]));
-/** One more than the highest. */
-export const DELIVERY_RANKS = 2 * KINDS.length + 1;
 
 /**
  * The place of a row's resource among those of one transaction, by the table whose rows decide whether it exists: what is referred to goes before what refers. Deletes come last, the

@@ -1,12 +1,15 @@
 // Rows of a large transaction whose payloads stay in the outbox: some bytes of each, outside of V8's heap, which would grow
 // by several times as much.
 import type { Row } from '../replication/messages.ts';
-import { DELIVERY_RANKS, deliveryRank } from './resources.ts';
+import { KINDS, kindOfTable } from './resources.ts';
 
 const PIECE_ROWS = 65_536;
 /** Of one patient, so many chunks may be read as one: beyond that the rows of its forms and readings are parted. */
 const MOST_CHUNKS = 20;
-const NO_RANK = 255;
+/** The number of kinds, for a row that is of none. */
+const NO_KIND = KINDS.length;
+
+const [NOTHING, THERE, DELETED] = [0, 1, 2];
 
 interface Piece {
   readonly ids: Float64Array;
@@ -14,9 +17,10 @@ interface Piece {
   readonly patients: Uint32Array;
   /** Of the changed row, where it is a resource of its own. */
   readonly records: Uint32Array;
-  /** The rank that the row's table has, and the one that its operation gives the resource; 255 for a row that decides nothing. */
-  readonly tables: Uint8Array;
-  readonly ranks: Uint8Array;
+  /** The place among KINDS of the resource that the row is of. */
+  readonly kinds: Uint8Array;
+  /** What the row says of it: that it is there, that it is deleted, or neither. */
+  readonly says: Uint8Array;
 }
 
 export class SpilledRows {
@@ -31,21 +35,20 @@ export class SpilledRows {
         ids: new Float64Array(PIECE_ROWS),
         patients: new Uint32Array(PIECE_ROWS),
         records: new Uint32Array(PIECE_ROWS),
-        tables: new Uint8Array(PIECE_ROWS),
-        ranks: new Uint8Array(PIECE_ROWS),
+        kinds: new Uint8Array(PIECE_ROWS),
+        says: new Uint8Array(PIECE_ROWS),
       });
     }
     const piece = this.#piece(this.#length);
-    const table = String(row.table_name);
-    const rank = deliveryRank(table, false);
+    const kind = kindOfTable(String(row.table_name));
     piece.ids[at] = Number(row.id);
     piece.patients[at] =
       Number(row.patient_id ?? 0) * 2 + (row.table_name === 'patient' && row.operation === 'I' ? 1 : 0);
+    piece.kinds[at] = kind ? KINDS.indexOf(kind) : NO_KIND;
     // Rows of the patient's own tables are all of one resource.
-    piece.records[at] = rank > 0 ? Number(row.record_id) : 0;
-    piece.tables[at] = rank;
-    piece.ranks[at] = table === 'patient_other_identifiers' ? NO_RANK : deliveryRank(table, row.operation === 'D');
-    this.#hasRecords ||= rank > 0;
+    piece.records[at] = kind && kind !== KINDS[0] ? Number(row.record_id) : 0;
+    piece.says[at] = kind?.table !== row.table_name ? NOTHING : row.operation === 'D' ? DELETED : THERE;
+    this.#hasRecords ||= kind !== KINDS[0];
     this.#length += 1;
   }
 
@@ -63,7 +66,7 @@ export class SpilledRows {
         while (to < order.length && this.#patientAt(order[to] ?? 0) >>> 1 === first >>> 1) to += 1;
         const rows = order.subarray(from, to);
         // By its first row of its own: did the patient come into being in this transaction?
-        const own = rows.find((index) => this.#tableAt(index) === 0);
+        const own = rows.find((index) => this.#at('kinds', index) === 0);
         if ((own !== undefined && this.#patientAt(own) % 2 === 1) !== isNew) continue;
         for (const together of rows.length > MOST_CHUNKS * size ? this.#resources(rows) : [rows]) {
           if (chunk.length >= size) {
@@ -77,12 +80,60 @@ export class SpilledRows {
     if (chunk.length > 0) yield chunk;
   }
 
-  /** The rows' indexes, by patient and then as they came. Numbers of 64 bits are sorted in place, without a function. */
   #byPatient(): Uint32Array {
-    const keys = new BigUint64Array(this.#length);
-    for (let index = 0; index < keys.length; index += 1) {
-      keys[index] = (BigInt(this.#patientAt(index) >>> 1) << 32n) | BigInt(index);
+    return this.#sorted(this.#all(), (index) => this.#patientAt(index) >>> 1);
+  }
+
+  /** Of a form or reading that goes from one patient to another, all rows are of the last one: they are one delivery. */
+  #giveToLastPatient(): void {
+    for (const kind of KINDS.keys()) {
+      if (kind === 0) continue;
+      for (const rows of this.#groups(this.#byRecord(this.#all(), kind))) {
+        const last = this.#patientAt(rows.at(-1) ?? 0);
+        for (const index of rows) this.#piece(index).patients[index % PIECE_ROWS] = last;
+      }
     }
+  }
+
+  /** One patient's rows resource by resource, in the order in which these may be sent (see deliveryRank). */
+  *#resources(rows: Uint32Array): Generator<Uint32Array> {
+    const kinds = [...KINDS.keys(), NO_KIND].map((kind) => this.#byRecord(rows, kind));
+    for (const sorted of kinds) for (const group of this.#groups(sorted)) if (!this.#isDeleted(group)) yield group;
+    for (const sorted of kinds.toReversed())
+      for (const group of this.#groups(sorted)) if (this.#isDeleted(group)) yield group;
+  }
+
+  /** The last row that says it decides. */
+  #isDeleted(group: Uint32Array): boolean {
+    const deciding = group.findLast((index) => this.#at('says', index) !== NOTHING);
+    return deciding !== undefined && this.#at('says', deciding) === DELETED;
+  }
+
+  #byRecord(rows: Uint32Array, kind: number): Uint32Array {
+    const ofKind = rows.filter((index) => this.#at('kinds', index) === kind);
+    return this.#sorted(ofKind, (index) => this.#at('records', index));
+  }
+
+  /** The rows of each resource. */
+  *#groups(sorted: Uint32Array): Generator<Uint32Array> {
+    const recordAt = (at: number) => this.#at('records', sorted[at] ?? 0);
+    for (let from = 0, to = 0; from < sorted.length; from = to) {
+      while (to < sorted.length && recordAt(to) === recordAt(from)) to += 1;
+      yield sorted.subarray(from, to);
+    }
+  }
+
+  #all(): Uint32Array {
+    const all = new Uint32Array(this.#length);
+    for (let index = 0; index < all.length; index += 1) all[index] = index;
+    return all;
+  }
+
+  /** By a number of 32 bits and then as they came. Numbers of 64 bits are sorted in place, without a function: there may be millions. */
+  #sorted(rows: Uint32Array, keyOf: (index: number) => number): Uint32Array {
+    const keys = new BigUint64Array(rows.length);
+    for (let at = 0; at < keys.length; at += 1)
+      keys[at] = (BigInt(keyOf(rows[at] ?? 0)) << 32n) | BigInt(rows[at] ?? 0);
     keys.sort();
     // Not by Uint32Array.from with a function: that makes a list of all keys first, each an object, and V8's heap keeps the room.
     const order = new Uint32Array(keys.length);
@@ -90,47 +141,8 @@ export class SpilledRows {
     return order;
   }
 
-  /** Of a form or reading that goes from one patient to another, all rows are of the last one: they are one delivery. */
-  #giveToLastPatient(): void {
-    const records = new Uint32Array(this.#length).map((_, index) => index).filter((index) => this.#recordAt(index) > 0);
-    for (const rows of this.#groups(records)) {
-      const last = this.#patientAt(rows.at(-1) ?? 0);
-      for (const index of rows) this.#piece(index).patients[index % PIECE_ROWS] = last;
-    }
-  }
-
-  /** One patient's rows resource by resource, in the order in which these may be sent. */
-  *#resources(rows: Uint32Array): Generator<Uint32Array> {
-    const groups = [...this.#groups(rows)];
-    for (let rank = 0; rank < DELIVERY_RANKS; rank += 1)
-      for (const group of groups) if (this.#rankOf(group) === rank) yield group;
-  }
-
-  /** The last row that decides says whether the resource is deleted. */
-  #rankOf(group: Uint32Array): number {
-    const rankAt = (index: number) => this.#piece(index).ranks[index % PIECE_ROWS] ?? NO_RANK;
-    const deciding = group.findLast((index) => rankAt(index) !== NO_RANK);
-    return deciding === undefined ? 0 : rankAt(deciding);
-  }
-
-  /** The rows of each resource, in their order. */
-  *#groups(rows: Uint32Array): Generator<Uint32Array> {
-    const compare = (a: number, b: number) =>
-      this.#tableAt(a) - this.#tableAt(b) || this.#recordAt(a) - this.#recordAt(b);
-    const sorted = rows.slice().sort((a, b) => compare(a, b) || a - b);
-    for (let from = 0, to = 0; from < sorted.length; from = to) {
-      const first = sorted[from] ?? 0;
-      while (to < sorted.length && compare(sorted[to] ?? 0, first) === 0) to += 1;
-      yield sorted.subarray(from, to);
-    }
-  }
-
-  #tableAt(index: number): number {
-    return this.#piece(index).tables[index % PIECE_ROWS] ?? 0;
-  }
-
-  #recordAt(index: number): number {
-    return this.#piece(index).records[index % PIECE_ROWS] ?? 0;
+  #at(column: 'records' | 'kinds' | 'says', index: number): number {
+    return this.#piece(index)[column][index % PIECE_ROWS] ?? 0;
   }
 
   #idAt(index: number): number {

@@ -167,9 +167,11 @@ describe('every row', () => {
   it.each(ALL.map((mapping) => [mapping.table, mapping] as const))(
     'of %s that was gone when it was emitted is refused',
     (_, mapping) => {
-      expect(mapping.map({}, 'r4', true)).toEqual({
+      const [identifier] = identifierOf(mapping.table);
+      expect(mapping.map({ fhir_identifier: identifier }, 'r4', true)).toEqual({
         ok: false,
         reason: 'The row is gone, and its last state was not kept.',
+        identifier,
       });
     },
   );
@@ -221,7 +223,8 @@ describe('every row', () => {
   ] as const)(
     'with what FHIR cannot hold is refused, by its column and not its content (%#)',
     (mapping, columns, reason) => {
-      expect(mapped(mapping, columns)).toEqual({ ok: false, reason });
+      // Whose it is is known all the same: it may have to be withdrawn.
+      expect(mapped(mapping, columns)).toEqual({ ok: false, reason, identifier: identifierOf(mapping.table)[0] });
     },
   );
 });

@@ -227,6 +227,27 @@ describe('deleted', () => {
     expect(await deadLettersOf('pulse', id)).toMatchObject([{ resolution: 'superseded' }]);
   });
 
+  it('a reading whose last state FHIR could not hold is withdrawn all the same, whatever somebody did to it meanwhile', async () => {
+    const { patient } = await patientWithForm('UNMAPPABLE');
+    const ids = [
+      await add('pulse', { patient_id: patient, rate: 57 }),
+      await add('pulse', { patient_id: patient, rate: 58 }),
+    ];
+    await allProcessed(database);
+    await database.pool.query(`UPDATE pulse SET measurement_time = 'infinity' WHERE id = ANY ($1)`, [ids]);
+    await allProcessed(database);
+    const [unknown = '', edited = ''] = [
+      await fhirIdOf('pulse', ids[0] ?? 0),
+      await fhirIdOf('pulse', ids[1] ?? 0),
+    ].map(String);
+    await database.pool.query('UPDATE fhir_link SET version_id = NULL WHERE fhir_id = $1', [unknown]);
+    scenario.fhir.write(edited, { ...scenario.fhir.resources.get(edited), note: [{ text: 'by somebody else' }] });
+    await database.pool.query('DELETE FROM pulse WHERE id = ANY ($1)', [ids]);
+    await allProcessed(database);
+    for (const id of [unknown, edited])
+      expect(scenario.fhir.resources.get(id)).toMatchObject({ status: 'entered-in-error' });
+  });
+
   it('a patient whose number somebody else gets is not referred to by that one’s form', async () => {
     const first = await addPatient(database, 'NUMBER-REUSED');
     await allProcessed(database);

@@ -204,7 +204,7 @@ export class FhirLedger {
    * with one version that holds the last one's body.
    */
   #transaction(puts: readonly BundledPut[], requestId: string | null): Answer {
-    const targets: { id: string; put: BundledPut; query: string | null }[] = [];
+    const targets: { id: string; put: BundledPut; query: string | null; isNew: boolean }[] = [];
     let created = this.#stored.size;
     for (const put of puts) {
       const url = new URL(put.path, 'http://ledger/');
@@ -218,16 +218,16 @@ export class FhirLedger {
       if (put.ifMatch !== null && put.ifMatch !== `W/"${stored?.version}"`) return outcome(409);
       if (this.#refersToNothing(put.body)) return outcome(400);
       if (id === undefined) created += 1;
-      targets.push({ id: id ?? `r${created}`, put, query });
+      targets.push({ id: id ?? `r${created}`, put, query, isNew: id === undefined });
     }
     this.bundles += 1;
     const last = new Map(targets.map((target) => [target.id, target]));
     for (const { id, put, query } of last.values())
       this.#put(id, put.body ?? {}, { requestId, query, ifMatch: put.ifMatch });
-    const entry = targets.map(({ id }) => ({
+    const entry = targets.map(({ id, isNew }) => ({
       resource: this.#resource(id, 200, { ...this.#stored.get(id)?.body, id }).body,
       response: {
-        status: '200 OK',
+        status: isNew ? '201 Created' : '200 OK',
         location: `${this.#stored.get(id)?.type}/${id}/_history/${this.#stored.get(id)?.version}`,
       },
     }));
