@@ -173,8 +173,8 @@ export const ORDERING: readonly Mutant[] = [
     edits: [
       {
         file: 'src/outbox/outbox.ts',
-        find: ': [whoIs(delivery), ',
-        replace: ': [whoIs(delivery)] || [',
+        find: '...[delivery, ...referencesOf(delivery)].map(recordLane)',
+        replace: '...referencesOf(delivery).map(recordLane)',
       },
     ],
     test: {
