@@ -83,7 +83,10 @@ describe('a FHIR server', () => {
   it('that is empty has everything again after backfill --all, while the connector runs', async () => {
     fhir.lose();
     const { status, stdout } = await runCommand(operator.environment, 'backfill', '--all');
-    expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringContaining(`Emitted ${PATIENTS} of patient.`) });
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: expect.stringContaining(`Emitted ${PATIENTS} of patient.`),
+    });
     await allProcessed(database);
     expect(people()).toEqual(everyone.toSorted());
     await expectNobodyBlamed();
