@@ -21,8 +21,8 @@ export interface Link {
 /** Known to have no link. (The cache cannot hold null.) */
 const NONE = Symbol('no link');
 
-/** Some 20 MB. Of who is not among them the links are asked for in one query a batch. */
-const CACHED_LINKS = 50_000;
+/** Some 8 MB. Of who is not among them the links are asked for in one query a batch. */
+const CACHED_LINKS = 20_000;
 
 /** A row that becomes a resource. */
 export interface Source {
