@@ -23,7 +23,6 @@ async function doctor({ json }: { readonly json: boolean }): Promise<void> {
       client: databaseClient(config),
       slot: config.SLOT_NAME,
       publication: config.PUBLICATION_NAME,
-      resources: config.FHIR_RESOURCES,
       fhir,
       needs: {
         update: config.FHIR_UPDATE,

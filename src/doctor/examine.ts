@@ -16,15 +16,13 @@ export interface Setting {
   readonly client: pg.ClientConfig;
   readonly slot: string;
   readonly publication: string;
-  /** FHIR_RESOURCES. */
-  readonly resources: readonly string[];
   readonly fhir: FhirClient;
   readonly needs: Parameters<typeof fhirFindings>[1];
 }
 
-export async function examine({ client, slot, publication, resources, fhir, needs }: Setting): Promise<Finding[]> {
+export async function examine({ client, slot, publication, fhir, needs }: Setting): Promise<Finding[]> {
   const [database, server] = await Promise.all([
-    databaseFindings(client, slot, publication, resources),
+    databaseFindings(client, slot, publication, needs.resources),
     fhirFindings(fhir, needs),
   ]);
   return [...database, ...server];

@@ -99,8 +99,9 @@ export function kindOfTable(table: string): ResourceKind | undefined {
 const RANKS = new Map(KINDS.map(({ table }, rank) => [table, rank]));
 
 /**
- * The place of a row's resource among those of one transaction, by the table whose rows decide whether it exists: what is referred to goes before what refers. Deletes come last, the
- * other way round, for what a deleted resource was referred to by may refer to another one now.
+ * The place of a row's resource among those of one transaction, by the table whose rows decide whether it exists: what is
+ * referred to goes before what refers. Deletes come last, the other way round, for what a deleted resource was referred to by
+ * may refer to another one now.
  */
 export function deliveryRank(table: string, isDelete: boolean): number {
   const rank = RANKS.get(table) ?? 0;

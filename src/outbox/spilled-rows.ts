@@ -86,9 +86,10 @@ export class SpilledRows {
 
   /** Of a form or reading that goes from one patient to another, all rows are of the last one: they are one delivery. */
   #giveToLastPatient(): void {
+    const all = this.#all();
     for (const kind of KINDS.keys()) {
       if (kind === 0) continue;
-      for (const rows of this.#groups(this.#byRecord(this.#all(), kind))) {
+      for (const rows of this.#groups(this.#byRecord(all, kind))) {
         const last = this.#patientAt(rows.at(-1) ?? 0);
         for (const index of rows) this.#piece(index).patients[index % PIECE_ROWS] = last;
       }

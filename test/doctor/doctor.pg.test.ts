@@ -58,7 +58,6 @@ async function findings({ login = LOGIN, fhirUrl = sink.url, slot = SLOT }: As =
       client: { ...database.config, ...login },
       slot,
       publication: PUBLICATION,
-      resources: ['Patient'],
       fhir,
       needs: { update: 'by-id', deletes: 'deactivate', batchSize: 1, resources: ['Patient'] },
     });
