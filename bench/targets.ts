@@ -1,5 +1,6 @@
 // What is promised of speed, each as a figure of one run: ratios to floors of the same run wherever there is a floor.
 import type { Measurements } from './run.ts';
+import { shareOfFloors } from './workloads/drain.ts';
 import type { Peer } from './workloads/peer.ts';
 
 export interface Target {
@@ -18,7 +19,7 @@ export const TARGETS: readonly Target[] = [
     what: 'Drain, sink 0 ms, 32 wide: share of the floor 1 / (1/decode + 1/PUT)',
     bound: 0.4,
     better: 'more',
-    measured: ({ drain0 }) => drain0 && drain0.rate / (1 / (1 / drain0.decode.rate + 1 / drain0.put.rate)),
+    measured: ({ drain0 }) => drain0 && shareOfFloors(drain0),
   },
   {
     id: 'drain-peer',

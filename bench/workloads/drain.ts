@@ -37,17 +37,9 @@ export interface Drain {
   readonly decode: Floor;
 }
 
-/**
- * Several drains one after the other, each with floors of its own: a machine has its better and its worse moments. What is
- * given back is the round with the middle share of its floors, and the most memory of all.
- */
-export async function drainInRounds(arena: Arena, options: DrainOptions, rounds: number): Promise<Drain> {
-  const all: Drain[] = [];
-  for (let round = 0; round < rounds; round += 1) all.push(await drain(arena, options));
-  const share = ({ rate, put, decode }: Drain) => rate / put.rate + rate / decode.rate;
-  const middle = all.toSorted((a, b) => share(a) - share(b))[rounds >> 1];
-  if (!middle) throw new RangeError('Without a round there is nothing to give back.');
-  return { ...middle, peakMB: Math.max(...all.map(({ peakMB }) => peakMB)) };
+/** The rate as a share of what decoding and PUTs alone would make together: 1 / (1/decode + 1/PUT). */
+export function shareOfFloors({ rate, put, decode }: Drain): number {
+  return rate / put.rate + rate / decode.rate;
 }
 
 export async function drain(arena: Arena, { transactions, latencyMs, width, profileTo }: DrainOptions): Promise<Drain> {
