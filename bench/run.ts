@@ -1,4 +1,4 @@
-// One run of the benchmark: every workload once, in one PostgreSQL and with one sink.
+// One run of the benchmark: every workload, in one PostgreSQL and with one sink; what is compared several times, in turns.
 import { Arena } from './arena.ts';
 import { type DatabaseCost, databaseCost } from './workloads/database-cost.ts';
 import { type Drain, drain, shareOfFloors } from './workloads/drain.ts';
