@@ -44,7 +44,9 @@ export const environmentSchema = z.object({
     .describe('Host of PostgreSQL, or the folder of its Unix socket. A direct connection, no PgBouncer.'),
   DB_PORT: port.default(5432).describe('Port of PostgreSQL.'),
   DB_NAME: text.describe('Database with the health tables.'),
-  DB_USER: text.describe('User with the REPLICATION attribute and the role fhir_connector.'),
+  DB_USER: text.describe(
+    'User with the REPLICATION attribute (on Amazon RDS: the role rds_replication) and the role fhir_connector.',
+  ),
   DB_PASSWORD: z.string().optional().describe('Password of DB_USER; or DB_PASSWORD_FILE, a file that holds it.'),
   DB_SSLMODE: z
     .enum(['disable', 'require', 'verify-full'], 'must be disable, require or verify-full')

@@ -1,5 +1,6 @@
 // The user: may it read a slot, and do with the connector's tables and functions what `run` does?
 import type pg from 'pg';
+import { giveReplication, MAY_REPLICATE } from '../replication/may-replicate.ts';
 import { type Finding, fault, ok } from './finding.ts';
 
 /** What `run` needs, and fhir_role_right lists for the role fhir_connector. */
@@ -30,6 +31,7 @@ interface Facts {
   user_name: string;
   version: number;
   may_replicate: boolean;
+  on_rds: boolean;
   is_member: boolean;
   inherits: boolean;
   role_exists: boolean;
@@ -43,7 +45,8 @@ export async function rightsFindings(client: pg.Client, hasSchema: boolean): Pro
     : [];
   const { rows } = await client.query<Facts>(
     `SELECT quote_ident(current_user) AS user_name,
-            (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
+            ${MAY_REPLICATE} AS may_replicate,
+            to_regrole('rds_replication') IS NOT NULL AS on_rds,
             to_regrole('fhir_connector') IS NOT NULL AS role_exists,
             current_setting('server_version_num')::int AS version,
             CASE WHEN to_regrole('fhir_connector') IS NULL THEN false ELSE pg_has_role(current_user, 'fhir_connector', 'MEMBER') END AS is_member,
@@ -67,12 +70,15 @@ export async function rightsFindings(client: pg.Client, hasSchema: boolean): Pro
 }
 
 /** https://www.postgresql.org/docs/current/logical-replication-security.html */
-function replication({ user_name: user, may_replicate: may }: Facts): Finding {
+function replication({ user_name: user, may_replicate: may, on_rds: onRds }: Facts): Finding {
   const check = 'REPLICATION';
   if (may) return ok(check, `${user} may read a replication slot.`);
-  return fault(check, `${user} may not read a replication slot.`, {
+  const give = giveReplication(user);
+  const found = `${user} may not read a replication slot: it has neither the attribute REPLICATION nor, on Amazon RDS and Aurora, the role rds_replication.`;
+  if (onRds) return fault(check, found, { say: "As the database's administrator, run this.", sql: `${give.onRds};` });
+  return fault(check, found, {
     say: 'As a superuser, run this (no membership passes this attribute on).',
-    sql: `ALTER ROLE ${user} REPLICATION;`,
+    sql: `${give.attribute};`,
   });
 }
 

@@ -19,7 +19,7 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
   '42501': {
     kind: 'fatal',
     sentence:
-      'The user lacks a right it needs. For the replication slot run, as a superuser: ALTER ROLE <DB_USER> REPLICATION; for the tables: GRANT fhir_connector TO <DB_USER>.',
+      'The user lacks a right it needs. For the replication slot run, as a superuser: ALTER ROLE <DB_USER> REPLICATION (on Amazon RDS and Aurora: GRANT rds_replication TO <DB_USER>); for the tables: GRANT fhir_connector TO <DB_USER>.',
   },
   '42710': {
     kind: 'fatal',

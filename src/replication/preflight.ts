@@ -1,6 +1,7 @@
 // What must be true of the database before a slot can be read; each failing check says the statement that mends it.
 import type pg from 'pg';
 import { FatalError } from '../fatal.ts';
+import { giveReplication, MAY_REPLICATE } from './may-replicate.ts';
 
 interface Facts {
   version: number;
@@ -18,7 +19,7 @@ export async function preflight(control: pg.Client): Promise<boolean> {
   const { rows } = await control.query<Facts>(`
     SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
            current_setting('wal_level') AS wal_level, current_user AS user_name,
-           (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
+           ${MAY_REPLICATE} AS may_replicate,
            pg_is_in_recovery() AS in_recovery, to_regclass('public.fhir_outbox') IS NOT NULL AS has_outbox,
            EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('public.fhir_outbox') AND attname = 'traceparent') AS is_current`);
   const facts = rows[0];
@@ -34,8 +35,9 @@ export async function preflight(control: pg.Client): Promise<boolean> {
     );
   }
   if (!facts.may_replicate) {
+    const { attribute, onRds } = giveReplication(`"${facts.user_name}"`);
     throw new FatalError(
-      `The user may not read a replication slot. Run, as a superuser: ALTER ROLE "${facts.user_name}" REPLICATION`,
+      `The user may not read a replication slot. Run, as a superuser: ${attribute}; or, on Amazon RDS and Aurora: ${onRds}`,
     );
   }
   if (facts.in_recovery) return false;
