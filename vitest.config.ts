@@ -19,6 +19,7 @@ export default defineConfig({
             'test/prometheus/**',
             'test/browser/**',
             'test/upgrade/**',
+            'test/kubernetes/kustomize.test.ts',
           ],
           // What takes a second takes many on a machine that is busy.
           testTimeout: 60_000,
@@ -106,6 +107,12 @@ export default defineConfig({
           globalSetup: ['test/support/postgres-server.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: 'kubernetes',
+          include: ['test/kubernetes/kustomize.test.ts'],
         },
       },
       {
