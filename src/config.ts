@@ -1,16 +1,17 @@
 // The configuration: one schema of environment variables with their defaults and meanings; the README's table is tested against it.
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import type pg from 'pg';
 import { z } from 'zod';
 import { FatalError } from './fatal.ts';
 import { kindsOfTypes } from './outbox/resources.ts';
+import type { ClientConfig } from './postgres-client.ts';
+import { type Address, HOST_TIMEOUT_MS, Hosts } from './postgres-hosts.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const text = z.string().min(1, 'must not be empty');
 const port = z.coerce
-  .number('must be a number')
+  .number<string>('must be a number')
   .int('must be a whole number')
   .min(0, 'must be a port number')
   .max(65_535, 'must be a port number');
@@ -28,6 +29,13 @@ const fhirBase = z
   .url({ protocol: /^https?$/, message: 'must be an http or https address, such as https://fhir.example.com/fhir' })
   .transform((url) => url.replace(/\/+$/, ''));
 
+/** Several, separated by commas: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS */
+const several = <T>(one: z.ZodType<T, string>) =>
+  z
+    .string()
+    .transform((list) => list.split(',').map((item) => item.trim()))
+    .pipe(z.array(one));
+
 const resourceTypes = z.string().transform((list, context) => {
   const types = list.split(',').map((type) => type.trim());
   try {
@@ -39,10 +47,20 @@ const resourceTypes = z.string().transform((list, context) => {
 });
 
 export const environmentSchema = z.object({
-  DB_HOST: text
-    .default('localhost')
-    .describe('Host of PostgreSQL, or the folder of its Unix socket. A direct connection, no PgBouncer.'),
-  DB_PORT: port.default(5432).describe('Port of PostgreSQL.'),
+  DB_HOST: several(text)
+    .default(['localhost'])
+    .describe(
+      'Host of PostgreSQL, or the folder of its Unix socket. A direct connection, no PgBouncer. Or several, separated by commas: of a primary and its standbys.',
+    ),
+  DB_PORT: several(z.string().min(1, 'must be a number').pipe(port))
+    .default([5432])
+    .describe('Port of PostgreSQL; of several hosts, one for all or one each, separated by commas.'),
+  DB_TARGET_SESSION_ATTRS: z
+    .enum(['any', 'read-write', 'primary'], 'must be any, read-write or primary')
+    .optional()
+    .describe(
+      'Of several hosts the first that answers and is that: any, read-write or primary (not in recovery). Default: any with one host, primary with several.',
+    ),
   DB_NAME: text.describe('Database with the health tables.'),
   DB_USER: text.describe(
     'User with the REPLICATION attribute (on Amazon RDS: the role rds_replication) and the role fhir_connector.',
@@ -119,6 +137,7 @@ export const environmentSchema = z.object({
 export const databaseSchema = environmentSchema.pick({
   DB_HOST: true,
   DB_PORT: true,
+  DB_TARGET_SESSION_ATTRS: true,
   DB_NAME: true,
   DB_USER: true,
   DB_PASSWORD: true,
@@ -157,21 +176,32 @@ export function readConfig<S extends z.ZodObject>(schema: S, environment: Enviro
   return Object.freeze(parsed.data);
 }
 
-/** For pg: the connection, without application name. Throws a FatalError where DB_SSLROOTCERT cannot be read. */
-export function databaseClient(config: DatabaseConfig): pg.ClientConfig {
-  const { DB_HOST: host, DB_PORT: port, DB_NAME: database, DB_USER: user, DB_PASSWORD: password } = config;
-  const mode = config.DB_SSLMODE ?? (isLocal(host) ? 'disable' : 'verify-full');
+/** For PostgresClient: the connection, without application name. Throws a FatalError on ports that do not fit, and where DB_SSLROOTCERT cannot be read. */
+export function databaseClient(config: DatabaseConfig): ClientConfig {
+  const { DB_HOST: hosts, DB_NAME: database, DB_USER: user, DB_PASSWORD: password } = config;
+  const addresses = addressesOf(config);
+  const wanted = config.DB_TARGET_SESSION_ATTRS ?? (addresses.length === 1 ? 'any' : 'primary');
+  const mode = config.DB_SSLMODE ?? (hosts.every(isLocal) ? 'disable' : 'verify-full');
   const ca = config.DB_SSLROOTCERT === undefined ? undefined : readFile('DB_SSLROOTCERT', config.DB_SSLROOTCERT);
   const ssl = mode === 'disable' ? false : { rejectUnauthorized: mode === 'verify-full', ...(ca && { ca }) };
   return {
-    host,
-    port,
+    ...addresses[0],
     database,
     user,
     ...(password !== undefined && { password }),
     ssl,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: HOST_TIMEOUT_MS,
+    // One that may be anything is connected to without a question before.
+    ...((addresses.length > 1 || wanted !== 'any') && { hosts: new Hosts(addresses, wanted) }),
   };
+}
+
+function addressesOf({ DB_HOST: hosts, DB_PORT: ports }: DatabaseConfig): Address[] {
+  if (ports.length > 1 && ports.length !== hosts.length)
+    throw new FatalError(
+      `The configuration is wrong:\n  - DB_PORT must have one port, or one for each host in DB_HOST: there are ${ports.length} and ${hosts.length}.`,
+    );
+  return hosts.map((host, index) => ({ host, port: ports[index] ?? ports[0] ?? 5432 }));
 }
 
 function isLocal(host: string): boolean {

@@ -43,8 +43,8 @@ describe('readConfig', () => {
   it('needs three variables and has defaults for the others', () => {
     expect(read({})).toEqual({
       ...NEEDED,
-      DB_HOST: 'localhost',
-      DB_PORT: 5432,
+      DB_HOST: ['localhost'],
+      DB_PORT: [5432],
       FHIR_CONCURRENCY: 32,
       FHIR_BATCH_SIZE: 1,
       FHIR_TIMEOUT_MS: 30_000,
@@ -73,7 +73,7 @@ describe('readConfig', () => {
 
   it('takes an empty variable for one that is not set', () => {
     expect(read({ DB_PORT: '', LOG_LEVEL: '', DB_PASSWORD: '', WORKER_ID: '' })).toMatchObject({
-      DB_PORT: 5432,
+      DB_PORT: [5432],
       LOG_LEVEL: 'info',
     });
     expect(faults({ ...NEEDED, DB_NAME: '' })).toEqual(['DB_NAME is not set: Database with the health tables.']);
@@ -129,8 +129,8 @@ describe('readConfig', () => {
 
   it('asks commands that speak to the database alone for nothing else', () => {
     expect(readConfig(databaseSchema, { DB_NAME: 'health', DB_USER: 'connector' })).toEqual({
-      DB_HOST: 'localhost',
-      DB_PORT: 5432,
+      DB_HOST: ['localhost'],
+      DB_PORT: [5432],
       DB_NAME: 'health',
       DB_USER: 'connector',
     });
@@ -198,5 +198,39 @@ describe('databaseClient', () => {
       password: 'secret',
     });
     expect(client({})).not.toHaveProperty('password');
+    expect(client({})).not.toHaveProperty('hosts');
+  });
+
+  it('has the hosts to choose from where there are several, each with its port, or with the one for all', () => {
+    expect(client({ DB_HOST: 'one, two', DB_PORT: '5433' }).hosts).toMatchObject({
+      addresses: [
+        { host: 'one', port: 5433 },
+        { host: 'two', port: 5433 },
+      ],
+      wanted: 'primary',
+    });
+    const each = client({ DB_HOST: '127.0.0.1,::1', DB_PORT: '1,2', DB_TARGET_SESSION_ATTRS: 'read-write' });
+    expect(each).toMatchObject({ host: '127.0.0.1', port: 1, ssl: false });
+    expect(each.hosts).toMatchObject({ addresses: [{ port: 1 }, { host: '::1', port: 2 }], wanted: 'read-write' });
+    expect(client({ DB_HOST: 'one,two', DB_TARGET_SESSION_ATTRS: 'any' }).hosts).toMatchObject({ wanted: 'any' });
+    expect(client({ DB_TARGET_SESSION_ATTRS: 'primary' }).hosts).toMatchObject({ wanted: 'primary' });
+    expect(client({ DB_TARGET_SESSION_ATTRS: 'any' })).not.toHaveProperty('hosts');
+  });
+
+  it('goes with verified TLS where one of several hosts is another machine', () => {
+    expect(client({ DB_HOST: 'localhost,db.example.com' }).ssl).toEqual({ rejectUnauthorized: true });
+  });
+
+  it('refuses ports that do not fit the hosts, and what is missing between commas', () => {
+    expect(() => client({ DB_HOST: 'one,two,three', DB_PORT: '1,2' })).toThrow(
+      new FatalError(
+        'The configuration is wrong:\n  - DB_PORT must have one port, or one for each host in DB_HOST: there are 2 and 3.',
+      ),
+    );
+    expect(faults({ ...NEEDED, DB_HOST: 'one,,two', DB_PORT: '1,,2', DB_TARGET_SESSION_ATTRS: 'standby' })).toEqual([
+      'DB_HOST must not be empty.',
+      'DB_PORT must be a number.',
+      'DB_TARGET_SESSION_ATTRS must be any, read-write or primary.',
+    ]);
   });
 });

@@ -1,7 +1,8 @@
 // One connection for a command that a person or a script waits for: it works at once, or a sentence says why not.
-import pg from 'pg';
+import type pg from 'pg';
 import { type DatabaseConfig, databaseClient } from '../config.ts';
 import { FatalError } from '../fatal.ts';
+import { PostgresClient } from '../postgres-client.ts';
 import { errorCode, isPostgres, refusal } from '../replication/diagnosis.ts';
 
 /** A lock held by somebody's open transaction is not waited for longer. */
@@ -18,12 +19,11 @@ export async function withConnection<T>(
   role: string,
   work: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({
+  const client = new PostgresClient({
     ...databaseClient(config),
     application_name: `fhir-connector ${command}`,
     options: `-c lock_timeout=${LOCK_TIMEOUT}`,
   });
-  client.on('error', () => undefined);
   try {
     await client.connect();
   } catch (error) {

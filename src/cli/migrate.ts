@@ -1,9 +1,10 @@
 // `migrate`: brings the schema up to date, and says which files it applied.
-import pg from 'pg';
+import type pg from 'pg';
 import { databaseClient, migrateSchema, readConfig } from '../config.ts';
 import { FatalError } from '../fatal.ts';
 import { migrate } from '../migrate.ts';
 import { pause } from '../pause.ts';
+import { PostgresClient } from '../postgres-client.ts';
 import { diagnose } from '../replication/diagnosis.ts';
 
 const RETRY_MS = 1000;
@@ -22,7 +23,7 @@ export async function migrateCommand({ sample }: { sample: boolean }): Promise<v
 
 async function connect(config: pg.ClientConfig): Promise<pg.Client> {
   for (;;) {
-    const client = new pg.Client({ ...config, application_name: 'fhir-connector migrate' });
+    const client = new PostgresClient({ ...config, application_name: 'fhir-connector migrate' });
     try {
       await client.connect();
       return client;

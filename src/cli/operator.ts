@@ -3,7 +3,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { type DatabaseConfig, databaseClient } from '../config.ts';
 import type { Database } from '../outbox/database.ts';
-import { PostgresClient } from '../postgres-client.ts';
+import { connectTimeoutMs, PostgresClient } from '../postgres-client.ts';
 import { withConnection } from './connection.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
@@ -50,9 +50,11 @@ export async function asOperator<T>(
 }
 
 function openPool(config: DatabaseConfig, command: string, statementTimeoutMs: number): Database {
+  const client = databaseClient(config);
   const pool = new pg.Pool({
-    ...databaseClient(config),
+    ...client,
     Client: PostgresClient,
+    connectionTimeoutMillis: connectTimeoutMs(client),
     application_name: `fhir-connector ${command}`,
     max: 2,
     statement_timeout: statementTimeoutMs,

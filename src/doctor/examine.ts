@@ -1,7 +1,7 @@
 // All that `doctor` looks at, in the order in which a start of the connector would come to it. Nothing is changed.
-import pg from 'pg';
 import type { FhirClient } from '../fhir/client.ts';
 import { migrationNames } from '../migrate.ts';
+import { type ClientConfig, PostgresClient } from '../postgres-client.ts';
 import { isPostgres, refusal } from '../replication/diagnosis.ts';
 import { fhirFindings } from './fhir.ts';
 import { type Finding, fault, ok } from './finding.ts';
@@ -13,7 +13,7 @@ import { publicationFinding, slotFinding } from './slot.ts';
 
 /** What `run` would be started with. */
 export interface Setting {
-  readonly client: pg.ClientConfig;
+  readonly client: ClientConfig;
   readonly slot: string;
   readonly publication: string;
   readonly fhir: FhirClient;
@@ -29,22 +29,21 @@ export async function examine({ client, slot, publication, fhir, needs }: Settin
 }
 
 async function databaseFindings(
-  config: pg.ClientConfig,
+  config: ClientConfig,
   slot: string,
   publication: string,
   resources: readonly string[],
 ): Promise<Finding[]> {
-  const client = new pg.Client({
+  const client = new PostgresClient({
     ...config,
     application_name: 'fhir-connector doctor',
   });
-  client.on('error', () => undefined);
   try {
     await client.connect();
   } catch (error) {
     return [
       fault('Connection', refusal(error), {
-        say: 'Check DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE and DB_SSLROOTCERT.',
+        say: 'Check DB_HOST, DB_PORT, DB_TARGET_SESSION_ATTRS, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE and DB_SSLROOTCERT.',
       }),
     ];
   }
@@ -53,7 +52,7 @@ async function databaseFindings(
     await client.query("SET statement_timeout = '10s'");
     const hasSchema = await hasOutbox(client);
     return [
-      ok('Connection', 'PostgreSQL lets the user in.'),
+      ok('Connection', `PostgreSQL${config.hosts ? ` at ${client.host}:${client.port}` : ''} lets the user in.`),
       ...(await look('Server', () => serverFindings(client, slot))),
       ...(await look('Rights', () => rightsFindings(client, hasSchema))),
       ...(await schemaFindings(client, hasSchema, await migrationNames(), resources)),

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { PostgresClient } from '../postgres-client.ts';
+import { type ClientConfig, connectTimeoutMs, PostgresClient } from '../postgres-client.ts';
 
 /** bigint columns arrive and leave as text; ids and revisions stay far below 2^53 and are turned into numbers where they are read. */
 type BigIntColumn = string;
@@ -85,7 +85,7 @@ class PreparingClient extends PostgresClient {
 
 /** `verify` is asked about each new connection: one that it rejects is not used, and whoever wanted it gets the error. */
 export function openDatabase(
-  config: pg.ClientConfig,
+  config: ClientConfig,
   log: Logger,
   verify: (client: pg.ClientBase) => Promise<void> = async () => {},
 ): Database {
@@ -96,7 +96,7 @@ export function openDatabase(
     max: CONNECTIONS,
     application_name: 'fhir-connector records',
     keepAlive: true,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: connectTimeoutMs(config),
     // What we look for was written a moment ago and is in memory: each row by its index, never the whole outbox.
     options:
       '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1 -c plan_cache_mode=force_generic_plan',

@@ -1,5 +1,6 @@
 // What an error from PostgreSQL means for the connection: by SQLSTATE and socket code, never by message text.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
+import { NoSuchHost, type Passed } from '../postgres-hosts.ts';
 
 export interface Diagnosis {
   /** `fatal`: waiting cannot mend it. `standby`: another connection holds the slot. `wait`: try again in a second. */
@@ -49,16 +50,21 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
     sentence:
       'DB_HOST leads to another PostgreSQL server than a moment ago: it is being switched; trying again every second.',
   },
+  NO_SUCH_HOST: {
+    kind: 'wait',
+    sentence:
+      'None of the hosts in DB_HOST answers and is what DB_TARGET_SESSION_ATTRS asks for; trying again every second.',
+  },
   EAI_AGAIN: { kind: 'wait', sentence: 'The name in DB_HOST cannot be looked up yet; trying again every second.' },
 };
 
 /** Never throws; what is not in the table is waited for, with PostgreSQL's code in the sentence. */
 export function diagnose(error: unknown): Diagnosis {
+  if (error instanceof NoSuchHost) return withReasons(error);
   const code = errorCode(error);
   const known = code === null ? undefined : BY_CODE[code];
   if (known) return known;
-  if (error instanceof Error && /does not support SSL/i.test(error.message)) {
-    // pg gives this one error no code.
+  if (error instanceof Error && offersNoTls(error)) {
     return {
       kind: 'fatal',
       sentence:
@@ -69,6 +75,22 @@ export function diagnose(error: unknown): Diagnosis {
     kind: 'wait',
     sentence: `The connection to PostgreSQL failed (${code ?? 'no code'}); trying again every second.`,
   };
+}
+
+function withReasons({ code, passed }: NoSuchHost): Diagnosis {
+  const { kind, sentence } = diagnose({ code });
+  const reasons = passed.map((one) => `${one.host}:${one.port} ${reasonOf(one)}`);
+  return { kind, sentence: sentence.replace('; ', ` (${reasons.join(', ')}); `) };
+}
+
+function reasonOf({ met }: Passed): string {
+  if (!(met instanceof Error)) return met.inRecovery ? 'is a standby' : 'is read-only';
+  return offersNoTls(met) ? 'offers no TLS' : `gives no connection (${errorCode(met) ?? 'no code'})`;
+}
+
+/** pg gives this one error no code. */
+function offersNoTls({ message }: Error): boolean {
+  return /does not support SSL/i.test(message);
 }
 
 /** `diagnose` for those who do not try again. */

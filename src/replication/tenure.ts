@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { type Lsn, parseLsn } from '../lsn.ts';
+import { untilAborted } from '../pause.ts';
 import { PostgresClient } from '../postgres-client.ts';
 import { AckTracker } from './ack-tracker.ts';
 import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
@@ -92,7 +93,7 @@ export class Tenure {
     const giveUp = () => void connection?.close();
     signal.addEventListener('abort', giveUp);
     try {
-      await control.connect();
+      await untilAborted(control.connect(), signal);
       await waitForTurn(control, settings.slot, log, onStandby, signal);
       // Making a slot can take long, and who is silent for long is taken for dead.
       const alive = setInterval(() => control.query('SELECT').catch(() => undefined), WAL_SENDER_TIMEOUT_MS / 4);

@@ -23,6 +23,7 @@ describe('diagnose', () => {
     ['ECONNREFUSED', 'wait', 'DB_HOST'],
     ['ENOTFOUND', 'wait', 'DB_HOST'],
     ['EAI_AGAIN', 'wait', 'DB_HOST'],
+    ['NO_SUCH_HOST', 'wait', 'DB_HOST'],
   ])('says of %s: %s', (code, kind, word) => {
     const diagnosis = diagnose(withCode(code));
     expect(diagnosis.kind).toBe(kind);
