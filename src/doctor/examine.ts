@@ -3,6 +3,7 @@ import type { FhirClient } from '../fhir/client.ts';
 import { migrationNames } from '../migrate.ts';
 import { type ClientConfig, PostgresClient } from '../postgres-client.ts';
 import { isPostgres, refusal } from '../replication/diagnosis.ts';
+import { failoverFindings } from './failover.ts';
 import { fhirFindings } from './fhir.ts';
 import { type Finding, fault, ok } from './finding.ts';
 import { look } from './look.ts';
@@ -58,6 +59,7 @@ async function databaseFindings(
       ...(await schemaFindings(client, hasSchema, await migrationNames(), resources)),
       ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication)) : []),
       ...(await look('Slot', () => slotFinding(client, slot, hasSchema))),
+      ...(await look('Failover slot', () => failoverFindings(client, slot))),
     ];
   } catch (error) {
     if (!isPostgres(error)) throw error;

@@ -74,14 +74,23 @@ export class ReplicationConnection {
     return new KnownServer({ systemIdentifier: row.systemid, timeline: Number(row.timeline) }, parseLsn(row.xlogpos));
   }
 
-  /** Creates the slot and returns the name of a snapshot that shows exactly what the slot will not send. It is valid until `start`. */
-  async createSlot(slot: string): Promise<string> {
+  /**
+   * Creates the slot and returns the name of a snapshot that shows exactly what the slot will not send. It is valid until
+   * `start`. `failover`: standbys may have it, too (PostgreSQL 17 on).
+   * https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-CREATE-REPLICATION-SLOT
+   */
+  async createSlot(slot: string, { failover }: { failover: boolean }): Promise<string> {
     const { rows } = await this.#client.query<{ snapshot_name: string }>(
-      `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} LOGICAL pgoutput EXPORT_SNAPSHOT`,
+      `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} LOGICAL pgoutput (SNAPSHOT 'export'${failover ? ', FAILOVER true' : ''})`,
     );
     const row = rows[0];
     if (!row) throw new Error('CREATE_REPLICATION_SLOT gave no row.');
     return row.snapshot_name;
+  }
+
+  /** Of a slot that nobody reads: standbys may have it, too. PostgreSQL 17 on. */
+  async makeFailoverSlot(slot: string): Promise<void> {
+    await this.#client.query(`ALTER_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} (FAILOVER true)`);
   }
 
   /**

@@ -197,6 +197,9 @@ interface SlotFacts {
   wal_status: string | null;
   usable: boolean;
   published: boolean;
+  /** PostgreSQL 17 on. */
+  can_fail_over: boolean;
+  fails_over: boolean;
 }
 
 async function setUp(
@@ -213,11 +216,14 @@ async function setUp(
   const { server } = hooks;
   const { rows } = await control.query<SlotFacts>(
     `SELECT s.wal_status, s.restart_lsn IS NOT NULL AND s.wal_status <> 'lost' AS usable,
-            EXISTS (SELECT FROM pg_publication WHERE pubname = $2) AS published
+            EXISTS (SELECT FROM pg_publication WHERE pubname = $2) AS published,
+            current_setting('server_version_num')::int >= 170000 AS can_fail_over,
+            coalesce((to_jsonb(s) ->> 'failover')::bool, false) AS fails_over
        FROM (SELECT) AS one LEFT JOIN pg_replication_slots s ON s.slot_name = $1 AND s.database = current_database()`,
     [slot, publication],
   );
-  const facts = rows[0] ?? { wal_status: null, usable: false, published: false };
+  const [facts] = rows;
+  if (!facts) throw new Error('PostgreSQL did not tell of the slot.');
   // A publication younger than the slot's WAL stops decoding for ever: without its publication a slot is worth nothing.
   const intact = facts.usable && facts.published;
   const standing = await hooks.standing();
@@ -232,9 +238,12 @@ async function setUp(
     if (facts.wal_status !== null) await control.query('SELECT pg_drop_replication_slot($1)', [slot]);
     await control.query('SELECT fhir_ensure_publication($1)', [publication]);
     const snapshot = await tellingWhatHoldsItUp(control, connection.walsenderPid, log, () =>
-      connection.createSlot(slot),
+      connection.createSlot(slot, { failover: facts.can_fail_over }),
     );
     await hooks.collect(snapshot);
+  } else if (facts.can_fail_over && !facts.fails_over) {
+    await connection.makeFailoverSlot(slot);
+    log.info({ slot }, 'Made the slot a failover slot.');
   }
   await connection.start(slot);
   if (intact && due) await hooks.collect(null);

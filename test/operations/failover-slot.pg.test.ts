@@ -1,6 +1,5 @@
 // A standby that has the slot too (a failover slot, of PostgreSQL 17 on): nothing reaches the FHIR server that the standby
 // does not have, and after its promotion the connector goes on with the slot that is there.
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../catch-up/hospital.ts';
@@ -30,9 +29,6 @@ beforeAll(async () => {
   fhir = await FhirLedger.start();
   proxy = await TcpProxy.start(primary.host, primary.port);
 
-  await start();
-  await connector.stop();
-  await makeFailoverSlot();
   await run(onPrimary, `SELECT pg_create_physical_replication_slot('standby', true)`);
   await makeStandby(standby, primary, {
     primary_slot_name: 'standby',
@@ -56,14 +52,6 @@ afterAll(async () => {
 async function start(): Promise<void> {
   connector = startConnector(on(proxy, 'hospital'), fhir.url);
   await vi.waitUntil(() => connector.metrics.connectorState.get() === 'streaming', PATIENCE);
-}
-
-/** https://www.postgresql.org/docs/17/protocol-replication.html#PROTOCOL-REPLICATION-ALTER-REPLICATION-SLOT */
-async function makeFailoverSlot(): Promise<void> {
-  const client = new pg.Client({ ...onPrimary.config, replication: 'database' } as pg.ClientConfig);
-  await client.connect();
-  await client.query(`ALTER_REPLICATION_SLOT ${slot} (FAILOVER true)`);
-  await client.end();
 }
 
 async function walsenderWaitsForTheStandby(): Promise<boolean> {
