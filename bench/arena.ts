@@ -7,6 +7,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../demo/embedded-p
 import { migrate } from '../src/migrate.ts';
 import type { DatabaseTarget } from '../test/support/connector.ts';
 import { Sink } from './sink.ts';
+import { familyCpuSeconds } from './usage.ts';
 
 const run = promisify(execFile);
 
@@ -85,6 +86,11 @@ export class Arena {
   /** For that many seconds, `clients` update patients of their own, each one a transaction and the next when it is committed. */
   updateLoad({ config }: DatabaseTarget, clients: number, patients: number, seconds: number): Promise<Floor> {
     return measure('update-load', [JSON.stringify(config), String(clients), String(patients), String(seconds)]);
+  }
+
+  /** Of all of PostgreSQL's processes since it started, in seconds. */
+  get serverCpuSeconds(): number {
+    return familyCpuSeconds(this.#postgres.pid ?? Number.NaN);
   }
 
   async close(): Promise<void> {

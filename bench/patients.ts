@@ -50,6 +50,25 @@ export async function commitOneByOne({ pool }: BenchDatabase, count: number, sta
   }
 }
 
+/** As `updateOneByOne`, so many a second, each on the disk before the next one begins. */
+export async function updateSteadily(
+  { pool }: BenchDatabase,
+  patients: number,
+  count: number,
+  rate: number,
+): Promise<void> {
+  // A sleep of less than nothing returns at once: who is late catches up.
+  await pool.query(`DO $$
+    DECLARE began timestamptz := clock_timestamp();
+    BEGIN
+      FOR n IN 1 .. ${count} LOOP
+        UPDATE patient SET phone_number = n WHERE id = (n - 1) % ${patients} + 1;
+        COMMIT;
+        PERFORM pg_sleep(n::float8 / ${rate} - extract(epoch FROM clock_timestamp() - began));
+      END LOOP;
+    END $$`);
+}
+
 async function unprocessed({ pool }: BenchDatabase): Promise<number> {
   const { rows } = await pool.query<{ n: string }>('SELECT count(*) AS n FROM fhir_outbox WHERE NOT processed');
   return Number(rows[0]?.n);

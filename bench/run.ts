@@ -1,5 +1,6 @@
 // One run of the benchmark: every workload, in one PostgreSQL and with one sink; what is compared several times, in turns.
 import { Arena } from './arena.ts';
+import { type Bytes, bytes } from './workloads/bytes.ts';
 import { type DatabaseCost, databaseCost } from './workloads/database-cost.ts';
 import { type Drain, drain, shareOfFloors } from './workloads/drain.ts';
 import { type HotPatient, hotPatient } from './workloads/hot-patient.ts';
@@ -7,9 +8,11 @@ import { type LargeTransaction, largeTransaction } from './workloads/large-trans
 import { type Latency, latency } from './workloads/latency.ts';
 import { type Outage, outage } from './workloads/outage.ts';
 import { type Peer, peer } from './workloads/peer.ts';
+import { type Readers, readers } from './workloads/readers.ts';
 import { type Triggers, triggers } from './workloads/triggers.ts';
+import { type Upkeep, upkeep } from './workloads/upkeep.ts';
 
-/** What a run measured; a short one leaves some out. */
+/** What a run measured; each form leaves some out. */
 export interface Measurements {
   readonly drain0?: Drain;
   readonly drain10?: Drain;
@@ -24,6 +27,9 @@ export interface Measurements {
   readonly peerSegment?: Peer;
   readonly triggers?: Triggers;
   readonly cost?: DatabaseCost;
+  readonly readers?: Readers;
+  readonly bytes?: Bytes;
+  readonly upkeep?: Upkeep;
 }
 
 type Workload = keyof Measurements;
@@ -77,16 +83,30 @@ const WHOLE: readonly Turns[] = [
   },
 ];
 
+/** For docs/scaling.md, and only when asked for: what a reader, a change and the upkeep cost the database. */
+const SCALING: readonly Turns[] = [
+  {
+    rounds: 1,
+    plan: {
+      readers: (arena) =>
+        readers(arena, { changes: 40_000, seconds: 8, otherTransactions: 100_000, otherRows: 500_000 }),
+      bytes: (arena) => bytes(arena, { patients: 100_000, changes: 20_000, batch: 1000, batches: 10 }),
+      upkeep: (arena) => upkeep(arena, { rows: 1_000_000, old: 100_000, waiting: 10_000 }),
+    },
+  },
+];
+
 export interface RunOptions {
   readonly short: boolean;
-  /** Only these; all where it is undefined. */
+  /** Only these; all but those for docs/scaling.md where it is undefined. */
   readonly only: readonly string[] | undefined;
   told(workload: string, figures: object): void;
 }
 
 /** Throws an Error that names the workloads where `only` asks for one that there is not. */
 export async function run({ short, only, told }: RunOptions): Promise<Measurements> {
-  const all = short ? SHORT : WHOLE;
+  const whole = only ? [...WHOLE, ...SCALING] : WHOLE;
+  const all = short ? SHORT : whole;
   const names = all.flatMap(({ plan }) => Object.keys(plan));
   const unknown = only?.filter((name) => !names.includes(name)) ?? [];
   if (unknown.length > 0) {

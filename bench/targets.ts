@@ -133,6 +133,21 @@ export const TARGETS: readonly Target[] = [
     better: 'less',
     measured: ({ triggers }) => triggers && triggers.ours.bulkSeconds / triggers.copy.bulkSeconds,
   },
+  {
+    id: 'reader-filter',
+    what: 'CPU of the walsender for a change, with the rows of every fourth patient: times that with all rows',
+    bound: 1.5,
+    better: 'less',
+    measured: ({ readers }) => readers && readers.quarterCpuMs / readers.allCpuMs,
+  },
+  {
+    id: 'gauges',
+    what: 'Queries of the gauges, beside 1,000,000 processed rows',
+    bound: 50,
+    better: 'less',
+    unit: 'ms',
+    measured: ({ upkeep }) => upkeep?.gaugesMs,
+  },
 ];
 
 /** Rate and price are compared with one and the same of its two ways, the faster: no process has the best of both. */

@@ -7,11 +7,34 @@ const TICKS = 100;
 
 /** User and system time since the process began, in seconds; of this process by default. */
 export function cpuSeconds(pid: number | 'self' = 'self'): number {
+  const { own } = times(pid);
+  return own;
+}
+
+/** The same of a process and all that its main thread started, with those that have ended; what these started in turn is not counted until they end. */
+export function familyCpuSeconds(pid: number): number {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  const { own, ended } = times(pid);
+  return children.reduce((sum, child) => sum + cpuSecondsOrNone(child), own + ended);
+}
+
+/** A process that ends meanwhile is counted the next time, among those that have ended. */
+function cpuSecondsOrNone(pid: number): number {
+  try {
+    return cpuSeconds(pid);
+  } catch {
+    return 0;
+  }
+}
+
+function times(pid: number | 'self'): { own: number; ended: number } {
   // The name in parentheses may hold blanks: fields are counted behind it.
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /s, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS;
+    .split(' ')
+    .map(Number);
+  const sum = (from: number) => ((fields[from] ?? Number.NaN) + (fields[from + 1] ?? Number.NaN)) / TICKS;
+  return { own: sum(11), ended: sum(13) };
 }
 
 /** The most resident memory that it ever had, in MB (10^6 bytes). */

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Arena, BenchDatabase } from '../arena.ts';
 import { Connector } from '../connector.ts';
 import { allProcessed, updateOneByOne } from '../patients.ts';
+import { walOf } from '../wal.ts';
 import { linkPatients } from './drain.ts';
 
 const PATIENTS = 2000;
@@ -38,11 +39,7 @@ export async function databaseCost(arena: Arena, transactions: number): Promise<
   const database = await arena.database();
   const { pool } = database;
   const { sink } = arena;
-  const wal = async (work: () => Promise<void>) => {
-    const before = await walPosition(database);
-    await work();
-    return ((await walPosition(database)) - before) / transactions;
-  };
+  const wal = async (work: () => Promise<void>) => (await walOf(database, work)) / transactions;
   const change = () => updateOneByOne(database, PATIENTS, transactions);
   const deliver = async () => {
     const connector = Connector.start(database, sink.url, 32);
@@ -78,12 +75,6 @@ export async function databaseCost(arena: Arena, transactions: number): Promise<
 function perChange(before: Versions | undefined, after: Versions | undefined, changes: number): Versions {
   const of = (key: keyof Versions) => ((after?.[key] ?? Number.NaN) - (before?.[key] ?? Number.NaN)) / changes;
   return { updated: of('updated'), updatedHot: of('updatedHot'), dead: of('dead') };
-}
-
-/** Bytes since the cluster began. */
-async function walPosition({ pool }: BenchDatabase): Promise<number> {
-  const { rows } = await pool.query<{ at: string }>(`SELECT pg_current_wal_insert_lsn() - '0/0' AS at`);
-  return Number(rows[0]?.at);
 }
 
 async function fullPageImages({ pool }: BenchDatabase): Promise<number> {
