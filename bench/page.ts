@@ -1,10 +1,11 @@
 // What docs/performance.md says of the recorded runs, each part as Markdown; test/docs/performance.test.ts puts them there.
+
+import { figure, middle } from './cells.ts';
 import type { Bars } from './chart.ts';
 import type { Machine } from './machine.ts';
 import type { Shares } from './profile.ts';
 import { cellsOf, type Result, short } from './report.ts';
 import type { Measurements } from './run.ts';
-import { median } from './statistics.ts';
 import type { DatabaseCost } from './workloads/database-cost.ts';
 
 /** What `npm run bench -- --json FILE` writes. */
@@ -147,14 +148,4 @@ export function barsOf({ runs }: Recording): Bars {
     groups: groups.map(({ name }) => name),
     series: series.map((name, at) => ({ name, values: groups.map(({ values }) => values[at] ?? null) })),
   };
-}
-
-function middle(runs: readonly Measurements[], read: (run: Measurements) => number | undefined): number | undefined {
-  const values = runs.map(read).filter((value) => value !== undefined);
-  return values.length === 0 ? undefined : median(values);
-}
-
-function figure(value: number | undefined): string {
-  if (value === undefined) return '';
-  return value >= 1000 ? Math.round(value).toLocaleString('en') : short(value);
 }
