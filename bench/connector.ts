@@ -46,11 +46,20 @@ export class Connector {
   }
 
   /** Resolves when it streams. */
-  async streaming(): Promise<void> {
+  streaming(): Promise<void> {
+    return this.#says('"msg":"Streaming."');
+  }
+
+  /** Resolves when it waits for another one's slot. */
+  standingBy(): Promise<void> {
+    return this.#says('standing by to take over');
+  }
+
+  async #says(text: string): Promise<void> {
     const deadline = performance.now() + START_MS;
-    while (!this.log().includes('"msg":"Streaming."')) {
+    while (!this.log().includes(text)) {
       if (this.#child.exitCode !== null || performance.now() > deadline) {
-        throw new Error(`The connector does not stream:\n${this.log().slice(-2000)}`);
+        throw new Error(`The connector does not say ${text}:\n${this.log().slice(-2000)}`);
       }
       await delay(20);
     }
@@ -69,9 +78,18 @@ export class Connector {
     return peakMB(this.#pid);
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    return this.#endBy('SIGTERM');
+  }
+
+  kill(): Promise<void> {
+    return this.#endBy('SIGKILL');
+  }
+
+  async #endBy(signal: NodeJS.Signals): Promise<void> {
     const exited = once(this.#child, 'exit');
-    if (this.#child.exitCode === null && this.#child.kill('SIGTERM')) await exited;
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode === null && signalCode === null && this.#child.kill(signal)) await exited;
     process.off('exit', this.#end);
     rmSync(this.#folder, { recursive: true, force: true });
   }

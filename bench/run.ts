@@ -9,6 +9,7 @@ import { type Latency, latency } from './workloads/latency.ts';
 import { type Outage, outage } from './workloads/outage.ts';
 import { type Peer, peer } from './workloads/peer.ts';
 import { type Readers, readers } from './workloads/readers.ts';
+import { type Takeover, takeover } from './workloads/takeover.ts';
 import { type Triggers, triggers } from './workloads/triggers.ts';
 import { type Upkeep, upkeep } from './workloads/upkeep.ts';
 
@@ -25,6 +26,7 @@ export interface Measurements {
   readonly outage?: Outage;
   readonly peerPlain?: Peer;
   readonly peerSegment?: Peer;
+  readonly takeover?: Takeover;
   readonly triggers?: Triggers;
   readonly cost?: DatabaseCost;
   readonly readers?: Readers;
@@ -76,6 +78,7 @@ const WHOLE: readonly Turns[] = [
       bulk: (arena) => largeTransaction(arena, 100_000, true),
       hot: (arena) => hotPatient(arena, 1000),
       outage: (arena) => outage(arena, 60),
+      takeover: (arena) => takeover(arena),
       triggers: (arena) => triggers(arena, { rounds: 5, seconds: 3, patients: 100_000 }),
       cost: (arena) => databaseCost(arena, 10_000),
       million: (arena) => largeTransaction(arena, 1_000_000, false),

@@ -52,6 +52,8 @@ export type Database = Kysely<Schema>;
 const CONNECTIONS = 5;
 /** Longer than any of our statements should take; what was asked on a connection that fell silent is asked again. */
 const QUERY_TIMEOUT_MS = 30_000;
+/** Between two statements of one transaction there are milliseconds; after this PostgreSQL ends it. */
+const IDLE_TRANSACTION_MS = 10_000;
 /** Of a prepared statement's name: PostgreSQL cuts it at 63 bytes. */
 const NAME_LENGTH = 32;
 
@@ -97,6 +99,8 @@ export function openDatabase(
     application_name: 'fhir-connector records',
     keepAlive: true,
     connectionTimeoutMillis: connectTimeoutMs(config),
+    // Whoever is cut off or stopped in a transaction must not keep its rows from the one that takes over.
+    idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS,
     // What we look for was written a moment ago and is in memory: each row by its index, never the whole outbox.
     options:
       '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1 -c plan_cache_mode=force_generic_plan',

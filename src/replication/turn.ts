@@ -5,7 +5,8 @@ import { pause } from '../pause.ts';
 import { WAL_SENDER_TIMEOUT_MS } from './connection.ts';
 import { preflight } from './preflight.ts';
 
-const STANDBY_POLL_MS = 500;
+/** Who stands by is to take over within a second, its set-up and first request included. */
+const STANDBY_POLL_MS = 200;
 /** Two numbers for pg_try_advisory_lock: ours, and the slot's (hashtext of its name). */
 const TENURE_LOCK = 0x46484952;
 
