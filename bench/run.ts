@@ -93,7 +93,7 @@ const SCALING: readonly Turns[] = [
     plan: {
       readers: (arena) =>
         readers(arena, { changes: 40_000, seconds: 8, otherTransactions: 100_000, otherRows: 500_000 }),
-      bytes: (arena) => bytes(arena, { patients: 100_000, changes: 20_000, batch: 1000, batches: 10 }),
+      bytes: (arena) => bytes(arena, { patients: 100_000, changes: 12_000, batch: 1000, batches: 10 }),
       upkeep: (arena) => upkeep(arena, { rows: 1_000_000, old: 100_000, waiting: 10_000 }),
     },
   },
