@@ -6,6 +6,7 @@ import { FatalError } from './fatal.ts';
 import { kindsOfTypes } from './outbox/resources.ts';
 import type { ClientConfig } from './postgres-client.ts';
 import { type Address, HOST_TIMEOUT_MS, Hosts } from './postgres-hosts.ts';
+import { nameOf, type Shard } from './shard.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -21,6 +22,8 @@ const count = (min: number, max: number) =>
     .int('must be a whole number')
     .min(min, `must be at least ${min}`)
     .max(max, `must be at most ${max}`);
+/** https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS */
+const LONGEST_NAME = 63;
 /** Names go into replication commands; PostgreSQL allows slots only these characters anyway. */
 const slotName = z
   .string()
@@ -108,6 +111,16 @@ export const environmentSchema = z.object({
     .describe('What a deleted row becomes: deactivate (active=false) or delete (a FHIR DELETE).'),
   SLOT_NAME: slotName.default('fhir_outbox_slot').describe('Logical replication slot; made when missing.'),
   PUBLICATION_NAME: slotName.default('fhir_outbox_pub').describe('Publication of fhir_outbox; made when missing.'),
+  SHARD_COUNT: count(1, 64)
+    .default(1)
+    .describe(
+      'How many connectors share the outbox, each with a slot and a publication of its own: see docs/scaling.md.',
+    ),
+  SHARD_INDEX: count(0, 63)
+    .optional()
+    .describe(
+      "Which of them this one is, from 0. Default: the number at the end of the host's name (a StatefulSet's pod has one), modulo SHARD_COUNT.",
+    ),
   WORKER_ID: text.default(hostname()).describe("Name of this process in logs. Default: the host's name."),
   MAX_RETRIES: count(0, 100)
     .default(5)
@@ -132,6 +145,8 @@ export const environmentSchema = z.object({
     .default('info')
     .describe('Least level of the log lines.'),
 });
+
+type Config = Readonly<z.infer<typeof environmentSchema>>;
 
 /** What commands need that speak to the database alone. */
 export const databaseSchema = environmentSchema.pick({
@@ -174,6 +189,29 @@ export function readConfig<S extends z.ZodObject>(schema: S, environment: Enviro
   if (faults.length > 0 || !parsed.success)
     throw new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
   return Object.freeze(parsed.data);
+}
+
+/** Throws a FatalError where it is not known which shard this is, or its slot's name would be too long. */
+export function shardOf(
+  config: Pick<Config, 'SHARD_COUNT' | 'SHARD_INDEX' | 'SLOT_NAME' | 'PUBLICATION_NAME'>,
+  host = hostname(),
+): Shard {
+  const { SHARD_COUNT: count, SHARD_INDEX: given, SLOT_NAME, PUBLICATION_NAME } = config;
+  const ordinal = host.match(/-(\d+)$/)?.[1];
+  const index = count === 1 ? (given ?? 0) : (given ?? (ordinal === undefined ? null : Number(ordinal) % count));
+  if (index === null)
+    throw new FatalError(
+      'SHARD_INDEX is not set, and the name of this host does not end in a number. Set SHARD_INDEX, from 0 to SHARD_COUNT - 1.',
+    );
+  if (index >= count)
+    throw new FatalError(`SHARD_INDEX must be less than SHARD_COUNT, which is ${count}: the first shard is 0.`);
+  const shard = { index, count };
+  for (const [variable, base] of Object.entries({ SLOT_NAME, PUBLICATION_NAME }))
+    if (nameOf(base, shard).length > LONGEST_NAME)
+      throw new FatalError(
+        `${variable} is too long: with SHARD_COUNT it becomes ${nameOf(base, shard)}, and PostgreSQL's names have ${LONGEST_NAME} characters at most.`,
+      );
+  return shard;
 }
 
 /** For PostgresClient: the connection, without application name. Throws a FatalError on ports that do not fit, and where DB_SSLROOTCERT cannot be read. */

@@ -81,7 +81,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
 
 /** Reads the slot from taking it to losing it. Returns only by throwing: the slot was lost, or `stop` was aborted. */
 async function stream(
-  { resources, metrics, log }: PipelineParts,
+  { slot: { shard }, resources, metrics, log }: PipelineParts,
   tenure: Tenure,
   { server, db, works, catchUp, retention }: AtServer,
   stop: AbortSignal,
@@ -103,10 +103,12 @@ async function stream(
   works.hold({ lease, newAfter: standpoint.lsn });
   metrics.connectorState.set('streaming');
   log.info({ slot: tenure.slot, timeline: tenure.server.identity.timeline }, 'Streaming.');
-  // Beside the stream, and over when the slot is lost: a standby removes and replays nothing.
-  void retention.run(ended);
-  void replayWaiting(db, log, ended);
-  void warnOfUnwatched(db, resources, log);
+  // Beside the stream, and over when the slot is lost: a standby removes and replays nothing. Of several shards one does it for all.
+  if (shard.index === 0) {
+    void retention.run(ended);
+    void replayWaiting(db, log, ended);
+    void warnOfUnwatched(db, resources, log);
+  }
 
   let swept = false;
   let open: { ticket: Ticket; committedAt: Date; rows: TransactionRows } | null = null;
@@ -163,7 +165,7 @@ async function stream(
     }
     if (!swept && position !== null && position > standpoint.lsn) {
       swept = true;
-      sweepSkippedRows(db, outbox, reader, standpoint.snapshot, metrics, log, ended).catch((error: unknown) => {
+      sweepSkippedRows(db, outbox, reader, standpoint.snapshot, shard, metrics, log, ended).catch((error: unknown) => {
         if (!ended.aborted) onBug(error);
       });
     }
@@ -190,7 +192,7 @@ async function takeSlot(
   };
   for (;;) {
     try {
-      return await Tenure.take(slot, hooksOf, log, standBy, stop);
+      return await Tenure.take(slot, hooksOf, log, standBy, () => site.forgetLinks(), stop);
     } catch (error) {
       stop.throwIfAborted();
       const diagnosis = error instanceof FatalError ? { kind: 'fatal', sentence: error.message } : diagnose(error);

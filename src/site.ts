@@ -7,9 +7,10 @@ import type { Database } from './outbox/database.ts';
 import { Retention } from './outbox/retention.ts';
 import { type OutboxSettings, OutboxWorks } from './outbox/works.ts';
 import type { KnownServer } from './replication/identity.ts';
+import { nameOf, type Shard } from './shard.ts';
 
 export interface SiteParts {
-  readonly slot: { readonly slot: string };
+  readonly slot: { readonly slot: string; readonly shard: Shard };
   readonly outbox: OutboxSettings;
   readonly shutdownTimeoutMs: number;
   /** 0: nothing is removed. */
@@ -66,6 +67,11 @@ export class Site {
     await this.#at?.works.stop(this.#parts.shutdownTimeoutMs);
   }
 
+  /** Another connector has ended links that may be in memory here. */
+  forgetLinks(): void {
+    this.#at?.works.forgetLinks();
+  }
+
   /** As `stopWorks`, and then drops all that is in memory. */
   async leave(): Promise<void> {
     const left = this.#at;
@@ -80,8 +86,8 @@ export class Site {
     return {
       server,
       db,
-      works: new OutboxWorks(db, fhir, outbox, metrics, log),
-      catchUp: new CatchUp(db, server, slot.slot, metrics, log),
+      works: new OutboxWorks(db, fhir, slot.shard, outbox, metrics, log),
+      catchUp: new CatchUp(db, server, nameOf(slot.slot, slot.shard), slot.shard, metrics, log),
       retention: new Retention(db, retentionDays, metrics, log),
     };
   }

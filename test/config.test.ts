@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { databaseClient, databaseSchema, environmentSchema, readConfig } from '../src/config.ts';
+import { databaseClient, databaseSchema, environmentSchema, readConfig, shardOf } from '../src/config.ts';
 import { FatalError } from '../src/fatal.ts';
 
 const NEEDED = { DB_NAME: 'health', DB_USER: 'connector', FHIR_SERVER: 'https://fhir.example.com/fhir' };
@@ -54,6 +54,7 @@ describe('readConfig', () => {
       FHIR_DELETE: 'deactivate',
       SLOT_NAME: 'fhir_outbox_slot',
       PUBLICATION_NAME: 'fhir_outbox_pub',
+      SHARD_COUNT: 1,
       WORKER_ID: expect.stringMatching(/./),
       MAX_RETRIES: 5,
       RETENTION_DAYS: 90,
@@ -232,5 +233,29 @@ describe('databaseClient', () => {
       'DB_PORT must be a number.',
       'DB_TARGET_SESSION_ATTRS must be any, read-write or primary.',
     ]);
+  });
+});
+
+describe('shardOf', () => {
+  const shard = (environment: Record<string, string>, host = 'db-host') => shardOf(read(environment), host);
+
+  it('is all where there is one', () => {
+    expect(shard({})).toEqual({ index: 0, count: 1 });
+    expect(shard({}, 'fhir-connector-3')).toEqual({ index: 0, count: 1 });
+  });
+
+  it('is what SHARD_INDEX says, or the number of the pod: of twice as many each shard has two', () => {
+    expect(shard({ SHARD_COUNT: '4', SHARD_INDEX: '2' }, 'fhir-connector-1')).toEqual({ index: 2, count: 4 });
+    expect(shard({ SHARD_COUNT: '4' }, 'fhir-connector-3')).toEqual({ index: 3, count: 4 });
+    expect(shard({ SHARD_COUNT: '4' }, 'fhir-connector-7')).toEqual({ index: 3, count: 4 });
+  });
+
+  it.each([
+    [{ SHARD_COUNT: '4' }, 'SHARD_INDEX is not set, and the name of this host does not end in a number'],
+    [{ SHARD_COUNT: '4', SHARD_INDEX: '4' }, 'SHARD_INDEX must be less than SHARD_COUNT, which is 4'],
+    [{ SHARD_INDEX: '1' }, 'SHARD_INDEX must be less than SHARD_COUNT, which is 1'],
+    [{ SHARD_COUNT: '10', SHARD_INDEX: '0', SLOT_NAME: 's'.repeat(56) }, 'SLOT_NAME is too long'],
+  ])('is refused for %j', (environment, sentence) => {
+    expect(() => shard(environment)).toThrow(sentence);
   });
 });

@@ -8,6 +8,7 @@ import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createSampler } from '../../src/metrics/sampler.ts';
 import { openDatabase } from '../../src/outbox/database.ts';
 import { Retention } from '../../src/outbox/retention.ts';
+import { WHOLE } from '../../src/shard.ts';
 import { connectorEnvironment, slotOf } from '../../test/support/connector.ts';
 import type { Arena, BenchDatabase } from '../arena.ts';
 import { Connector } from '../connector.ts';
@@ -65,7 +66,7 @@ export async function upkeep(arena: Arena, { rows, old, waiting }: UpkeepOptions
 
     const metrics = createMetrics();
     const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
-    const { sampleOnce } = createSampler(db, slotOf(database), metrics, silent);
+    const { sampleOnce } = createSampler(db, slotOf(database), WHOLE, metrics, silent);
     const gaugesMs = await middleMs(SAMPLES, sampleOnce);
     const { values } = await metrics.outboxUnprocessed.get();
     if (values[0]?.value !== waiting + 1) throw new Error(`The gauges say ${values[0]?.value}, not ${waiting + 1}.`);

@@ -1,8 +1,9 @@
 // `doctor`: looks at everything that the connector needs and says how it is, with what mends it. Exit status: 0 no fault, 1 a fault, or something that could not be looked at.
 import { type Command, Option } from 'commander';
-import { databaseClient, environmentSchema, readConfig } from '../config.ts';
+import { databaseClient, environmentSchema, readConfig, shardOf } from '../config.ts';
 import { examine } from '../doctor/examine.ts';
 import type { Finding, Verdict } from '../doctor/finding.ts';
+import { nameOf } from '../shard.ts';
 import { openFhirClient } from './fhir.ts';
 
 const SIGNS: Readonly<Record<Verdict, string>> = { ok: '✓', warning: '!', fault: '✗', unknown: '?' };
@@ -17,12 +18,14 @@ export function addDoctorCommand(program: Command): void {
 
 async function doctor({ json }: { readonly json: boolean }): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
+  const shard = shardOf(config);
   const fhir = openFhirClient(config);
   try {
     const findings = await examine({
       client: databaseClient(config),
-      slot: config.SLOT_NAME,
-      publication: config.PUBLICATION_NAME,
+      shard,
+      slot: nameOf(config.SLOT_NAME, shard),
+      publication: nameOf(config.PUBLICATION_NAME, shard),
       fhir,
       needs: {
         update: config.FHIR_UPDATE,

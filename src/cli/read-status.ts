@@ -15,6 +15,7 @@ import {
   verificationFacts,
 } from '../metrics/facts.ts';
 import { tookTooLong } from '../replication/diagnosis.ts';
+import type { Shard } from '../shard.ts';
 
 /** What PostgreSQL did not tell in time is null: a lock, or very much to count. */
 export interface Status {
@@ -29,13 +30,13 @@ export interface Status {
   readonly fhir: { readonly answers: boolean; readonly software: string | null; readonly fault: string | null };
 }
 
-export async function readStatus<DB>(db: Kysely<DB>, slot: string, fhir: FhirClient): Promise<Status> {
+export async function readStatus<DB>(db: Kysely<DB>, slot: string, shard: Shard, fhir: FhirClient): Promise<Status> {
   const [slotNow, off, outbox, deliveries, deadLetters, verifications, server] = await Promise.all([
     slotFacts(db, slot),
     triggersOffNow(db),
-    inTime(outboxFacts(db)),
+    inTime(outboxFacts(db, shard)),
     inTime(deliveryFacts(db)),
-    inTime(deadLetterFacts(db)),
+    inTime(deadLetterFacts(db, shard)),
     inTime(verificationFacts(db)),
     fhir.capabilities(),
   ]);

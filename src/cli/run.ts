@@ -1,6 +1,6 @@
 // `run`: builds the parts, runs the pipeline until a signal, and takes the parts down in order.
 import packageJson from '../../package.json' with { type: 'json' };
-import { databaseClient, environmentSchema, readConfig } from '../config.ts';
+import { databaseClient, environmentSchema, readConfig, shardOf } from '../config.ts';
 import { createLog } from '../log.ts';
 import { createHttpServer } from '../metrics/http-server.ts';
 import { createMetrics } from '../metrics/metrics.ts';
@@ -12,6 +12,7 @@ import { RecentFaults } from '../metrics/status-page/recent-faults.ts';
 import { openDatabase } from '../outbox/database.ts';
 import { runPipeline } from '../pipeline.ts';
 import { mustBe } from '../replication/identity.ts';
+import { nameOf } from '../shard.ts';
 import { startTelemetry } from '../telemetry.ts';
 import { openFhirClient } from './fhir.ts';
 
@@ -34,6 +35,8 @@ export async function runCommand(): Promise<void> {
     process.once(signal, () => stop.abort(new Error(`The process got ${signal}.`)));
 
   const client = databaseClient(config);
+  const shard = shardOf(config);
+  const slotName = nameOf(config.SLOT_NAME, shard);
   const telemetry = await startTelemetry(process.env, packageJson.version, log);
   const metrics = createMetrics();
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
@@ -69,7 +72,7 @@ export async function runCommand(): Promise<void> {
           history,
           faults,
           worker: config.WORKER_ID,
-          slot: config.SLOT_NAME,
+          slot: slotName,
           fhirServer,
         }),
     },
@@ -77,11 +80,11 @@ export async function runCommand(): Promise<void> {
   log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
   const sampling = new AbortController();
   history.start(sampling.signal);
-  const sampled = createSampler(db, config.SLOT_NAME, metrics, log).start(sampling.signal);
+  const sampled = createSampler(db, slotName, shard, metrics, log).start(sampling.signal);
   try {
     await runPipeline(
       {
-        slot: { client, slot: config.SLOT_NAME, publication: config.PUBLICATION_NAME },
+        slot: { client, shard, slot: config.SLOT_NAME, publication: config.PUBLICATION_NAME },
         resources: config.FHIR_RESOURCES,
         outbox: {
           concurrency: config.FHIR_CONCURRENCY,

@@ -1,6 +1,7 @@
 // `status`: how it stands now, on one screen. Exit status: 1 where it has a ✗.
 import { type Command, Option } from 'commander';
-import { environmentSchema, readConfig } from '../config.ts';
+import { environmentSchema, readConfig, shardOf } from '../config.ts';
+import { nameOf } from '../shard.ts';
 import { openFhirClient } from './fhir.ts';
 import { asOperator } from './operator.ts';
 import { readStatus } from './read-status.ts';
@@ -21,9 +22,15 @@ export function addStatusCommand(program: Command): void {
 
 async function status({ json }: { readonly json: boolean }): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
+  const shard = shardOf(config);
   const fhir = openFhirClient(config);
   try {
-    const now = await asOperator(config, 'status', (db) => readStatus(db, config.SLOT_NAME, fhir), LONGEST_MS);
+    const now = await asOperator(
+      config,
+      'status',
+      (db) => readStatus(db, nameOf(config.SLOT_NAME, shard), shard, fhir),
+      LONGEST_MS,
+    );
     const lines = statusLines(now, config.OUTBOX_LAG_ALERT_SECONDS);
     process.stdout.write(json ? `${JSON.stringify({ ...now, lines }, null, 2)}\n` : textOf(lines));
     if (lines.some(({ sign }) => sign === '✗')) process.exitCode = 1;

@@ -3,6 +3,7 @@ import type { FhirClient } from '../fhir/client.ts';
 import { migrationNames } from '../migrate.ts';
 import { type ClientConfig, PostgresClient } from '../postgres-client.ts';
 import { isPostgres, refusal } from '../replication/diagnosis.ts';
+import type { Shard } from '../shard.ts';
 import { failoverFindings } from './failover.ts';
 import { fhirFindings } from './fhir.ts';
 import { type Finding, fault, ok } from './finding.ts';
@@ -15,15 +16,17 @@ import { publicationFinding, slotFinding } from './slot.ts';
 /** What `run` would be started with. */
 export interface Setting {
   readonly client: ClientConfig;
+  readonly shard: Shard;
+  /** The shard's own, as its publication. */
   readonly slot: string;
   readonly publication: string;
   readonly fhir: FhirClient;
   readonly needs: Parameters<typeof fhirFindings>[1];
 }
 
-export async function examine({ client, slot, publication, fhir, needs }: Setting): Promise<Finding[]> {
+export async function examine({ client, shard, slot, publication, fhir, needs }: Setting): Promise<Finding[]> {
   const [database, server] = await Promise.all([
-    databaseFindings(client, slot, publication, needs.resources),
+    databaseFindings(client, shard, slot, publication, needs.resources),
     fhirFindings(fhir, needs),
   ]);
   return [...database, ...server];
@@ -31,6 +34,7 @@ export async function examine({ client, slot, publication, fhir, needs }: Settin
 
 async function databaseFindings(
   config: ClientConfig,
+  shard: Shard,
   slot: string,
   publication: string,
   resources: readonly string[],
@@ -57,8 +61,8 @@ async function databaseFindings(
       ...(await look('Server', () => serverFindings(client, slot))),
       ...(await look('Rights', () => rightsFindings(client, hasSchema))),
       ...(await schemaFindings(client, hasSchema, await migrationNames(), resources)),
-      ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication)) : []),
-      ...(await look('Slot', () => slotFinding(client, slot, hasSchema))),
+      ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication, shard)) : []),
+      ...(await look('Slot', () => slotFinding(client, slot, shard, hasSchema))),
       ...(await look('Failover slot', () => failoverFindings(client, slot))),
     ];
   } catch (error) {

@@ -18,7 +18,8 @@ export const TABLE_RIGHTS: Readonly<Record<string, string>> = {
 };
 
 const FUNCTIONS = [
-  'fhir_ensure_publication(text)',
+  'fhir_ensure_publication(text, integer, integer)',
+  'fhir_drop_publication(text)',
   'fhir_align_sequences()',
   'fhir_cleanup_step(integer, integer, bigint, bigint)',
   'fhir_emit(text, integer[])',

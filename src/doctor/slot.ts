@@ -1,13 +1,15 @@
 // The publication and the slot: is what the triggers write handed out, to us, and is it read?
 import type pg from 'pg';
 import { errorCode } from '../replication/diagnosis.ts';
+import { filterOf, type Shard } from '../shard.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
 interface PublicationFacts {
   found: boolean;
   inserts: boolean;
   outbox: boolean;
-  narrowed: boolean;
+  /** Null for none. */
+  filter: string | null;
   others: string[];
   all_tables: boolean;
   may_make: boolean;
@@ -39,18 +41,18 @@ const LEAST_HEADROOM = 0.25;
 const MOST_NAMED = 5;
 
 /** https://www.postgresql.org/docs/current/logical-replication-publication.html ; asked where the schema is there. */
-export async function publicationFinding(client: pg.Client, publication: string): Promise<Finding> {
+export async function publicationFinding(client: pg.Client, publication: string, shard: Shard): Promise<Finding> {
   const check = 'Publication';
   const { rows } = await client.query<PublicationFacts>(
     `SELECT p.oid IS NOT NULL AS found, coalesce(p.pubinsert, false) AS inserts,
             coalesce(bool_or(t.tablename = 'fhir_outbox' AND t.schemaname = 'public'), false) AS outbox,
-            coalesce(bool_or(t.tablename = 'fhir_outbox' AND t.rowfilter IS NOT NULL), false) AS narrowed,
+            max(t.rowfilter) FILTER (WHERE t.tablename = 'fhir_outbox') AS filter,
             coalesce(array_agg(t.tablename::text) FILTER (WHERE t.tablename <> 'fhir_outbox'), '{}') AS others,
             coalesce(p.puballtables, false) AS all_tables,
             -- Made by a function with its owner's rights.
             coalesce((SELECT has_database_privilege(f.proowner, current_database(), 'CREATE') AND has_function_privilege(f.oid, 'EXECUTE')
-                        FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text)')), false) AS may_make,
-            (SELECT f.proowner::regrole::text FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text)')) AS maker
+                        FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text, integer, integer)')), false) AS may_make,
+            (SELECT f.proowner::regrole::text FROM pg_proc f WHERE f.oid = to_regprocedure('public.fhir_ensure_publication(text, integer, integer)')) AS maker
        FROM (SELECT $1::name AS name) AS asked LEFT JOIN pg_publication p ON p.pubname = asked.name
        LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname GROUP BY p.oid, p.pubinsert, p.puballtables`,
     [publication],
@@ -58,6 +60,8 @@ export async function publicationFinding(client: pg.Client, publication: string)
   const [facts] = rows;
   if (!facts) throw new Error('PostgreSQL gave no row.');
   const name = client.escapeIdentifier(publication);
+  const filter = shard.count === 1 ? null : filterOf(shard);
+  const asTable = `public.fhir_outbox${filter === null ? '' : ` WHERE (${filter})`}`;
   const asOwner =
     "As the publication's owner, run this, and restart the connector: it delivers what the slot did not hand out.";
   if (!facts.found) {
@@ -68,7 +72,7 @@ export async function publicationFinding(client: pg.Client, publication: string)
     );
     return fault(check, found, {
       say: 'As a superuser, run this.',
-      sql: `GRANT CREATE ON DATABASE ${names[0]?.database} TO ${facts.maker};\nSELECT public.fhir_ensure_publication(${client.escapeLiteral(publication)});`,
+      sql: `GRANT CREATE ON DATABASE ${names[0]?.database} TO ${facts.maker};\nSELECT public.fhir_ensure_publication(${client.escapeLiteral(publication)}, ${shard.count}, ${shard.index});`,
     });
   }
   if (!facts.inserts) {
@@ -85,32 +89,40 @@ export async function publicationFinding(client: pg.Client, publication: string)
   if (!facts.outbox) {
     return fault(check, `${publication} does not have fhir_outbox: the slot hands out nothing of it.`, {
       say: asOwner,
-      sql: `ALTER PUBLICATION ${name} ADD TABLE public.fhir_outbox;`,
+      sql: `ALTER PUBLICATION ${name} ADD TABLE ${asTable};`,
     });
   }
-  if (facts.narrowed) {
-    return fault(
-      check,
-      `${publication} has a row filter on fhir_outbox: what it leaves out is not delivered in time.`,
-      {
-        say: asOwner,
-        sql: `ALTER PUBLICATION ${name} SET TABLE public.fhir_outbox;`,
-      },
-    );
+  if (bare(facts.filter) !== bare(filter)) {
+    return fault(check, `${publication} ${wrongFilter(facts.filter, filter)}`, {
+      say: asOwner,
+      sql: `ALTER PUBLICATION ${name} SET TABLE ${asTable};`,
+    });
   }
   if (facts.others.length > 0) {
     const more = facts.others.length > MOST_NAMED ? ` and ${facts.others.length - MOST_NAMED} more` : '';
     return warning(
       check,
       `${publication} also has ${facts.others.slice(0, MOST_NAMED).join(', ')}${more}: the connector reads those rows and throws them away.`,
-      { say: "As the publication's owner, run this.", sql: `ALTER PUBLICATION ${name} SET TABLE public.fhir_outbox;` },
+      { say: "As the publication's owner, run this.", sql: `ALTER PUBLICATION ${name} SET TABLE ${asTable};` },
     );
   }
   return ok(check, `${publication} publishes what is inserted into fhir_outbox.`);
 }
 
+function wrongFilter(has: string | null, needs: string | null): string {
+  if (needs === null) return 'has a row filter on fhir_outbox: what it leaves out is not delivered in time.';
+  if (has === null)
+    return 'has no row filter on fhir_outbox, and needs that of its shard: it hands out what other connectors deliver.';
+  return 'has another row filter on fhir_outbox than that of its shard: it hands out what other connectors deliver, and not what is its own.';
+}
+
+/** PostgreSQL adds parentheses. */
+function bare(filter: string | null): string | null {
+  return filter === null ? null : filter.replace(/[()\s]/g, '').toLowerCase();
+}
+
 /** https://www.postgresql.org/docs/current/view-pg-replication-slots.html ; `hasSchema`: the connector's tables are there. */
-export async function slotFinding(client: pg.Client, slot: string, hasSchema: boolean): Promise<Finding> {
+export async function slotFinding(client: pg.Client, slot: string, shard: Shard, hasSchema: boolean): Promise<Finding> {
   const check = 'Slot';
   const { rows } = await client.query<SlotFacts>(
     `SELECT s.slot_name IS NOT NULL AS found, concat_ws(' ', s.slot_type, s.plugin) AS kind,
@@ -127,7 +139,7 @@ export async function slotFinding(client: pg.Client, slot: string, hasSchema: bo
   const [facts] = rows;
   if (!facts) throw new Error('PostgreSQL gave no row.');
   const { found, kind, here, active, headroom } = facts;
-  const before = hasSchema ? await whatWas(client, slot) : null;
+  const before = hasSchema ? await whatWas(client, slot, shard) : null;
   const waiting = before?.waiting ?? 0;
   const wait =
     hasSchema && before === null
@@ -184,11 +196,11 @@ function makingFinding(check: string, slot: string, wait: string, waitsFor: numb
 }
 
 /** Null where PostgreSQL does not tell (no right, a backlog too long to count): the slot is told of all the same. */
-async function whatWas(client: pg.Client, slot: string): Promise<Before | null> {
+async function whatWas(client: pg.Client, slot: string, shard: Shard): Promise<Before | null> {
   const { rows } = await client
     .query<Before>(
       `SELECT EXISTS (SELECT FROM public.fhir_slot WHERE slot_name = $1 AND caught_up_at IS NOT NULL) AS caught_up,
-              (SELECT count(*) FROM public.fhir_outbox WHERE NOT processed)::int AS waiting`,
+              (SELECT count(*) FROM public.fhir_outbox WHERE NOT processed AND ${filterOf(shard)})::int AS waiting`,
       [slot],
     )
     .catch((error) => {

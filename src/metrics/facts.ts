@@ -1,5 +1,6 @@
 // What only PostgreSQL knows of the connector: the slot, the backlog, the dead letters, the verifications. For gauges and for people.
 import { type Kysely, sql } from 'kysely';
+import { filterOf, type Shard } from '../shard.ts';
 import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../triggers.ts';
 import type { SlotState, VerificationScope } from './metrics.ts';
 
@@ -65,12 +66,14 @@ export interface OutboxFacts {
   readonly oldestSeconds: number;
 }
 
-export async function outboxFacts<DB>(db: Kysely<DB>): Promise<OutboxFacts> {
+/** Of the shard's patients. */
+export async function outboxFacts<DB>(db: Kysely<DB>, shard: Shard): Promise<OutboxFacts> {
+  const ours = sql.raw(filterOf(shard));
   // The oldest by id, not min(created_at): the partial index on unprocessed ids answers without reading the backlog.
   const { rows } = await sql<OutboxFacts>`
-    SELECT (SELECT count(*) FROM public.fhir_outbox WHERE NOT processed)::float8 AS unprocessed,
+    SELECT (SELECT count(*) FROM public.fhir_outbox WHERE NOT processed AND ${ours})::float8 AS unprocessed,
            coalesce(greatest(extract(epoch FROM clock_timestamp() -
-             (SELECT created_at FROM public.fhir_outbox WHERE NOT processed ORDER BY id LIMIT 1)), 0), 0)::float8 AS "oldestSeconds"
+             (SELECT created_at FROM public.fhir_outbox WHERE NOT processed AND ${ours} ORDER BY id LIMIT 1)), 0), 0)::float8 AS "oldestSeconds"
   `.execute(db);
   return only(rows);
 }
@@ -81,11 +84,12 @@ export interface DeadLetterFacts {
   readonly oldestSeconds: number;
 }
 
-export async function deadLetterFacts<DB>(db: Kysely<DB>): Promise<DeadLetterFacts> {
+/** Of the shard's patients. */
+export async function deadLetterFacts<DB>(db: Kysely<DB>, shard: Shard): Promise<DeadLetterFacts> {
   const { rows } = await sql<DeadLetterFacts>`
     SELECT count(*)::float8 AS unresolved,
            coalesce(greatest(extract(epoch FROM clock_timestamp() - min(first_failed_at)), 0), 0)::float8 AS "oldestSeconds"
-      FROM public.fhir_dlq WHERE resolved_at IS NULL`.execute(db);
+      FROM public.fhir_dlq WHERE resolved_at IS NULL AND ${sql.raw(filterOf(shard))}`.execute(db);
   return only(rows);
 }
 

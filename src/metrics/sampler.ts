@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { Logger } from 'pino';
+import type { Shard } from '../shard.ts';
 import { deadLetterFacts, outboxFacts, slotFacts, triggersOffNow, verificationFacts } from './facts.ts';
 import { driftKinds, type Metrics } from './metrics.ts';
 
@@ -13,13 +14,14 @@ const statementTimeoutMs = 1_000;
 const deadlineMs = 7_000;
 
 /**
- * Samples the gauges of `metrics` for the slot `slotName`. While PostgreSQL cannot be asked, the slot's state is
+ * Samples the gauges of `metrics` for the slot `slotName` and its shard's patients. While PostgreSQL cannot be asked, the slot's state is
  * `unknown`, the other gauges keep their last value (fhir_database_age_seconds tells how old it is), and one log line
  * tells of the change.
  */
 export function createSampler<DB>(
   db: Kysely<DB>,
   slotName: string,
+  shard: Shard,
   metrics: Metrics,
   log: Pick<Logger, 'info' | 'warn'>,
 ) {
@@ -27,13 +29,13 @@ export function createSampler<DB>(
   let failing = false;
 
   async function readOutbox(trx: Transaction<DB>): Promise<void> {
-    const { unprocessed, oldestSeconds } = await outboxFacts(trx);
+    const { unprocessed, oldestSeconds } = await outboxFacts(trx, shard);
     metrics.outboxUnprocessed.set(unprocessed);
     metrics.outboxLag.set(oldestSeconds);
   }
 
   async function readDeadLetters(trx: Transaction<DB>): Promise<void> {
-    const { unresolved, oldestSeconds } = await deadLetterFacts(trx);
+    const { unresolved, oldestSeconds } = await deadLetterFacts(trx, shard);
     metrics.deadLetters.set(unresolved);
     metrics.deadLetterOldest.set(oldestSeconds);
   }

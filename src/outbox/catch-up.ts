@@ -5,6 +5,7 @@ import type { Metrics } from '../metrics/metrics.ts';
 import { untilAborted } from '../pause.ts';
 import type { KnownServer } from '../replication/identity.ts';
 import type { CatchUpHooks } from '../replication/tenure.ts';
+import { filterOf, type Shard } from '../shard.ts';
 import { Completion } from './completion.ts';
 import type { Database } from './database.ts';
 import { deliveriesOf } from './delivery.ts';
@@ -22,15 +23,17 @@ export class CatchUp implements CatchUpHooks {
   readonly server: KnownServer;
   readonly #db: Database;
   readonly #slot: string;
+  readonly #shard: Shard;
   readonly #metrics: Metrics;
   readonly #log: Logger;
   #backlog: Backlog = { ids: [], transactions: [], starts: [] };
 
-  /** `db` reaches `server` and no other. */
-  constructor(db: Database, server: KnownServer, slot: string, metrics: Metrics, log: Logger) {
+  /** `db` reaches `server` and no other; `slot` is the shard's. */
+  constructor(db: Database, server: KnownServer, slot: string, shard: Shard, metrics: Metrics, log: Logger) {
     this.server = server;
     this.#db = db;
     this.#slot = slot;
+    this.#shard = shard;
     this.#metrics = metrics;
     this.#log = log;
   }
@@ -65,7 +68,7 @@ export class CatchUp implements CatchUpHooks {
       .setIsolationLevel('repeatable read')
       .execute(async (transaction) => {
         if (snapshot) await sql`SET TRANSACTION SNAPSHOT ${sql.lit(snapshot)}`.execute(transaction);
-        return readBacklog(transaction, sql`true`);
+        return readBacklog(transaction, sql.raw(filterOf(this.#shard)));
       });
   }
 
@@ -100,6 +103,7 @@ export async function sweepSkippedRows(
   outbox: Outbox,
   reader: OutboxReader,
   snapshotAtConnect: string,
+  shard: Shard,
   metrics: Metrics,
   log: Logger,
   signal: AbortSignal,
@@ -110,7 +114,7 @@ export async function sweepSkippedRows(
       db.transaction().execute((transaction) =>
         readBacklog(
           transaction,
-          sql`NOT (id = ANY (${inLanes}::bigint[]))
+          sql`${sql.raw(filterOf(shard))} AND NOT (id = ANY (${inLanes}::bigint[]))
               AND pg_visible_in_snapshot(txid::text::xid8, ${snapshotAtConnect}::pg_snapshot)`,
         ),
       ),

@@ -1,34 +1,29 @@
 // The courier takes one delivery, at the head of its lanes, to its end: sent and recorded, overtaken, or dead-lettered.
-import type { Logger } from 'pino';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/mapped-resource.ts';
 import { type SendGate, SendsStopped } from '../fhir/send-gate.ts';
-import { sameTokens, type Token } from '../fhir/token.ts';
-import { formatLsn } from '../lsn.ts';
-import type { Metrics } from '../metrics/metrics.ts';
+import type { Token } from '../fhir/token.ts';
 import { pause } from '../pause.ts';
+import { type Concluding, conclude, deliveredBy } from './conclude.ts';
 import { deadOutcome } from './dead-outcome.ts';
-import { type Delivery, identifiersOf, whoIs } from './delivery.ts';
-import { type DeliveryTrace, traceOf } from './delivery-trace.ts';
-import { LinkInDoubt, type Links, type Source } from './links.ts';
+import { type Delivery, whoIs } from './delivery.ts';
+import { traceOf } from './delivery-trace.ts';
+import { LinkInDoubt, type Source } from './links.ts';
+import { lookAgainMs, type OtherShards } from './other-shards.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
 import { noProgress, type Progress } from './progress.ts';
 import type { Outcome } from './record.ts';
-import type { Recorder } from './recorder.ts';
 import { isExhausted, isPatientsFault, retryDelay } from './retry-policy.ts';
 import { type Holding, SlotChangedHands, type SlotGuard } from './slot-guard.ts';
 import type { Standing } from './standing.ts';
 import type { Writer } from './write.ts';
 import type { WriteContext, WriteResult } from './write-context.ts';
 
-export interface CourierParts {
+export interface CourierParts extends Concluding {
   readonly gate: SendGate;
   readonly guard: SlotGuard;
-  readonly links: Links;
+  readonly others: OtherShards;
   readonly writer: Writer;
-  readonly recorder: Recorder;
-  readonly metrics: Metrics;
-  readonly log: Logger;
   readonly signal: AbortSignal;
   readonly maxRetries: number;
   standing(delivery: Delivery): Promise<Standing>;
@@ -51,6 +46,13 @@ export interface Lane {
 
 /** Why the writer was kept from sending: what is true by then decides anew. */
 const NOT_SENT = [SlotChangedHands, LinkInDoubt, SendsStopped];
+
+/** A second: then it is a dead letter, which is sent again by itself when what it refers to is there. */
+const MOST_LOOKS_FOR_REFERENCES = 8;
+/** Some eight seconds. */
+const TELL_AFTER_LOOKS = 30;
+const WAITS_LONG =
+  'It waits for a change that the connector of another shard has still to deliver: see whether one runs for each shard.';
 
 /** `done: null` means that it is recorded already. */
 type Step = { readonly done: Outcome | null } | { readonly retryAfter: number };
@@ -82,13 +84,18 @@ export class Courier {
 
   /** One turn: the look-up, a place at the gate, the write and its record, all under one lease. */
   async #turn(delivery: Delivery, lane: Lane, progress: Progress): Promise<Step> {
-    const { gate, guard } = this.#parts;
+    const { gate, guard, links, others } = this.#parts;
     // What is looked up is true as long as this lease is: then no other connector has had the slot.
     const lease = await guard.held();
-    const isNew = !progress.mustLookUp && guard.isNew(delivery);
+    const mayShare = others.mayShare(delivery);
+    const isNew = !progress.mustLookUp && !mayShare && guard.isNew(delivery);
     // Before the gate: there it would keep the place of somebody who could be sent.
     const standing = isNew ? 'pending' : await this.#parts.standing(delivery);
     if (standing === 'recorded') return { done: null };
+    if (standing === 'waits') return this.#waits(delivery, progress);
+    if (mayShare) links.forget(delivery);
+    else if (others.exist && standing === 'pending' && (await this.#isOwed(delivery)))
+      return this.#waits(delivery, progress);
     await gate.admit();
     const place = new PlaceAtGate(gate);
     try {
@@ -99,7 +106,7 @@ export class Courier {
             : await this.#send(delivery, lane, progress, lease, place);
         // The server is done with it; the record needs no place.
         place.release();
-        if ('done' in step && step.done) await this.#record(delivery, step.done, progress.trace);
+        if ('done' in step && step.done) await conclude(this.#parts, delivery, step.done, progress.trace);
         return step;
       });
     } catch (error) {
@@ -127,6 +134,7 @@ export class Courier {
       delivery,
       mapped,
       uncertain: progress.uncertain,
+      mayWait: progress.looks < MOST_LOOKS_FOR_REFERENCES,
       mustHold: () => {
         guard.mustHold(lease);
         gate.mustBeOpen();
@@ -164,14 +172,14 @@ export class Courier {
     progress: Progress,
     result: Exclude<WriteResult, { kind: 'failed' }>,
     started: number,
-  ): Step {
+  ): Step | Promise<Step> {
     const { gate, metrics } = this.#parts;
     switch (result.kind) {
       case 'written':
         gate.succeeded(whoIs(delivery), started);
         if (delivery.committedAt)
           metrics.commitToPut.observe(Math.max(0, (Date.now() - delivery.committedAt.getTime()) / 1000));
-        return { done: this.#delivered(delivery, result) };
+        return { done: deliveredBy(result, delivery, this.#parts.links) };
       case 'nothing-to-do':
         // Nothing was written, so it says nothing about the server.
         return {
@@ -187,9 +195,31 @@ export class Courier {
       case 'overtaken':
         progress.mustLookUp = true;
         return { retryAfter: 0 };
+      case 'waits':
+        return this.#waits(delivery, progress);
       case 'refused':
         return { done: deadOutcome(delivery, result.reason, null, progress.uncertain, result.waitsFor) };
     }
+  }
+
+  /** Does a patient of another shard have to give an identifier up first? Asked before the gate, where it would keep the place of who can be sent. */
+  async #isOwed(delivery: Delivery): Promise<boolean> {
+    const { links, others } = this.#parts;
+    delivery.mapped ??= await this.#parts.reload(delivery);
+    return others.giveUp(delivery, await links.get(delivery));
+  }
+
+  /** For a connector of another shard. */
+  async #waits(delivery: Delivery, progress: Progress): Promise<Step> {
+    progress.mustLookUp = true;
+    const retryAfter = lookAgainMs(progress.looks);
+    progress.looks += 1;
+    if (progress.looks === TELL_AFTER_LOOKS) {
+      const { txid, eventKey } = delivery;
+      this.#parts.log.warn({ txid, eventKey }, WAITS_LONG);
+      await this.#parts.noteFailure(delivery, WAITS_LONG, new Date(Date.now() + retryAfter));
+    }
+    return { retryAfter };
   }
 
   /** Tells the gate before it gives the place back: a failing server gets nobody in its stead. */
@@ -249,55 +279,5 @@ export class Courier {
     this.#parts.metrics.retries.inc({ code: fault.code });
     await this.#parts.noteFailure(delivery, fault.reason, new Date(Date.now() + retryAfter));
     return { retryAfter };
-  }
-
-  #delivered(delivery: Delivery, result: Extract<WriteResult, { kind: 'written' }>): Outcome {
-    const recorded = this.#parts.links.peek(delivery)?.identifiers ?? null;
-    const identifiers = identifiersOf(delivery);
-    return {
-      kind: 'delivered',
-      fhirId: result.fhirId,
-      versionId: result.versionId,
-      deleted: delivery.operation === 'delete',
-      // What is recorded decides, for the change that changed them may be a dead letter. But what we remember of it does
-      // not have what was given to the resource by somebody else: the event that takes that away says what it had.
-      identifiers:
-        !delivery.previous && identifiers && recorded && sameTokens(identifiers, recorded) ? null : identifiers,
-      firstContact: result.firstContact,
-    };
-  }
-
-  /** Only after this has resolved may the transaction's LSN be acknowledged. */
-  async #record(delivery: Delivery, ended: Outcome, trace: DeliveryTrace | null): Promise<void> {
-    const { recorder, links, metrics, log } = this.#parts;
-    const outcome = await recorder.record(delivery, ended);
-    trace?.recorded(outcome);
-    const { txid, eventKey, outboxIds, endLsn } = delivery;
-    const ids = { txid, lsn: endLsn === null ? undefined : formatLsn(endLsn), eventKey, outboxIds, traceId: trace?.id };
-    metrics.progressed();
-    if (outcome.kind === 'superseded') {
-      metrics.superseded.inc(delivery.outboxIds.length);
-      log.info(ids, 'superseded');
-    } else if (outcome.kind === 'dead') {
-      // The record may have added identifiers to what we know of it.
-      links.forget(delivery);
-      metrics.failed.inc(delivery.outboxIds.length);
-      log.error(
-        { ...ids, status: outcome.httpStatus, attempts: outcome.attempts, reason: outcome.reason },
-        'dead-lettered',
-      );
-    } else {
-      if (outcome.fhirId) {
-        links.remember(delivery, {
-          fhirId: outcome.fhirId,
-          versionId: outcome.versionId,
-          lastRevision: delivery.revision,
-          deleted: outcome.deleted,
-          identifiers: identifiersOf(delivery),
-        });
-      }
-      metrics.processed.inc(delivery.outboxIds.length);
-      log.info({ ...ids, fhirId: outcome.fhirId, version: outcome.versionId }, 'delivered');
-    }
   }
 }

@@ -41,7 +41,8 @@ function givenUp(delivery: Delivery): readonly Token[] {
   return previous.filter((token) => !kept.has(key(token)));
 }
 
-function taken(delivery: Delivery): readonly Token[] {
+/** What its resource carries from now on and did not before. */
+export function taken(delivery: Delivery): readonly Token[] {
   if (delivery.operation === 'delete' || delivery.previous === null) return [];
   const had = new Set(delivery.previous.map(key));
   return current(delivery).filter((token) => !had.has(key(token)));

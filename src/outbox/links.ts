@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { Match } from '../fhir/client.ts';
 import type { Sending } from '../fhir/put.ts';
 import type { Token } from '../fhir/token.ts';
+import { LINKS_CHANGED } from '../shard.ts';
 import type { Database } from './database.ts';
 import type { Persistently } from './persistence.ts';
 
@@ -41,8 +42,9 @@ export class LinkInDoubt extends Error {
 }
 
 /**
- * Only the holder of the slot writes links, so what it cached is true as long as it holds the slot, and is forgotten
- * at every new connection.
+ * Only the holder of the slot writes the links of its patients, so what it cached is true as long as it holds the slot, and is
+ * forgotten at every new connection. What a connector of another shard may write (the end of a link, LINKS_CHANGED tells
+ * it; a form's or reading's, OtherShards.mayShare) is forgotten as well.
  */
 export class Links {
   readonly #db: Database;
@@ -192,13 +194,12 @@ export class Links {
 
   /** The source's link to this resource ends; its identifiers are free. */
   async unlink(source: Source, fhirId: string): Promise<void> {
-    const link = this.#db
-      .updateTable('fhir_link')
-      .set({ fhir_id: null, version_id: null })
-      .where('source_table', '=', source.table)
-      .where('source_id', '=', String(source.sourceId))
-      .where('fhir_id', '=', fhirId);
-    await this.#persistently(() => link.execute());
+    const link = sql`
+      WITH ended AS (
+        UPDATE fhir_link SET fhir_id = NULL, version_id = NULL
+         WHERE source_table = ${source.table} AND source_id = ${source.sourceId}::bigint AND fhir_id = ${fhirId})
+      SELECT pg_notify(${LINKS_CHANGED}, '')`;
+    await this.#persistently(() => link.execute(this.#db));
     this.forget(source);
   }
 
@@ -218,8 +219,10 @@ export class Links {
   }
 
   async #doubt(): Promise<void> {
-    const known = this.#db.updateTable('fhir_link').set({ version_id: null }).where('version_id', 'is not', null);
-    await this.#persistently(() => known.execute());
+    const known = sql`
+      WITH doubted AS (UPDATE fhir_link SET version_id = NULL WHERE version_id IS NOT NULL)
+      SELECT pg_notify(${LINKS_CHANGED}, '')`;
+    await this.#persistently(() => known.execute(this.#db));
     this.forgetAll();
   }
 }

@@ -15,9 +15,20 @@ export interface Progress {
   serverWorked: boolean;
   /** It was sent before, or overtaken: ask the database before sending again. */
   mustLookUp: boolean;
+  /** Looks in vain, in a row, for what a connector of another shard has to deliver first. */
+  looks: number;
   readonly trace: DeliveryTrace | null;
 }
 
 export function noProgress(trace: DeliveryTrace | null): Progress {
-  return { uncertain: false, triedMs: 0, refusedAt: null, failures: 0, serverWorked: false, mustLookUp: false, trace };
+  return {
+    uncertain: false,
+    triedMs: 0,
+    refusedAt: null,
+    failures: 0,
+    serverWorked: false,
+    mustLookUp: false,
+    looks: 0,
+    trace,
+  };
 }

@@ -1,43 +1,74 @@
-// Where a delivery stands according to the database: still to be done, recorded already, or overtaken by a newer state.
+// Where a delivery stands according to the database: still to be done, recorded already, overtaken by a newer state, or not its turn yet.
 import DataLoader from 'dataloader';
 import { sql } from 'kysely';
+import { filterOf, type Shard } from '../shard.ts';
 import type { Database } from './database.ts';
 import type { Delivery } from './delivery.ts';
 import type { Persistently } from './persistence.ts';
 
-export type Standing = 'pending' | 'recorded' | 'superseded';
+/** `waits`: a connector of another shard has still to deliver an older state of the same form or reading, or it cannot be seen yet whether it has to. */
+export type Standing = 'pending' | 'recorded' | 'superseded' | 'waits';
 
 interface StandingRow {
   no: number;
-  /** Otherwise it is overtaken. */
-  recorded: boolean;
+  standing: Exclude<Standing, 'pending'>;
 }
 
 /** Looks up many deliveries in one query; asked at the head of their lanes only, where nobody can overtake any more. */
-export function standingLookup(db: Database, persistently: Persistently): (delivery: Delivery) => Promise<Standing> {
+export function standingLookup(
+  db: Database,
+  persistently: Persistently,
+  shard: Shard,
+): (delivery: Delivery) => Promise<Standing> {
+  // A form or reading that goes to a patient of another shard. Of one transaction only its last state is sent, whoever has it.
+  const elsewhere = (condition: string) =>
+    shard.count === 1
+      ? sql`(SELECT false AS found)`
+      : sql`LATERAL (SELECT true AS found FROM fhir_outbox o
+                      WHERE NOT o.processed AND o.table_name NOT IN ('patient', 'patient_other_identifiers')
+                        AND o.table_name = d."table" AND o.record_id = d."sourceId" AND ${sql.raw(condition)}
+                        AND NOT (${sql.raw(filterOf(shard, 'o.patient_id'))}) LIMIT 1)`;
+  // We may hear of a commit before others see it, and what it wrote elsewhere with it.
+  const seen =
+    shard.count === 1
+      ? sql`true`
+      : sql`NOT d.streamed OR d."table" = 'patient' OR pg_visible_in_snapshot(d.txid::text::xid8, pg_current_snapshot())`;
+  const later = elsewhere('o.txid = d.txid AND o.patient_revision > d.revision');
+  const refused =
+    shard.count === 1
+      ? sql`(SELECT false AS found)`
+      : sql`LATERAL (SELECT true AS found FROM fhir_dlq q
+                      WHERE q.resolved_at IS NULL AND q.source_table = d."table" AND q.source_id = d."sourceId"
+                        AND d."table" <> 'patient' AND q.txid = d.txid AND q.patient_revision > d.revision LIMIT 1)`;
+  const earlier = elsewhere('o.txid <> d.txid AND o.patient_revision < d.revision');
   const loader = new DataLoader<Delivery, Standing>(
     async (deliveries) => {
-      const asked = deliveries.map(({ eventKey, outboxIds, table, sourceId, revision }, no) => ({
+      const asked = deliveries.map(({ eventKey, outboxIds, table, sourceId, revision, txid, endLsn }, no) => ({
         no,
         eventKey,
         outboxIds,
         table,
         sourceId,
         revision,
+        txid,
+        streamed: endLsn !== null,
       }));
       // Each by its index (of EXISTS PostgreSQL may make one pass over all that was ever recorded); rows only of what is not
       // pending, for nearly all is.
       const standings = sql<StandingRow>`
-        SELECT d.no, coalesce(event.found OR outbox.processed, false) AS recorded
+        SELECT d.no, CASE WHEN event.found OR outbox.processed THEN 'recorded' WHEN link.newer OR later.found OR refused.found THEN 'superseded' ELSE 'waits' END AS standing
           FROM jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
-            AS d(no int, "eventKey" text, "outboxIds" bigint[], "table" text, "sourceId" bigint, revision bigint)
+            AS d(no int, "eventKey" text, "outboxIds" bigint[], "table" text, "sourceId" bigint, revision bigint, txid bigint, streamed boolean)
           LEFT JOIN LATERAL (SELECT true AS found FROM fhir_processed_event e WHERE e.event_key = d."eventKey" LIMIT 1) AS event ON true
           LEFT JOIN LATERAL (SELECT bool_and(o.processed) AS processed FROM fhir_outbox o WHERE o.id = ANY (d."outboxIds")) AS outbox ON true
           LEFT JOIN LATERAL (SELECT true AS newer FROM fhir_link l WHERE l.source_table = d."table"
                                 AND l.source_id = d."sourceId" AND l.last_revision >= d.revision LIMIT 1) AS link ON true
-         WHERE event.found OR outbox.processed OR link.newer`;
+          LEFT JOIN ${later} AS later ON true
+          LEFT JOIN ${refused} AS refused ON true
+          LEFT JOIN ${earlier} AS earlier ON true
+         WHERE event.found OR outbox.processed OR link.newer OR later.found OR refused.found OR earlier.found OR NOT (${seen})`;
       const { rows } = await persistently(() => standings.execute(db));
-      const byNo = new Map(rows.map(({ no, recorded }) => [no, recorded ? 'recorded' : 'superseded'] as const));
+      const byNo = new Map(rows.map(({ no, standing }) => [no, standing]));
       return deliveries.map((_, no) => byNo.get(no) ?? 'pending');
     },
     { cache: false, maxBatchSize: 500 },

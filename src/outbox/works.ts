@@ -5,12 +5,14 @@ import type { FhirClient } from '../fhir/client.ts';
 import type { Profile } from '../fhir/mapped-resource.ts';
 import { SendGate } from '../fhir/send-gate.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import type { Shard } from '../shard.ts';
 import { Courier } from './courier.ts';
 import type { Database } from './database.ts';
 import type { Delivery, MapState } from './delivery.ts';
 import { giveBack } from './give-back.ts';
 import { Lanes } from './lanes.ts';
 import { Links } from './links.ts';
+import { OtherShards } from './other-shards.ts';
 import { Outbox } from './outbox.ts';
 import { type Persistently, persistently, sqlState } from './persistence.ts';
 import { OutboxReader } from './reader.ts';
@@ -44,13 +46,14 @@ export class OutboxWorks {
   readonly #all = new AbortController();
   #stopping: Promise<void> | null = null;
 
-  constructor(db: Database, fhir: FhirClient, settings: OutboxSettings, metrics: Metrics, log: Logger) {
+  constructor(db: Database, fhir: FhirClient, shard: Shard, settings: OutboxSettings, metrics: Metrics, log: Logger) {
     const waits = this.#waits.signal;
     const mapState: MapState = (kind, operation, payload) =>
       kind.map(payload, settings.profile, operation === 'delete' && settings.deletes === 'deactivate');
     const lookUp: Persistently = (work) => persistently(work, log, waits);
     const atOnce = settings.concurrency * settings.batchSize;
     this.#links = new Links(db, lookUp);
+    const others = new OtherShards(db, lookUp, shard);
     this.#metrics = metrics;
     this.#gate = new SendGate({
       concurrency: atOnce,
@@ -76,13 +79,14 @@ export class OutboxWorks {
       gate: this.#gate,
       guard: this.#guard,
       links: this.#links,
-      writer: new Writer(fhir, this.#links, settings.update, settings.deletes),
+      others,
+      writer: new Writer(fhir, this.#links, others, settings.update, settings.deletes),
       recorder: new Recorder(db, metrics, log, this.#all.signal),
       metrics,
       log,
       signal: waits,
       maxRetries: settings.maxRetries,
-      standing: standingLookup(db, lookUp),
+      standing: standingLookup(db, lookUp, shard),
       reload: (delivery) => this.reader.reload(delivery),
       giveBack: (delivery, owner) => lookUp(() => giveBack(db, delivery, owner, log)),
       noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
@@ -104,6 +108,11 @@ export class OutboxWorks {
   hold(holding: Holding): void {
     this.#links.forgetAll();
     this.#guard.hold(holding);
+  }
+
+  /** Another connector has ended links that may be in memory here. */
+  forgetLinks(): void {
+    this.#links.forgetAll();
   }
 
   /** The slot was lost: resolves when nothing is being sent or recorded any more, or after `timeoutMs` milliseconds. */

@@ -1,11 +1,13 @@
 // Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
-import type { FhirClient, Match, WriteAnswer } from '../fhir/client.ts';
+import type { FhirClient, Match } from '../fhir/client.ts';
 import type { Fault } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/mapped-resource.ts';
 import { putOfId, type Sending } from '../fhir/put.ts';
 import type { Resource } from '../fhir/resources.ts';
 import type { Token } from '../fhir/token.ts';
+import { gone, type Known, knownBy, written } from './known.ts';
 import type { Link, Links, Source } from './links.ts';
+import type { OtherShards } from './other-shards.ts';
 import { isOfAnother, type OwnRead, readOwn } from './own-resource.ts';
 import { missingSentence, withReferences } from './references.ts';
 import { kindOfTable } from './resources.ts';
@@ -14,9 +16,6 @@ import { refused, type WriteContext, type WriteResult } from './write-context.ts
 
 export type UpdateMode = 'by-id' | 'conditional';
 export type DeletePolicy = 'deactivate' | 'delete';
-
-/** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
-type Known = Match & { readonly by: 'link' | 'tombstone' | 'search' };
 
 /** A write that has something to send. */
 type StateContext = WriteContext & { readonly mapped: Extract<MappedResource, { ok: true }> };
@@ -27,12 +26,14 @@ const MAX_CONFLICTS = 3;
 export class Writer {
   readonly #fhir: FhirClient;
   readonly #links: Links;
+  readonly #others: OtherShards;
   readonly #update: UpdateMode;
   readonly #deletes: DeletePolicy;
 
-  constructor(fhir: FhirClient, links: Links, update: UpdateMode, deletes: DeletePolicy) {
+  constructor(fhir: FhirClient, links: Links, others: OtherShards, update: UpdateMode, deletes: DeletePolicy) {
     this.#fhir = fhir;
     this.#links = links;
+    this.#others = others;
     this.#update = update;
     this.#deletes = deletes;
   }
@@ -57,13 +58,16 @@ export class Writer {
   async #referring(context: StateContext): Promise<StateContext | WriteResult> {
     const { mapped } = context;
     const referring = await withReferences(mapped, async (source) => {
-      const cached = await this.#links.get(source);
+      const cached = this.#others.mayShare(source) ? null : await this.#links.get(source);
       // What is deleted, or not there, may have come since.
       const link = cached?.fhirId && !cached.deleted ? cached : await this.#links.reload(source);
       // A row that is deleted itself says whose it was, though that one is deleted by now.
       return link && (!link.deleted || context.delivery.operation === 'delete') ? link.fhirId : null;
     });
-    if ('missing' in referring) return refused(missingSentence(referring.missing), referring.missing);
+    if ('missing' in referring) {
+      if (context.mayWait && (await this.#others.owe(referring.missing, context.delivery))) return { kind: 'waits' };
+      return refused(missingSentence(referring.missing), referring.missing);
+    }
     return { ...context, mapped: { ...mapped, resource: referring.resource } };
   }
 
@@ -138,6 +142,11 @@ export class Writer {
   /** The resource that the row is linked to is not its own any more. */
   async #contactAgain(context: StateContext, known: Known): Promise<WriteResult> {
     if (context.delivery.operation === 'delete') return this.#letGo(context, known);
+    if (this.#others.exist && (await this.#others.giveUp(context.delivery, null))) {
+      // Nobody is to take it for linked, and to wait for it.
+      await this.#links.unlink(context.delivery, known.id);
+      return { kind: 'waits' };
+    }
     return this.#firstContact(context);
   }
 
@@ -283,17 +292,4 @@ export class Writer {
     const owner = await this.#links.livingOwner(delivery, match.id);
     return owner === null ? { kind: 'one', match } : { kind: 'owned', owner };
   }
-}
-
-function knownBy({ versionId, deleted }: Link, id: string): Known {
-  return { id, versionId, by: deleted ? 'tombstone' : 'link' };
-}
-
-/** No version to match: bringing it back is a PUT by id without If-Match. */
-function gone(known: Known): Extract<WriteResult, { kind: 'written' }> {
-  return { kind: 'written', fhirId: known.id, versionId: null, firstContact: false };
-}
-
-function written(answer: Extract<WriteAnswer, { ok: true }>, firstContact: boolean): WriteResult {
-  return { kind: 'written', fhirId: answer.id, versionId: answer.versionId, firstContact };
 }

@@ -21,7 +21,7 @@ export async function preflight(control: pg.Client): Promise<boolean> {
            current_setting('wal_level') AS wal_level, current_user AS user_name,
            ${MAY_REPLICATE} AS may_replicate,
            pg_is_in_recovery() AS in_recovery, to_regclass('public.fhir_outbox') IS NOT NULL AS has_outbox,
-           EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('public.fhir_outbox') AND attname = 'traceparent') AS is_current`);
+           to_regprocedure('public.fhir_ensure_publication(text, integer, integer)') IS NOT NULL AS is_current`);
   const facts = rows[0];
   if (!facts) throw new Error('PostgreSQL answered the preflight query without a row.');
   if (facts.version < 150_000) {

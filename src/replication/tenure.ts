@@ -4,18 +4,20 @@ import type { Logger } from 'pino';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { untilAborted } from '../pause.ts';
 import { PostgresClient } from '../postgres-client.ts';
+import { LINKS_CHANGED, nameOf, type Shard } from '../shard.ts';
 import { AckTracker } from './ack-tracker.ts';
 import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
 import { tellingWhatHoldsItUp } from './hold-up.ts';
 import { type KnownServer, mustBe, watchServer } from './identity.ts';
 import { SlotLease } from './lease.ts';
 import type { ReplicationMessage } from './messages.ts';
+import { dropOtherCounts, type Family } from './other-counts.ts';
 import { waitForTurn } from './turn.ts';
 
-export interface SlotSettings {
+/** The names are what those of the shard's own slot and publication are made of (shard.ts). */
+export interface SlotSettings extends Family {
   readonly client: pg.ClientConfig;
-  readonly slot: string;
-  readonly publication: string;
+  readonly shard: Shard;
 }
 
 /** What must happen around a new slot so that nothing which it will not send is forgotten. */
@@ -51,12 +53,12 @@ export class Tenure {
   private constructor(
     control: pg.Client,
     connection: ReplicationConnection,
-    { slot, client }: SlotSettings,
+    { slot: family, client, shard }: SlotSettings,
     held: { server: KnownServer; confirmed: Lsn; caughtUp: boolean },
   ) {
     this.#control = control;
     this.#connection = connection;
-    this.slot = slot;
+    this.slot = nameOf(family, shard);
     this.server = held.server;
     this.caughtUp = held.caughtUp;
     this.tracker = new AckTracker(held.confirmed);
@@ -65,7 +67,7 @@ export class Tenure {
     control.on('error', (error) => this.#lose(error));
     control.on('end', () => this.#lose(new Error('PostgreSQL closed the control connection.')));
     this.lease
-      .renew(control, slot, connection.walsenderPid, this.#ended.signal)
+      .renew(control, this.slot, connection.walsenderPid, this.#ended.signal)
       .catch((error: Error) => this.#lose(error));
     watchServer(held.server, client, this.#ended.signal).catch((error: Error) => this.#lose(error));
     // While the socket is paused nothing answers the server's keepalives, so the position goes out on a timer of its own.
@@ -78,6 +80,7 @@ export class Tenure {
     hooksOf: HooksOf,
     log: Logger,
     onStandby: () => Promise<void>,
+    onLinksChanged: () => void,
     signal: AbortSignal,
   ): Promise<Tenure> {
     const control = new PostgresClient({
@@ -94,14 +97,20 @@ export class Tenure {
     signal.addEventListener('abort', giveUp);
     try {
       await untilAborted(control.connect(), signal);
-      await waitForTurn(control, settings.slot, log, onStandby, signal);
+      await waitForTurn(control, settings, settings.shard, log, onStandby, signal);
+      // Before anything is read into memory that it may tell of.
+      if (settings.shard.count > 1) {
+        control.on('notification', onLinksChanged);
+        await control.query(`LISTEN ${LINKS_CHANGED}`);
+      }
       // Making a slot can take long, and who is silent for long is taken for dead.
       const alive = setInterval(() => control.query('SELECT').catch(() => undefined), WAL_SENDER_TIMEOUT_MS / 4);
       try {
         const client = { ...settings.client, application_name: 'fhir-connector' };
-        connection = await ReplicationConnection.open(client, settings.publication);
+        connection = await ReplicationConnection.open(client, nameOf(settings.publication, settings.shard));
         signal.throwIfAborted();
         const held = await setUp(control, connection, settings, hooksOf, log);
+        await dropOtherCounts(control, settings, settings.shard, log);
         return new Tenure(control, connection, settings, held);
       } finally {
         clearInterval(alive);
@@ -209,7 +218,9 @@ async function setUp(
   hooksOf: HooksOf,
   log: Logger,
 ) {
-  const { slot, publication } = settings;
+  const { shard } = settings;
+  const slot = nameOf(settings.slot, shard);
+  const publication = nameOf(settings.publication, shard);
   const identified = await connection.identify();
   await mustBe(identified, control);
   const hooks = await hooksOf(identified);
@@ -236,7 +247,7 @@ async function setUp(
       `${isFirst ? 'There is no slot yet: making it' : `${whyAnew(facts)}: making it anew`} (this waits for transactions that are open now); what the outbox holds unprocessed is delivered first.`,
     );
     if (facts.wal_status !== null) await control.query('SELECT pg_drop_replication_slot($1)', [slot]);
-    await control.query('SELECT fhir_ensure_publication($1)', [publication]);
+    await control.query('SELECT fhir_ensure_publication($1, $2, $3)', [publication, shard.count, shard.index]);
     const snapshot = await tellingWhatHoldsItUp(control, connection.walsenderPid, log, () =>
       connection.createSlot(slot, { failover: facts.can_fail_over }),
     );

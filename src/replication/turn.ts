@@ -2,11 +2,16 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { pause } from '../pause.ts';
+import { nameOf, type Shard } from '../shard.ts';
 import { WAL_SENDER_TIMEOUT_MS } from './connection.ts';
+import { type Family, joinCount } from './other-counts.ts';
 import { preflight } from './preflight.ts';
 
 /** Who stands by is to take over within a second, its set-up and first request included. */
 const STANDBY_POLL_MS = 200;
+const TAKEN = 'Another connector holds the replication slot (or the server is a standby); standing by to take over.';
+const OTHER_COUNT =
+  'Connectors with another SHARD_COUNT work on this outbox; standing by until the last of them has ended.';
 /** Two numbers for pg_try_advisory_lock: ours, and the slot's (hashtext of its name). */
 const TENURE_LOCK = 0x46484952;
 
@@ -15,15 +20,19 @@ const TENURE_LOCK = 0x46484952;
  * it is free as soon as its walsender is gone, while the connector that had it may still be sending. That one keeps the
  * lock until its requests have ended (for as long as the pipeline waits for them), or it is dead and PostgreSQL has
  * noticed, or its last proof has run out (lease.ts): then its session is ended, so that it can never give itself another.
+ * And while connectors of another SHARD_COUNT work it is nobody's turn here.
  */
 export async function waitForTurn(
   control: pg.Client,
-  slot: string,
+  family: Family,
+  shard: Shard,
   log: Logger,
   onStandby: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  for (let said = false; ; ) {
+  const slot = nameOf(family.slot, shard);
+  for (let said = ''; ; ) {
+    let why = TAKEN;
     if (await preflight(control)) {
       const { rows } = await control.query<{ active: boolean | null; locked: boolean; ended: number }>(TAKE_TURN, [
         slot,
@@ -31,15 +40,16 @@ export async function waitForTurn(
         WAL_SENDER_TIMEOUT_MS,
       ]);
       if (rows[0]?.ended) log.warn({ slot }, 'Ended the session of a connector that had lost the slot and was silent.');
-      if (rows[0]?.locked) return;
+      if (rows[0]?.locked) {
+        if (await joinCount(control, family, shard, TENURE_LOCK, log)) return;
+        await control.query('SELECT pg_advisory_unlock($1, hashtext($2))', [TENURE_LOCK, slot]);
+        why = OTHER_COUNT;
+      }
     }
-    if (!said) {
-      log.info(
-        { slot },
-        'Another connector holds the replication slot (or the server is a standby); standing by to take over.',
-      );
-      said = true;
-      await onStandby();
+    if (said !== why) {
+      log.info({ slot }, why);
+      if (said === '') await onStandby();
+      said = why;
     }
     await pause(STANDBY_POLL_MS, signal);
   }

@@ -1,6 +1,7 @@
 // One run of chaos: writers write, faults strike, and in the end everything must be as the WAL says.
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Lsn, parseLsn } from '../../src/lsn.ts';
+import { filterOf } from '../../src/shard.ts';
 import { judgeCounters } from './counters.ts';
 import { Dice } from './dice.ts';
 import { FAULTS } from './faults.ts';
@@ -8,7 +9,7 @@ import { deadLetters, judgeAcknowledged, judgeFinalState, judgeOwners, judgeReco
 import { WalOracle } from './oracle.ts';
 import { writeTrace } from './trace.ts';
 import { writer } from './workload.ts';
-import { ask, createWorld, type World } from './world.ts';
+import { ask, createWorld, shardsOf, type World } from './world.ts';
 
 export interface ChaosPlan {
   readonly seed: number;
@@ -31,7 +32,7 @@ export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promi
   const dice = new Dice(seed, 0);
   const deletes = dice.chance(50) ? 'deactivate' : 'delete';
   const batchSize = dice.pick([1, 16]);
-  const world = await createWorld(deletes, batchSize);
+  const world = await createWorld(deletes, batchSize, dice.pick([1, 2, 4]));
   const oracle = new WalOracle(deletes);
   const violations: string[] = [];
   const strikes = new Map(faults.map((kind) => [kind, 0]));
@@ -46,7 +47,7 @@ export async function runChaos({ seed, seconds, faults, say }: ChaosPlan): Promi
       writer(world.config, new Dice(seed, n + 1), writing.signal),
     );
     say(
-      `Seed ${seed}: ${seconds} s, ${faults.length} kinds of faults, FHIR_DELETE=${deletes}, FHIR_BATCH_SIZE=${batchSize}.`,
+      `Seed ${seed}: ${seconds} s, ${faults.length} kinds of faults, FHIR_DELETE=${deletes}, FHIR_BATCH_SIZE=${batchSize}, SHARD_COUNT=${world.shards} at first.`,
     );
 
     const until = performance.now() + seconds * 1000;
@@ -115,30 +116,33 @@ async function drainUntil(oracle: WalOracle, { db }: World, signal: AbortSignal)
   }
 }
 
-/** txid → the highest confirmed position that was seen while one of its rows was unprocessed. */
-async function watchAcknowledged({ db, slot }: World, signal: AbortSignal): Promise<ReadonlyMap<number, Lsn>> {
+/** txid → the highest confirmed position of a shard's slot that was seen while one of the shard's rows was unprocessed. */
+async function watchAcknowledged(world: World, signal: AbortSignal): Promise<ReadonlyMap<number, Lsn>> {
+  const { db } = world;
   const passed = new Map<number, Lsn>();
-  const caughtUp = async () =>
+  const caughtUp = async (slot: string) =>
     (await db.query('SELECT FROM fhir_slot WHERE slot_name = $1 AND caught_up_at IS NOT NULL', [slot])).rowCount === 1;
   while (!signal.aborted) {
-    try {
-      // The position first: what is unprocessed afterwards was unprocessed then. A new slot begins behind what is being
-      // caught up with, which is another matter.
-      if (await caughtUp()) {
+    for (const { slot, ...shard } of shardsOf(world)) {
+      try {
+        // The position first: what is unprocessed afterwards was unprocessed then. A new slot begins behind what is being
+        // caught up with, which is another matter.
+        if (!(await caughtUp(slot))) continue;
         const position = await db.query(
           'SELECT confirmed_flush_lsn AS lsn FROM pg_replication_slots WHERE slot_name = $1',
           [slot],
         );
-        const unfinished = await db.query('SELECT DISTINCT txid FROM fhir_outbox WHERE NOT processed');
+        const unfinished = await db.query(
+          `SELECT DISTINCT txid FROM fhir_outbox WHERE NOT processed AND ${filterOf(shard)}`,
+        );
         const lsn = position.rows[0]?.lsn;
-        if (lsn && (await caughtUp())) {
-          const confirmed = parseLsn(lsn);
-          for (const { txid } of unfinished.rows)
-            if (confirmed > (passed.get(Number(txid)) ?? 0n)) passed.set(Number(txid), confirmed);
-        }
+        if (!lsn || !(await caughtUp(slot))) continue;
+        const confirmed = parseLsn(lsn);
+        for (const { txid } of unfinished.rows)
+          if (confirmed > (passed.get(Number(txid)) ?? 0n)) passed.set(Number(txid), confirmed);
+      } catch {
+        // PostgreSQL is away.
       }
-    } catch {
-      // PostgreSQL is away.
     }
     await pause(30);
   }

@@ -1,5 +1,6 @@
 // The counters of the connectors that are alive at the end, against what the same processes logged and the tables hold.
 import { setTimeout as pause } from 'node:timers/promises';
+import { filterOf } from '../../src/shard.ts';
 import { parseExposition } from '../metrics/exposition.ts';
 import type { ConnectorProcess } from '../support/connector.ts';
 import { ask, type World } from './world.ts';
@@ -7,13 +8,14 @@ import { ask, type World } from './world.ts';
 /** Gauges are sampled every few seconds, and a process that has just started counts from zero. */
 const PATIENCE_MS = 30_000;
 
-export async function judgeCounters({ connectors, db }: World): Promise<string[]> {
-  const [tables] = await ask<{ unprocessed: number; dead: number }>(
-    db,
-    `SELECT (SELECT count(*)::int FROM fhir_outbox WHERE NOT processed) AS unprocessed,
-            (SELECT count(*)::int FROM fhir_dlq WHERE resolved_at IS NULL) AS dead`,
-  );
-  const differing = async (process: ConnectorProcess): Promise<string[]> => {
+export async function judgeCounters({ connectors, shards: count, db }: World): Promise<string[]> {
+  const differing = async (process: ConnectorProcess, index: number): Promise<string[]> => {
+    const ours = filterOf({ index: index % count, count });
+    const [tables] = await ask<{ unprocessed: number; dead: number }>(
+      db,
+      `SELECT (SELECT count(*)::int FROM fhir_outbox WHERE NOT processed AND ${ours}) AS unprocessed,
+              (SELECT count(*)::int FROM fhir_dlq WHERE resolved_at IS NULL AND ${ours}) AS dead`,
+    );
     const expected = {
       fhir_connector_processed_total: rowsLogged(process, 'delivered'),
       fhir_connector_failed_total: rowsLogged(process, 'dead-lettered'),
@@ -30,7 +32,8 @@ export async function judgeCounters({ connectors, db }: World): Promise<string[]
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     const violations: string[] = [];
-    for (const { process } of connectors) if (process) violations.push(...(await differing(process)));
+    for (const [index, { process }] of connectors.entries())
+      if (process) violations.push(...(await differing(process, index)));
     if (violations.length === 0 || performance.now() > deadline) return violations;
     await pause(500);
   }

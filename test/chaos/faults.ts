@@ -4,7 +4,7 @@ import type { Fault, Request } from '../support/fhir-ledger.ts';
 import { tokensOf } from '../support/fhir-ledger.ts';
 import type { Dice } from './dice.ts';
 import { ORACLE_SLOT } from './oracle.ts';
-import { ask, type World } from './world.ts';
+import { ask, shardsOf, type World } from './world.ts';
 
 /** Resolves to how often something was really hit: a fault that met nothing has proved nothing. */
 type Strike = (world: World, dice: Dice) => Promise<number>;
@@ -74,7 +74,20 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
     if (seconds > 10) throw new Error(`A fast stop of PostgreSQL took ${seconds.toFixed(1)} s.`);
     return 1;
   },
-  'walsender ended': async ({ db, slot }) => {
+  'number of shards changed': async (world, dice) => {
+    world.shards = dice.pick([1, 2, 4].filter((count) => count !== world.shards));
+    let hits = 0;
+    // As an orchestrator goes about it, or all at once; they start again with the new number.
+    const gently = dice.chance(50);
+    for (const connector of dice.shuffled(world.connectors)) {
+      hits += connector.signal(dice.chance(70) ? 'SIGTERM' : 'SIGKILL');
+      if (gently) await pause(dice.int(100, 1500));
+    }
+    return hits;
+  },
+  'walsender ended': async (world, dice) => {
+    const { db } = world;
+    const { slot } = dice.pick(shardsOf(world));
     const ended = await ask(
       db,
       'SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active AND pg_terminate_backend(active_pid)',
@@ -82,7 +95,9 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
     );
     return ended.length;
   },
-  'slot dropped': async ({ db, slot }) => {
+  'slot dropped': async (world, dice) => {
+    const { db } = world;
+    const { slot } = dice.pick(shardsOf(world));
     const before = await ask(db, 'SELECT FROM pg_replication_slots WHERE slot_name = $1', [slot]);
     await ask(
       db,
@@ -99,7 +114,9 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
     );
     return before.length;
   },
-  'slot lost to WAL': async ({ connectors, db, slot }) => {
+  'slot lost to WAL': async (world) => {
+    const { connectors, db } = world;
+    const slots = shardsOf(world).map(({ slot }) => slot);
     await Promise.all(connectors.map((connector) => connector.stop('SIGKILL')));
     let lost = 0;
     try {
@@ -116,22 +133,24 @@ export const FAULTS: Readonly<Record<string, Strike>> = {
         await ask(db, 'CHECKPOINT');
         await ask(db, 'ALTER SYSTEM RESET max_slot_wal_keep_size');
         await ask(db, 'SELECT pg_reload_conf()');
-        const slots = await ask<{ lost: boolean }>(
+        const found = await ask<{ lost: boolean }>(
           db,
-          `SELECT wal_status = 'lost' AS lost FROM pg_replication_slots WHERE slot_name = $1`,
-          [slot],
+          `SELECT wal_status = 'lost' AS lost FROM pg_replication_slots WHERE slot_name = ANY ($1)`,
+          [slots],
         );
-        if (slots.length === 0) break;
-        lost = slots.filter((row) => row.lost).length;
+        if (found.length === 0) break;
+        lost = found.filter((row) => row.lost).length;
       }
     } finally {
       for (const connector of connectors) connector.start();
     }
     return lost;
   },
-  'publication dropped': async ({ db }) => {
-    const before = await ask(db, 'SELECT FROM pg_publication WHERE pubname = $1', ['fhir_outbox_pub']);
-    await ask(db, 'DROP PUBLICATION IF EXISTS fhir_outbox_pub');
+  'publication dropped': async (world, dice) => {
+    const { db } = world;
+    const { publication } = dice.pick(shardsOf(world));
+    const before = await ask(db, 'SELECT FROM pg_publication WHERE pubname = $1', [publication]);
+    await ask(db, `DROP PUBLICATION IF EXISTS ${publication}`);
     return before.length;
   },
 };

@@ -1,8 +1,9 @@
 // The world in which chaos breaks out: a PostgreSQL of its own, a FHIR server with a ledger, a proxy between them and
-// two connectors, real processes, one of which stands by.
+// four connectors, real processes, of which some stand by unless there are four shards.
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { migrate } from '../../src/migrate.ts';
+import { nameOf, type Shard } from '../../src/shard.ts';
 import {
   type ConnectorProcess,
   connectorEnvironment,
@@ -20,14 +21,15 @@ export interface World {
   readonly db: pg.Pool;
   readonly proxy: TcpProxy;
   readonly fhir: FhirLedger;
-  readonly slot: string;
   readonly connectors: readonly Connector[];
+  /** Of this many shards the connectors are, or become at their next start. */
+  shards: number;
   stop(): Promise<void>;
 }
 
 /** A connector that is started again whenever it ends, as an orchestrator does. */
 class Connector {
-  readonly #environment: Record<string, string>;
+  readonly #environment: () => Record<string, string>;
   #wanted = false;
   /** The one that runs, or ran last. */
   process: ConnectorProcess | null = null;
@@ -37,14 +39,15 @@ class Connector {
   /** What all its processes logged. */
   readonly lines: LogLine[] = [];
 
-  constructor(environment: Record<string, string>) {
+  /** `environment` is asked at each start. */
+  constructor(environment: () => Record<string, string>) {
     this.#environment = environment;
   }
 
   start(): void {
     this.#wanted = true;
     this.starts += 1;
-    const started = spawnConnector(this.#environment);
+    const started = spawnConnector(this.#environment());
     this.process = started;
     const { child } = started;
     void started.exited.then((status) => {
@@ -69,13 +72,31 @@ class Connector {
   }
 }
 
-export async function createWorld(deletes: 'deactivate' | 'delete', batchSize: number): Promise<World> {
+const CONNECTORS = 4;
+const TARGET = 'chaos';
+
+/** The base is what the connectors are given as SLOT_NAME. */
+const SLOT = slotOf({ name: TARGET });
+const PUBLICATION = 'fhir_outbox_pub';
+
+export function shardsOf({
+  shards: count,
+}: Pick<World, 'shards'>): readonly (Shard & { slot: string; publication: string })[] {
+  return Array.from({ length: count }, (_, index) => ({
+    index,
+    count,
+    slot: nameOf(SLOT, { index, count }),
+    publication: nameOf(PUBLICATION, { index, count }),
+  }));
+}
+
+export async function createWorld(deletes: 'deactivate' | 'delete', batchSize: number, shards: number): Promise<World> {
   const postgres = await startEmbeddedPostgres({
     fsync: false,
     settings: {
       max_wal_size: '64MB',
       min_wal_size: '32MB',
-      max_replication_slots: '10',
+      max_replication_slots: '20',
       checkpoint_timeout: '30s',
       autovacuum_naptime: '5s',
     },
@@ -90,7 +111,7 @@ export async function createWorld(deletes: 'deactivate' | 'delete', batchSize: n
   client.release();
   const proxy = await TcpProxy.start(host, port);
   const fhir = await FhirLedger.start();
-  const target = { name: 'chaos', config: { ...config, port: proxy.port } };
+  const target = { name: TARGET, config: { ...config, port: proxy.port } };
   const environment = {
     ...connectorEnvironment(target, fhir.url),
     FHIR_TIMEOUT_MS: '1000',
@@ -99,15 +120,24 @@ export async function createWorld(deletes: 'deactivate' | 'delete', batchSize: n
     FHIR_DELETE: deletes,
     SHUTDOWN_TIMEOUT_MS: '5000',
   };
-  const connectors = [1, 2].map((number) => new Connector({ ...environment, WORKER_ID: `worker-${number}` }));
-  return {
+  const connectors: readonly Connector[] = Array.from(
+    { length: CONNECTORS },
+    (_, number) =>
+      new Connector(() => ({
+        ...environment,
+        WORKER_ID: `worker-${number}`,
+        SHARD_COUNT: String(world.shards),
+        SHARD_INDEX: String(number % world.shards),
+      })),
+  );
+  const world: World = {
     postgres,
     config,
     db,
     proxy,
     fhir,
-    slot: slotOf(target),
     connectors,
+    shards,
     async stop() {
       await Promise.all(connectors.map((connector) => connector.stop('SIGKILL')));
       await db.end();
@@ -116,6 +146,7 @@ export async function createWorld(deletes: 'deactivate' | 'delete', batchSize: n
       await postgres.stop('immediate');
     },
   };
+  return world;
 }
 
 /** Asks until PostgreSQL answers: it may just be away. */

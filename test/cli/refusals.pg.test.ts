@@ -88,7 +88,7 @@ describe('run, on a database that is not ready for it', () => {
 
   it('names the command for a schema that is older than the program', async () => {
     const old = await createDatabase();
-    await old.pool.query('ALTER TABLE fhir_outbox DROP COLUMN traceparent CASCADE');
+    await old.pool.query('DROP FUNCTION fhir_ensure_publication(text, integer, integer)');
     expect(await refusal(onDatabase(old))).toEqual([
       expect.stringMatching(/schema is older than this connector.*npm run connector -- migrate/),
     ]);

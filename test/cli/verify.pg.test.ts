@@ -4,6 +4,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createSampler } from '../../src/metrics/sampler.ts';
+import { WHOLE } from '../../src/shard.ts';
 import { allProcessed, COUNT_UP, streaming } from '../scenarios/setup.ts';
 import { runCommand } from '../support/command.ts';
 import { type RunningConnector, spawnConnector, startConnector } from '../support/connector.ts';
@@ -337,7 +338,7 @@ describe('verify', () => {
     await verify('--sample', '1', '--seed', '2');
     const metrics = createMetrics();
     const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: database.pool }) });
-    const sampler = createSampler(db, 'none', metrics, { info: () => {}, warn: () => {} });
+    const sampler = createSampler(db, 'none', WHOLE, metrics, { info: () => {}, warn: () => {} });
     await sampler.sampleOnce();
     const exposed = await metrics.registry.metrics();
     expect(exposed).toContain('fhir_drift{scope="all",kind="missing"} 1\n');

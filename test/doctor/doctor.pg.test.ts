@@ -8,6 +8,7 @@ import { examine } from '../../src/doctor/examine.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { TABLE_RIGHTS } from '../../src/doctor/rights.ts';
 import { createFhirClient } from '../../src/fhir/client.ts';
+import { nameOf, type Shard, WHOLE } from '../../src/shard.ts';
 import { ask, PATIENCE, run } from '../catch-up/hospital.ts';
 import { migrated, startServer } from '../catch-up/servers.ts';
 import { capabilityStatement } from '../support/capability-statement.ts';
@@ -46,9 +47,15 @@ interface As {
   readonly login?: { readonly user: string; readonly password: string };
   readonly fhirUrl?: string;
   readonly slot?: string;
+  readonly shard?: Shard;
 }
 
-async function findings({ login = LOGIN, fhirUrl = sink.url, slot = SLOT }: As = {}): Promise<Finding[]> {
+async function findings({
+  login = LOGIN,
+  fhirUrl = sink.url,
+  slot = SLOT,
+  shard = WHOLE,
+}: As = {}): Promise<Finding[]> {
   const fhir = createFhirClient(
     { baseUrl: fhirUrl, concurrency: 1, timeoutMs: 5000, userAgent: 'test' },
     () => undefined,
@@ -56,8 +63,9 @@ async function findings({ login = LOGIN, fhirUrl = sink.url, slot = SLOT }: As =
   try {
     return await examine({
       client: { ...database.config, ...login },
-      slot,
-      publication: PUBLICATION,
+      shard,
+      slot: nameOf(slot, shard),
+      publication: nameOf(PUBLICATION, shard),
       fhir,
       needs: { update: 'by-id', deletes: 'deactivate', batchSize: 1, resources: ['Patient'] },
     });
@@ -196,6 +204,7 @@ const PLANTED: readonly Planted[] = [
     plant: [
       'CREATE ROLE plain_owner',
       'ALTER FUNCTION fhir_ensure_publication(text) OWNER TO plain_owner',
+      'ALTER FUNCTION fhir_ensure_publication(text, integer, integer) OWNER TO plain_owner',
       'DROP PUBLICATION fhir_outbox_pub',
       'GRANT SELECT ON fhir_outbox TO plain_owner',
       'ALTER TABLE fhir_outbox OWNER TO plain_owner',
@@ -296,6 +305,32 @@ describe('a planted fault is found, and mended by what is said of it', () => {
     const after = await findings();
     expect(wrong(after)).toEqual([]);
     expect(after.find((finding) => finding.check === check)?.verdict).toBe('ok');
+  });
+});
+
+describe('the publication of a shard', () => {
+  const shard = { index: 1, count: 2 };
+  const name = nameOf(PUBLICATION, shard);
+  const now = async () => (await findings({ shard })).find(({ check }) => check === 'Publication');
+
+  it('is well with the row filter of that shard and no other, and mended where it has another or none', async () => {
+    expect(await now()).toMatchObject({ verdict: 'ok', found: expect.stringMatching(/The connector makes it/) });
+    await run(database, `SELECT fhir_ensure_publication('${name}', 2, 1)`);
+    expect(await now()).toMatchObject({ verdict: 'ok', found: expect.stringMatching(/publishes/) });
+    for (const [tables, says] of [
+      ['fhir_outbox', /has no row filter on fhir_outbox, and needs that of its shard/],
+      [
+        'fhir_outbox WHERE (abs(coalesce(patient_id, 0) % 2) = 0)',
+        /has another row filter on fhir_outbox than that of its shard/,
+      ],
+    ] as const) {
+      await run(database, `ALTER PUBLICATION ${name} SET TABLE ${tables}`);
+      const found = await now();
+      expect(found).toMatchObject({ verdict: 'fault', found: expect.stringMatching(says) });
+      await run(database, found?.fix?.sql ?? '');
+      expect(await now()).toMatchObject({ verdict: 'ok' });
+    }
+    await run(database, `DROP PUBLICATION ${name}`);
   });
 });
 

@@ -31,7 +31,7 @@ const PODS = [
 describe.each(PODS)('the pod of %s', (_, pod, schema) => {
   it('has a configuration that the program takes', () => {
     expect(readConfig(schema, environmentOf(pod))).toMatchObject({
-      DB_HOST: 'db.example.com',
+      DB_HOST: ['db.example.com'],
       DB_PASSWORD: 'not-a-secret',
     });
   });

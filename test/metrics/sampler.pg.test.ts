@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createSampler } from '../../src/metrics/sampler.ts';
+import { WHOLE } from '../../src/shard.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { parseExposition } from './exposition.ts';
 
@@ -23,7 +24,7 @@ function sample(pool: pg.Pool, slotName: string) {
     const { samples } = parseExposition(await metrics.registry.metrics());
     return samples.find((each) => each.name === name)?.value;
   };
-  return { ...createSampler(db, slotName, metrics, log), metrics, gauge, lines };
+  return { ...createSampler(db, slotName, WHOLE, metrics, log), metrics, gauge, lines };
 }
 
 describe('the sampler', () => {

@@ -6,6 +6,7 @@ import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createSampler } from '../../src/metrics/sampler.ts';
+import { WHOLE } from '../../src/shard.ts';
 
 const cleanups: (() => Promise<unknown> | unknown)[] = [];
 afterEach(async () => {
@@ -32,7 +33,7 @@ function samplerAt(port: number) {
     warn: (...parts: unknown[]) => lines.push(`warn ${parts.at(-1)}`),
   };
   const metrics = createMetrics();
-  return { sampler: createSampler(db, 'a_slot', metrics, log), metrics, lines };
+  return { sampler: createSampler(db, 'a_slot', WHOLE, metrics, log), metrics, lines };
 }
 
 describe('the sampler', () => {

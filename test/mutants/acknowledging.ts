@@ -67,8 +67,8 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: COURIER,
-        find: 'await this.#record(delivery, step.done, progress.trace)',
-        replace: 'void this.#record(delivery, step.done, progress.trace)',
+        find: 'await conclude(this.#parts, delivery, step.done, progress.trace)',
+        replace: 'void conclude(this.#parts, delivery, step.done, progress.trace)',
       },
     ],
     test: { file: UNFINISHED, title: 'a commit is not acknowledged > before its record is committed' },
@@ -81,7 +81,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
         file: COURIER,
         find: 'return await guard.act(lease, async () => {',
         replace: `return await guard.act(lease, async () => {
-        await this.#record(delivery, {
+        await conclude(this.#parts, delivery, {
           kind: 'delivered', fhirId: null, versionId: null, deleted: false, identifiers: null, firstContact: false,
         }, progress.trace);`,
       },

@@ -5,7 +5,7 @@ const WRITE = 'src/outbox/write.ts';
 const IDENTITY = 'test/outbox/identity.pg.test.ts';
 const DELETES = 'test/scenarios/deletes.test.ts';
 const GIVEN_AWAY =
-  'a resource that somebody else > gave the identifier of another patient, is its row’s again at once, and the other patient is a dead letter';
+  'one connector > a resource that somebody else > gave the identifier of another patient, is its row’s again at once, and the other patient is a dead letter';
 
 export const IDENTITIES: readonly Mutant[] = [
   {
@@ -21,7 +21,7 @@ export const IDENTITIES: readonly Mutant[] = [
     test: {
       file: IDENTITY,
       title:
-        'a changed identifier > taken by another patient while the one that gives it up is on its way for the first time, waits for that one',
+        'one connector > a changed identifier > taken by another patient while the one that gives it up is on its way for the first time, waits for that one',
     },
   },
   {
@@ -33,7 +33,7 @@ export const IDENTITIES: readonly Mutant[] = [
     test: {
       file: IDENTITY,
       title:
-        "an identifier that two patients carry > primary of one and other identifier of a living one, does not lead to the other's resource",
+        "one connector > an identifier that two patients carry > primary of one and other identifier of a living one, does not lead to the other's resource",
     },
   },
   {
@@ -70,7 +70,7 @@ export const IDENTITIES: readonly Mutant[] = [
     test: {
       file: IDENTITY,
       title:
-        'a deleted patient > revived under another identifier while somebody else takes over its resource, gets a resource of its own',
+        'one connector > a deleted patient > revived under another identifier while somebody else takes over its resource, gets a resource of its own',
     },
   },
   {
@@ -86,7 +86,7 @@ export const IDENTITIES: readonly Mutant[] = [
     test: {
       file: IDENTITY,
       title:
-        'a resource that somebody else > edited between two changes, is overwritten with the state of the database, and counted',
+        'one connector > a resource that somebody else > edited between two changes, is overwritten with the state of the database, and counted',
     },
   },
   {

@@ -4,5 +4,6 @@ import { IDENTITIES } from './identity.ts';
 import { MAPPING } from './mapping.ts';
 import type { Mutant } from './mutant.ts';
 import { ORDERING } from './ordering.ts';
+import { SHARDED } from './shards.ts';
 
-export const MUTANTS: readonly Mutant[] = [...ACKNOWLEDGING, ...ORDERING, ...IDENTITIES, ...MAPPING];
+export const MUTANTS: readonly Mutant[] = [...ACKNOWLEDGING, ...ORDERING, ...IDENTITIES, ...MAPPING, ...SHARDED];

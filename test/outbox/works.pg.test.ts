@@ -11,6 +11,7 @@ import { parseEvent } from '../../src/outbox/event.ts';
 import { kindOfTable } from '../../src/outbox/resources.ts';
 import type { Holding } from '../../src/outbox/slot-guard.ts';
 import { OutboxWorks } from '../../src/outbox/works.ts';
+import { WHOLE } from '../../src/shard.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 
@@ -157,6 +158,7 @@ function start(concurrency: number): void {
   works = new OutboxWorks(
     db,
     fhir,
+    WHOLE,
     { concurrency, batchSize: 1, maxRetries: 5, profile: 'us-core', update: 'by-id', deletes: 'deactivate' },
     createMetrics(),
     pino({ enabled: false }),

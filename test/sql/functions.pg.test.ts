@@ -288,6 +288,40 @@ describe('a publication', () => {
     expect(await columns('earlier')).toEqual([...read, ...rest]);
   });
 
+  test('of a shard hands out the same columns of its rows, and of one shard alone all', async () => {
+    await one("SELECT fhir_ensure_publication('a_shard', 4, 3) AS created");
+    expect(await columns('a_shard')).toEqual([...read, ...rest]);
+    expect(await one("SELECT fhir_ensure_publication('a_shard', 4, 3) AS created")).toEqual({ created: false });
+    await one("SELECT fhir_ensure_publication('the_only_one', 1, 0) AS created");
+    expect(
+      await one(
+        "SELECT count(*)::int AS n FROM pg_publication_tables WHERE pubname = 'the_only_one' AND rowfilter IS NULL",
+      ),
+    ).toEqual({ n: 1 });
+  });
+
+  test.each([
+    [0, 0],
+    [4, 4],
+    [4, -1],
+  ])('of a shard that there is not is refused: of %i the number %i', async (count, index) => {
+    await expect(db.pool.query(`SELECT fhir_ensure_publication('none', ${count}, ${index})`)).rejects.toMatchObject({
+      code: '22023',
+    });
+  });
+
+  test('is dropped by fhir_drop_publication, unless it has more than the outbox', async () => {
+    await one("SELECT fhir_ensure_publication('left', 2, 0) AS created");
+    await db.pool.query("CREATE PUBLICATION of_others FOR TABLE fhir_outbox, patient WITH (publish = 'insert')");
+    for (const [name, dropped] of [
+      ['left', true],
+      ['left', false],
+      ['of_others', false],
+    ])
+      expect(await one(`SELECT fhir_drop_publication('${name}') AS dropped`)).toEqual({ dropped });
+    expect(await one("SELECT count(*)::int AS n FROM pg_publication WHERE pubname = 'of_others'")).toEqual({ n: 1 });
+  });
+
   test.each([
     ['of other columns', 'fhir_outbox (id, txid)'],
     ['of some rows', "fhir_outbox WHERE (table_name = 'patient')"],
@@ -315,7 +349,7 @@ test('the connector role can do its work and the operator his', async () => {
     ['fhir_connector', "INSERT INTO fhir_slot (slot_name) VALUES ('s')"],
     [
       'fhir_connector',
-      `SELECT fhir_move_outbox_to_dlq(${event.id}, 'role'), fhir_cleanup_old(1), fhir_ensure_publication('fhir_outbox_pub')`,
+      `SELECT fhir_move_outbox_to_dlq(${event.id}, 'role'), fhir_cleanup_old(1), fhir_ensure_publication('fhir_outbox_pub', 1, 0), fhir_drop_publication('none')`,
     ],
     ['fhir_operator', `SELECT fhir_emit_patient(${event.patient_id}) FROM vw_fhir_pending_txids, fhir_link LIMIT 1`],
     ['fhir_operator', "SELECT fhir_replay_dead_letters('{1}', 'test'), fhir_discard_dead_letters('{2}', 'test')"],

@@ -10,6 +10,7 @@ import { openDatabase } from '../../src/outbox/database.ts';
 import type { OutboxSettings } from '../../src/outbox/works.ts';
 import { runPipeline } from '../../src/pipeline.ts';
 import { mustBe } from '../../src/replication/identity.ts';
+import { nameOf, type Shard, WHOLE } from '../../src/shard.ts';
 
 export interface DatabaseTarget {
   readonly name: string;
@@ -28,13 +29,15 @@ export interface RunningConnector {
 }
 
 export interface ConnectorOptions extends Partial<OutboxSettings> {
+  readonly shard?: Shard;
+  readonly resources?: readonly string[];
   readonly retentionDays?: number;
   readonly timeoutMs?: number;
   readonly shutdownTimeoutMs?: number;
 }
 
 /** A slot's name is one for the whole server, so each test database has its own. */
-export function slotOf(database: DatabaseTarget): string {
+export function slotOf(database: Pick<DatabaseTarget, 'name'>): string {
   return `slot_${database.name}`;
 }
 
@@ -44,7 +47,14 @@ export function startConnector(
   fhirUrl: string,
   options: ConnectorOptions = {},
 ): RunningConnector {
-  const { timeoutMs = 10_000, shutdownTimeoutMs = 10_000, retentionDays = 0, ...outbox } = options;
+  const {
+    timeoutMs = 10_000,
+    shutdownTimeoutMs = 10_000,
+    retentionDays = 0,
+    shard = WHOLE,
+    resources = ['Patient'],
+    ...outbox
+  } = options;
   const lines: LogLine[] = [];
   const log = pino(
     { level: 'debug' },
@@ -82,8 +92,8 @@ export function startConnector(
   const slot = slotOf(database);
   const done = runPipeline(
     {
-      slot: { client: database.config, slot, publication: 'fhir_outbox_pub' },
-      resources: ['Patient'],
+      slot: { client: database.config, shard, slot, publication: 'fhir_outbox_pub' },
+      resources,
       outbox: settings,
       shutdownTimeoutMs,
       retentionDays,
@@ -98,7 +108,7 @@ export function startConnector(
   return {
     metrics,
     log: lines,
-    slot,
+    slot: nameOf(slot, shard),
     done,
     stop() {
       stopping.abort(new Error('The test stops the connector.'));
