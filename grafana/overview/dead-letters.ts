@@ -8,7 +8,7 @@ export const deadLetters: Row = {
   title: 'Dead letters',
   panels: [
     lines('Unresolved dead letters', 'Entries of fhir_dlq that nobody has replayed, discarded or superseded.', {
-      unresolved: 'max(fhir_dlq_total)',
+      unresolved: 'sum(max by (shard) (fhir_dlq_total))',
     })
       .unit(Short)
       .span(6),

@@ -16,7 +16,11 @@ const NO_LIMIT = whenNaN({ text: 'no limit', color: 'green' });
 export const health: Row = {
   title: 'Health: does data flow, how far behind is it, how long will the disk hold?',
   panels: [
-    figure('Connector', 'Whether Prometheus reaches the connector.', 'max(up{job="fhir_connector"})')
+    figure(
+      'Connector',
+      'Whether Prometheus reaches the connector; of several shards, one of each.',
+      'max(up{job="fhir_connector"}) * (count(count by (shard) (fhir_shards)) >= bool max(fhir_shards))',
+    )
       .mappings([
         {
           type: MappingType.ValueToText,
@@ -70,7 +74,7 @@ export const health: Row = {
       .mappings([NO_LIMIT])
       .thresholds(steps('red', [GIBIBYTE, 'orange'], [4 * GIBIBYTE, 'green']))
       .span(3),
-    figure('Dead letters', 'Unresolved entries of fhir_dlq.', 'max(fhir_dlq_total)')
+    figure('Dead letters', 'Unresolved entries of fhir_dlq.', 'sum(max by (shard) (fhir_dlq_total))')
       .unit(Short)
       .mappings([whenNaN({ text: 'unknown' })])
       .thresholds(steps('green', [1, 'red']))
@@ -87,7 +91,7 @@ export const health: Row = {
     figure(
       'PostgreSQL told',
       'Since when the figures of slot, outbox and dead letters are: they are the last known ones while PostgreSQL does not tell.',
-      'min(fhir_database_age_seconds)',
+      'max(min by (shard) (fhir_database_age_seconds))',
     )
       .unit(Seconds)
       .decimals(0)

@@ -15,19 +15,22 @@ const SECONDS_ON_THE_RIGHT = [
 export const outbox: Row = {
   title: 'Outbox',
   panels: [
-    figure('Unprocessed rows', 'Rows of fhir_outbox that are not processed.', 'max(fhir_outbox_unprocessed_count)')
+    figure(
+      'Unprocessed rows',
+      'Rows of fhir_outbox that are not processed.',
+      'sum(max by (shard) (fhir_outbox_unprocessed_count))',
+    )
       .unit(Short)
       .mappings([whenNaN({ text: 'unknown' })])
       .thresholds(steps('green', [100, 'yellow'], [1000, 'red']))
       .span(4),
     lines('Outbox trend', 'The backlog, the age of its oldest row, and the age that alerts.', {
-      'unprocessed rows': 'max(fhir_outbox_unprocessed_count)',
-      lag: 'max(fhir_outbox_lag_seconds)',
+      'unprocessed rows {{shard}}': 'max by (shard) (fhir_outbox_unprocessed_count)',
+      'lag {{shard}}': 'max by (shard) (fhir_outbox_lag_seconds)',
       'lag that alerts': 'max(fhir_outbox_lag_limit_seconds)',
     })
       .unit(Short)
-      .overrideByName('lag', SECONDS_ON_THE_RIGHT)
-      .overrideByName('lag that alerts', SECONDS_ON_THE_RIGHT)
+      .overrideByRegexp('/^lag/', SECONDS_ON_THE_RIGHT)
       .span(10),
     lines(
       'Commit to FHIR',
@@ -39,8 +42,8 @@ export const outbox: Row = {
       .span(10),
     figure(
       'Since progress',
-      'Time since a delivery was finished or the slot moved.',
-      'min(fhir_since_progress_seconds)',
+      'Time since a delivery was finished or the slot moved; of several shards, in the one where it is longest ago.',
+      'max(min by (shard) (fhir_since_progress_seconds))',
     )
       .unit(Seconds)
       .decimals(0)

@@ -53,7 +53,10 @@ export function figure(title: string, description: string, query: string, legend
   );
 }
 
-/** A line for each query, or for each of its series. The key is the legend, in which `{{label}}` is what the series has there. */
+/**
+ * A line for each query, or for each of its series. The key is the legend, in which `{{label}}` is what the series has there:
+ * nothing is where it has none, so `{{shard}}` comes last, and an override goes by how the name begins.
+ */
 export function lines(title: string, description: string, queries: Readonly<Record<string, string>>) {
   const targets = Object.entries(queries).map(([legend, query], at) =>
     new DataqueryBuilder()
@@ -85,16 +88,16 @@ export function lines(title: string, description: string, queries: Readonly<Reco
     .tooltip(new VizTooltipOptionsBuilder().mode(TooltipDisplayMode.Multi).sort(SortOrder.Descending));
 }
 
-/** The name of the state that is now, on its colour. */
+/** The name of the state that is now, on its colour: that of each connector. */
 export function stateNow(title: string, description: string, metric: StateMetric) {
-  return figure(title, description, `${metric} == 1`, '{{state}}')
+  return figure(title, description, `${metric} == 1`, '{{state}} {{shard}}')
     .textMode(BigValueTextMode.Name)
     .overrides(overridesOf(metric));
 }
 
-/** A band in the colour of the state that was when: one series is 1 at a time, and the others are 0. */
+/** A band in the colour of the state that was when, as high as the share of the connectors that were in it: of one, all or nothing. */
 export function stateOverTime(title: string, description: string, metric: StateMetric) {
-  return lines(title, description, { '{{state}}': `max by (state) (${metric})` })
+  return lines(title, description, { '{{state}}': `avg by (state) (${metric})` })
     .unit(NoUnit)
     .max(1)
     .lineInterpolation(LineInterpolation.StepAfter)
@@ -107,7 +110,7 @@ export function stateOverTime(title: string, description: string, metric: StateM
 
 function overridesOf(metric: StateMetric) {
   return Object.entries(stateColours[metric]).map(([state, colour]) => ({
-    matcher: { id: 'byName', options: state },
+    matcher: { id: 'byRegexp', options: `/^${state}/` },
     properties: [fixed(colour)],
   }));
 }

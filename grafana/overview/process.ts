@@ -18,12 +18,14 @@ export const nodeProcess: Row = {
       .colorMode(BigValueColorMode.None)
       .span(6)
       .height(8),
-    lines('CPU', 'Share of one core.', { CPU: 'sum(rate(process_cpu_seconds_total[$__rate_interval]))' })
+    lines('CPU', 'Share of one core.', {
+      'CPU {{shard}}': 'sum by (shard) (rate(process_cpu_seconds_total[$__rate_interval]))',
+    })
       .unit(PercentUnit)
       .span(6),
     lines('Memory', 'Resident memory, and the used part of the JavaScript heap.', {
-      resident: 'sum(process_resident_memory_bytes)',
-      'heap used': 'sum(nodejs_heap_size_used_bytes)',
+      'resident {{shard}}': 'sum by (shard) (process_resident_memory_bytes)',
+      'heap used {{shard}}': 'sum by (shard) (nodejs_heap_size_used_bytes)',
     })
       .unit(BytesIEC)
       .fillOpacity(0)

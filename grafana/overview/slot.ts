@@ -17,21 +17,21 @@ export const slot: Row = {
       'WAL kept for the slot',
       'Retained: on disk for the slot. Unconfirmed: written since the confirmed position. Headroom: until the slot may be lost.',
       {
-        retained: 'max(fhir_slot_retained_bytes)',
-        unconfirmed: 'max(fhir_slot_confirmed_lag_bytes)',
-        headroom: 'min(fhir_slot_safe_wal_bytes)',
+        'retained {{shard}}': 'max by (shard) (fhir_slot_retained_bytes)',
+        'unconfirmed {{shard}}': 'max by (shard) (fhir_slot_confirmed_lag_bytes)',
+        'headroom {{shard}}': 'min by (shard) (fhir_slot_safe_wal_bytes)',
       },
     )
       .unit(BytesIEC)
       .fillOpacity(0)
       .span(8),
     lines('Heartbeat and hold', 'Round trip of a message through the slot, and whether a connector holds it.', {
-      'round trip': 'max(fhir_heartbeat_seconds)',
-      'slot active': 'max(fhir_slot_active)',
+      'round trip {{shard}}': 'max by (shard) (fhir_heartbeat_seconds)',
+      'slot active {{shard}}': 'max by (shard) (fhir_slot_active)',
     })
       .unit(Seconds)
       .fillOpacity(0)
-      .overrideByName('slot active', [
+      .overrideByRegexp('/^slot active/', [
         { id: 'unit', value: BoolOnOff },
         { id: 'custom.axisPlacement', value: AxisPlacement.Right },
         { id: 'max', value: 1 },

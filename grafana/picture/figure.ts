@@ -2,6 +2,7 @@
 
 import { MappingType, type Panel } from '@grafana/grafana-foundation-sdk/dashboard';
 import { withUnit } from './number.ts';
+import { overridden } from './override.ts';
 import { colourOf, PANEL } from './palette.ts';
 
 export interface Figure {
@@ -15,13 +16,13 @@ export interface Sample {
   readonly value: number;
 }
 
-export function figureOf({ fieldConfig, options }: Panel, sample: Sample | null): Figure {
+export function figureOf(panel: Panel, sample: Sample | null): Figure {
+  const { fieldConfig, options } = panel;
   const { unit, decimals, noValue = '–', mappings = [], thresholds } = fieldConfig?.defaults ?? {};
   const lowest = thresholds?.steps[0]?.color;
   if (!sample) return { text: noValue, ground: colourOf(lowest) };
   if (options.textMode === 'name') {
-    const override = fieldConfig?.overrides.find(({ matcher }) => matcher.options === sample.name);
-    const colour = override?.properties.find(({ id }) => id === 'color')?.value.fixedColor;
+    const colour = overridden(panel, sample.name, 'color')?.fixedColor;
     return { text: sample.name, ground: options.colorMode === 'none' ? PANEL : colourOf(colour) };
   }
   for (const mapping of mappings) {

@@ -6,6 +6,7 @@ import { GridComponent, LegendComponent } from 'echarts/components';
 import * as echarts from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
 import { withUnit } from './number.ts';
+import { overridden } from './override.ts';
 import { colourOf, FAINT, LINES, TEXT } from './palette.ts';
 
 echarts.use([LineChart, GridComponent, LegendComponent, SVGRenderer]);
@@ -21,13 +22,9 @@ export interface Span {
   readonly to: number;
 }
 
-export function graphOf({ fieldConfig }: Panel, lines: readonly Line[], span: Span, size: { w: number; h: number }) {
-  const { unit, min, max, custom } = fieldConfig?.defaults ?? {};
-  const overridden = (name: string, id: string) =>
-    fieldConfig?.overrides
-      .find(({ matcher }) => matcher.options === name)
-      ?.properties.find((property) => property.id === id)?.value;
-  const isRight = (name: string) => overridden(name, 'custom.axisPlacement') === 'right';
+export function graphOf(panel: Panel, lines: readonly Line[], span: Span, size: { w: number; h: number }) {
+  const { unit, min, max, custom } = panel.fieldConfig?.defaults ?? {};
+  const isRight = (name: string) => overridden(panel, name, 'custom.axisPlacement') === 'right';
   const onTheRight = lines.find(({ name }) => isRight(name))?.name;
   const axis = (ofUnit: string | undefined, side: 'left' | 'right', top: number | undefined) => ({
     type: 'value' as const,
@@ -63,10 +60,13 @@ export function graphOf({ fieldConfig }: Panel, lines: readonly Line[], span: Sp
       axisLine: { lineStyle: { color: FAINT, opacity: 0.3 } },
     },
     yAxis: onTheRight
-      ? [axis(unit, 'left', max), axis(overridden(onTheRight, 'unit'), 'right', overridden(onTheRight, 'max'))]
+      ? [
+          axis(unit, 'left', max),
+          axis(overridden(panel, onTheRight, 'unit'), 'right', overridden(panel, onTheRight, 'max')),
+        ]
       : [axis(unit, 'left', max)],
     series: lines.map(({ name, points }, at) => {
-      const fixed = overridden(name, 'color');
+      const fixed = overridden(panel, name, 'color');
       const color = fixed ? colourOf(fixed.fixedColor) : LINES[at % LINES.length];
       return {
         type: 'line',

@@ -123,7 +123,7 @@ async function contentsFrom(prometheus: Prometheus, span: Span): Promise<Content
       // Four scrapes, as Grafana puts in.
       const expression = target.expr.replaceAll('$__rate_interval', `${4 * STEP_SECONDS}s`);
       const nameOf = (labels: Record<string, string>) =>
-        target.legendFormat.replace(/\{\{(\w+)\}\}/g, (_, label: string) => labels[label] ?? '');
+        target.legendFormat.replace(/\{\{(\w+)\}\}/g, (_, label: string) => labels[label] ?? '').trim();
       if (target.instant)
         for (const { labels, value } of await prometheus.query(expression))
           samples.push({ name: nameOf(labels), value });

@@ -38,7 +38,7 @@ export async function runCommand(): Promise<void> {
   const shard = shardOf(config);
   const slotName = nameOf(config.SLOT_NAME, shard);
   const telemetry = await startTelemetry(process.env, packageJson.version, log);
-  const metrics = createMetrics();
+  const metrics = createMetrics(shard);
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const history = new History(metrics);
   const fhirServer = withoutCredentials(config.FHIR_SERVER);

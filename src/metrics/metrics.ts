@@ -2,6 +2,7 @@
 
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import packageJson from '../../package.json' with { type: 'json' };
+import { type Shard, WHOLE } from '../shard.ts';
 
 /** wal_status of https://www.postgresql.org/docs/current/view-pg-replication-slots.html, and what is left when there is none to read. */
 export const slotStates = ['reserved', 'extended', 'unreserved', 'lost', 'missing', 'unknown'] as const;
@@ -45,10 +46,13 @@ const bundleBuckets = [2, 4, 8, 16, 32, 64, 128, 200];
 const callBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /**
- * Makes all metrics, and those of the Node process, on `registry`. Labels hold states and fault codes only, never a
- * patient's data. What is not known yet is NaN (a number) or `unknown` (a state): a series is never missing.
+ * Makes all metrics, and those of the Node process, on a registry of their own. Labels hold states, fault codes and the shard
+ * only, never a patient's data. What is not known yet is NaN (a number) or `unknown` (a state): a series is never missing.
+ * Where there are several shards each series has the label `shard`: rules and panels group by it, and so by nothing where there is one.
  */
-export function createMetrics(registry: Registry = new Registry()) {
+export function createMetrics({ index, count }: Shard = WHOLE) {
+  const registry = new Registry();
+  if (count > 1) registry.setDefaultLabels({ shard: String(index) });
   const registers = [registry];
   const gauge = (name: string, help: string) => new Gauge({ name, help, registers });
   const unknownGauge = (name: string, help: string) => {
@@ -91,6 +95,8 @@ export function createMetrics(registry: Registry = new Registry()) {
     labelNames: ['version', 'node'],
     registers,
   }).set({ version: packageJson.version, node: process.version }, 1);
+  // A shard of which no connector is seen has no series: only the others can tell that it is missing.
+  gauge('fhir_shards', 'Shards that the work on the outbox is divided in (SHARD_COUNT)').set(count);
   collectDefaultMetrics({ register: registry });
 
   return Object.freeze({

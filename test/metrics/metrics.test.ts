@@ -44,6 +44,7 @@ const ownTypes = {
   fhir_triggers_off: 'gauge',
   fhir_since_progress_seconds: 'gauge',
   fhir_connector_build_info: 'gauge',
+  fhir_shards: 'gauge',
 };
 
 describe('the metrics', () => {
@@ -143,6 +144,18 @@ describe('the metrics', () => {
       labels: { version: expect.stringMatching(/^\d+\.\d+\.\d+/), node: process.version },
       value: 1,
     });
+  });
+
+  test('all carry the shard where there are several, those of the process too, and none where there is one', async () => {
+    const { samples } = await scrape(createMetrics({ index: 2, count: 4 }));
+    expect(samples.filter(({ labels }) => labels.shard !== '2')).toEqual([]);
+    expect(samples.find(({ name }) => name === 'fhir_shards')).toMatchObject({ labels: { shard: '2' }, value: 4 });
+    const { samples: ofOne } = await scrape(createMetrics());
+    expect(ofOne.filter(({ labels }) => 'shard' in labels)).toEqual([]);
+    expect(ofOne.find(({ name }) => name === 'fhir_shards')).toEqual({ name: 'fhir_shards', labels: {}, value: 1 });
+    const names = (of: typeof samples) =>
+      of.map(({ name, labels: { shard: _, ...own } }) => `${name} ${Object.keys(own)}`);
+    expect(new Set(names(samples))).toEqual(new Set(names(ofOne)));
   });
 
   test('come with those of the process, and two sets do not meet', async () => {

@@ -36,6 +36,7 @@ describe('a figure', () => {
   test.each([
     ['State', 'catching-up', 'yellow'],
     ['FHIR server', 'outage', 'red'],
+    ['State', 'streaming 1', 'green'],
   ])('%s is the name %s, on %s', (title, name, colour) => {
     expect(figureOf(panelOf(title), { name, value: 1 })).toEqual({ text: name, ground: colourOf(colour) });
   });
