@@ -14,6 +14,7 @@ export const connector: AlertGroup = {
       forSeconds: 30,
       severity: 'critical',
       summary: 'No connector answers Prometheus.',
+      // `up` knows no shards: of one that has no connector while others have, SlotInactive tells.
       meaning: 'The connector is not running, or nobody can see it: all other alerts but SlotInactive are blind.',
       action: 'Start the connector; if it runs, mend the way from Prometheus to its port 9464.',
       noData: { state: 'Alerting', because: 'no connector is seen' },
@@ -27,18 +28,19 @@ export const connector: AlertGroup = {
       severity: 'warning',
       summary: '{value} of several connectors does not answer Prometheus.',
       format: 'humanize',
-      meaning: 'Another one delivers. When that one ends too, nobody takes over.',
+      meaning:
+        'Another one delivers, unless SlotInactive fires too: then this one was the last of its shard. When the other one ends, nobody takes over.',
       action: 'Start it again, or take it out of Prometheus’ targets if it is meant to be gone.',
       noData: UNSEEN,
     },
     {
       name: 'CleanUpFails',
-      // Once an hour. One failure may pass, and extrapolated over three hours it is a little more than 1.
-      value: 'sum(increase(fhir_cleanup_failures_total[3h]))',
+      // Each shard's connector cleans up once an hour. One failure may pass, and extrapolated over three hours it is a little more than 1.
+      value: 'sum by (shard) (increase(fhir_cleanup_failures_total[3h]))',
       fires: { above: 1.5 },
       forSeconds: 0,
       severity: 'warning',
-      summary: 'The hourly clean-up has failed again and again.',
+      summary: 'The hourly clean-up{shard} has failed again and again.',
       meaning: 'Deliveries go on, but rows older than RETENTION_DAYS stay, and the tables grow.',
       action: 'See the code in the connector’s log; with 42883 or 42501 run migrate.',
       noData: UNSEEN,

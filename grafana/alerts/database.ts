@@ -7,11 +7,11 @@ export const database: AlertGroup = {
   rules: [
     {
       name: 'DatabaseSilent',
-      value: 'min(fhir_database_age_seconds)',
+      value: 'min by (shard) (fhir_database_age_seconds)',
       fires: { above: 30 },
       forSeconds: 30,
       severity: 'critical',
-      summary: 'For {value} PostgreSQL has told no connector how it stands.',
+      summary: 'For {value} PostgreSQL has told no connector{shard} how it stands.',
       format: 'humanizeDuration',
       meaning:
         'PostgreSQL is away, or does not tell all in time: a lock, its load, very much to count. The figures of slot, outbox and dead letters are the last known ones: the alerts on them can be trusted no more.',
@@ -20,6 +20,7 @@ export const database: AlertGroup = {
     },
     {
       name: 'TriggersOff',
+      // Every connector reads the same triggers.
       value: 'max(fhir_triggers_off)',
       fires: { above: 0 },
       forSeconds: 30,

@@ -8,11 +8,11 @@ export const fhir: AlertGroup = {
     {
       name: 'BreakerOpen',
       // A standby that cannot reach the server delivers nothing anyway.
-      value: `max(fhir_breaker_state{state=~"outage|refusing"} ${NOT_OF_STANDBYS})`,
+      value: `max by (shard) (fhir_breaker_state{state=~"outage|refusing"} ${NOT_OF_STANDBYS})`,
       fires: { above: 0 },
       forSeconds: 60,
       severity: 'critical',
-      summary: 'Deliveries are held: the FHIR server is away or refuses everything.',
+      summary: 'Deliveries{shard} are held: the FHIR server is away or refuses everything.',
       meaning:
         'Nothing is delivered. Nothing is lost or dead-lettered by it: the slot keeps the WAL, and deliveries go on by themselves.',
       action: 'Bring the FHIR server back; when it refuses, mend what it refuses for. Do not restart the connector.',
@@ -33,11 +33,11 @@ export const fhir: AlertGroup = {
     },
     {
       name: 'FhirLatency',
-      value: 'histogram_quantile(0.95, sum by (le) (rate(fhir_call_latency_seconds_bucket[5m])))',
+      value: 'histogram_quantile(0.95, sum by (le, shard) (rate(fhir_call_latency_seconds_bucket[5m])))',
       fires: { above: 1 },
       forSeconds: 300,
       severity: 'warning',
-      summary: 'One in twenty calls to the FHIR server takes longer than {value}.',
+      summary: 'One in twenty calls{shard} to the FHIR server takes longer than {value}.',
       format: 'humanizeDuration',
       meaning: 'Changes reach the FHIR server later than the second that is promised.',
       action: 'Look at the FHIR server and its database; with FHIR_CONCURRENCY the connector asks less of it at once.',

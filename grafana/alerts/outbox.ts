@@ -8,11 +8,11 @@ export const outbox: AlertGroup = {
     {
       name: 'NoProgress',
       // A standby makes no progress, rightly. Without work there is none to make.
-      value: `min(fhir_since_progress_seconds ${NOT_OF_STANDBYS}) * (max(fhir_outbox_unprocessed_count) > bool 0)`,
+      value: `min by (shard) (fhir_since_progress_seconds ${NOT_OF_STANDBYS}) * (max by (shard) (fhir_outbox_unprocessed_count) > bool 0)`,
       fires: { above: 30 },
       forSeconds: 30,
       severity: 'critical',
-      summary: 'Changes wait, and nothing was delivered for {value}.',
+      summary: 'Changes{shard} wait, and nothing was delivered for {value}.',
       format: 'humanizeDuration',
       meaning: 'The connector runs and neither finishes a delivery nor moves the slot, although the outbox has work.',
       action: 'Look whether the FHIR server works (BreakerOpen), then in the connector’s log.',
@@ -20,11 +20,11 @@ export const outbox: AlertGroup = {
     },
     {
       name: 'OutboxAge',
-      value: 'max(fhir_outbox_lag_seconds - fhir_outbox_lag_limit_seconds)',
+      value: 'max by (shard) (fhir_outbox_lag_seconds - fhir_outbox_lag_limit_seconds)',
       fires: { above: 0 },
       forSeconds: 15,
       severity: 'warning',
-      summary: 'The oldest change has waited {value} longer than OUTBOX_LAG_ALERT_SECONDS allows.',
+      summary: 'The oldest change{shard} has waited {value} longer than OUTBOX_LAG_ALERT_SECONDS allows.',
       format: 'humanizeDuration',
       meaning: 'The FHIR server has an older state of at least one patient than the database.',
       action: 'See what the oldest unprocessed row of fhir_outbox waits for.',
@@ -32,11 +32,11 @@ export const outbox: AlertGroup = {
     },
     {
       name: 'OutboxBacklog',
-      value: 'max(fhir_outbox_unprocessed_count)',
+      value: 'max by (shard) (fhir_outbox_unprocessed_count)',
       fires: { above: 1000 },
       forSeconds: 300,
       severity: 'warning',
-      summary: '{value} outbox rows are unprocessed.',
+      summary: '{value} outbox rows{shard} are unprocessed.',
       format: 'humanize',
       meaning: 'For five minutes more has been changed than is delivered, or deliveries are held.',
       action: 'Compare what is delivered a second with what is committed; look at the latency of the FHIR server.',
@@ -44,11 +44,11 @@ export const outbox: AlertGroup = {
     },
     {
       name: 'DeadLettersGrow',
-      value: 'max(fhir_dlq_total) - min(min_over_time(fhir_dlq_total[15m]))',
+      value: 'max by (shard) (fhir_dlq_total) - min by (shard) (min_over_time(fhir_dlq_total[15m]))',
       fires: { above: 0 },
       forSeconds: 0,
       severity: 'warning',
-      summary: '{value} new dead letters within 15 minutes.',
+      summary: '{value} new dead letters{shard} within 15 minutes.',
       format: 'humanize',
       meaning:
         'The FHIR server refused changes for a reason that will not pass: it keeps an older state of these patients.',
@@ -70,7 +70,8 @@ export const outbox: AlertGroup = {
     },
     {
       name: 'RowsRemoved',
-      value: withinTheHour('fhir_removed_rows_total'),
+      // Whoever removes rows asks for no shard.
+      value: withinTheHour('fhir_removed_rows_total', 'sum'),
       fires: { above: 0 },
       forSeconds: 0,
       severity: 'warning',

@@ -7,8 +7,10 @@ export interface AlertRule {
   /** The alert's name in Prometheus, its title in Grafana, its heading in docs/runbook.md. */
   readonly name: string;
   /**
-   * PromQL for one number without labels, over all connectors that Prometheus scrapes: those of one slot, of which one
-   * works and the others stand by. It is there whether or not anything is wrong; NaN means that it is not known.
+   * PromQL over all connectors that Prometheus scrapes: for each shard there is one that works, and others stand by. It gives a
+   * number for each shard, with the label `shard`, where one that works would hide another that does not; else one number
+   * for all. With one shard it is always one, without labels. It is there whether or not anything is wrong; NaN means
+   * that it is not known.
    */
   readonly value: string;
   readonly fires: { readonly above: number } | { readonly below: number };
@@ -16,7 +18,7 @@ export interface AlertRule {
   readonly forSeconds: number;
   /** critical: nothing is delivered, changes pass unseen, or soon WAL will be given up: now. warning: today. */
   readonly severity: 'critical' | 'warning';
-  /** One line; `{value}` is the number that fires, as `format` writes it. */
+  /** One line; `{value}` is the number that fires, as `format` writes it, and `{shard}` says whose it is where shards have numbers of their own. */
   readonly summary: string;
   readonly format?: Format;
   readonly meaning: string;
@@ -39,9 +41,9 @@ export interface AlertGroup {
  * How much a counter has grown within the hour. A sweep at the start of the connector counts before Prometheus has seen the
  * counter at 0, which `increase` cannot know of: of a process that is younger than the hour all counts.
  */
-export function withinTheHour(counter: string): string {
+export function withinTheHour(counter: string, sum: 'sum' | 'sum by (shard) '): string {
   const ofTheYoung = `${counter} and on (job, instance) time() - process_start_time_seconds < 3600`;
-  return `sum(increase(${counter}[1h])) + (sum(${ofTheYoung}) or vector(0))`;
+  return `${sum}(increase(${counter}[1h])) + (${sum}(${ofTheYoung}) or 0 * ${sum}(${counter}))`;
 }
 
 /** After a series of each connector: without those of the standbys. */

@@ -45,6 +45,7 @@ describe('the rules', () => {
     for (const metric of [
       'up{job="fhir_connector"}',
       'fhir_slot_active',
+      'fhir_shards',
       'fhir_slot_confirmed_lag_bytes',
       'fhir_slot_retained_bytes',
       'fhir_slot_safe_wal_bytes',
@@ -129,7 +130,7 @@ describe("Grafana's file", () => {
 
   // Grafana expands $NAME and ${NAME} in some of the texts, as a variable of its environment: https://grafana.com/docs/grafana/latest/administration/provisioning/
   test('holds no dollar but in the templates of annotations', () => {
-    const texts = text.replaceAll('$values.B.Value', '');
+    const texts = text.replaceAll(/\$values\.B\.Value|\$labels\.shard/g, '');
     expect(texts).not.toContain('$');
   });
 

@@ -13,12 +13,14 @@ import { rules } from '../../grafana/alerts/rules.ts';
 import type { Case, Cases } from '../alerts/cases/case.ts';
 import { connector } from '../alerts/cases/connector.ts';
 import { database } from '../alerts/cases/database.ts';
+import { deadLetters } from '../alerts/cases/dead-letters.ts';
 import { fhir } from '../alerts/cases/fhir.ts';
 import { outbox } from '../alerts/cases/outbox.ts';
 import { slot } from '../alerts/cases/slot.ts';
+import { wal } from '../alerts/cases/wal.ts';
 import { promtool } from './prometheus.ts';
 
-const cases: Cases = { ...connector, ...database, ...slot, ...outbox, ...fhir };
+const cases: Cases = { ...connector, ...database, ...slot, ...wal, ...outbox, ...deadLetters, ...fhir };
 let folder: string;
 
 beforeAll(async () => {
@@ -27,11 +29,11 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 /** What promtool says of the rule alone, for the sake of speed; it names what it expected and what it got where they differ. */
-async function judge(alert: string, { series, at, says }: Case): Promise<string> {
+async function judge(alert: string, { series, at, says, ofShard }: Case): Promise<string> {
   const rule = rules.find(({ name }) => name === alert);
   if (!rule) throw new Error(`There is no alert ${alert}.`);
   const fired = {
-    exp_labels: { severity: rule.severity },
+    exp_labels: { severity: rule.severity, ...(ofShard !== undefined && { shard: ofShard }) },
     exp_annotations: { ...annotationsOf(rule, ''), summary: says },
   };
   await writeFile(join(folder, 'rules.yml'), prometheusRules([{ name: alert, rules: [rule] }]));
@@ -66,6 +68,12 @@ test('every rule has cases in which it fires, and others in which it does not', 
       name,
     ).not.toEqual([]);
   }
+});
+
+test('of two shards each rule that names one has a case in which one fires, and not the other', () => {
+  const named = rules.filter(({ summary }) => summary.includes('{shard}')).map(({ name }) => name);
+  const tried = Object.entries(cases).filter(([, each]) => each.some(({ ofShard }) => ofShard !== undefined));
+  expect(tried.map(([name]) => name).toSorted()).toEqual(named.toSorted());
 });
 
 describe.each(Object.entries(cases))('%s', (alert, each) => {

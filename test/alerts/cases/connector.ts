@@ -1,9 +1,9 @@
 // When the alerts on the connector's processes fire, and when not.
 
-import { A, B, type Cases } from './case.ts';
+import { A, B, type Cases, SHARD_0, SHARD_1 } from './case.ts';
 
 const [upA, upB] = [`up{${A}}`, `up{${B}}`];
-const failures = `fhir_cleanup_failures_total{${A}}`;
+const failures = (labels = A) => `fhir_cleanup_failures_total{${labels}}`;
 
 export const connector: Cases = {
   ConnectorDown: [
@@ -38,11 +38,23 @@ export const connector: Cases = {
   CleanUpFails: [
     {
       when: 'it failed twice',
-      series: { [failures]: '0x719 1x719 2x719' },
+      series: { [failures()]: '0x719 1x719 2x719' },
       at: '2h10m',
       says: 'The hourly clean-up has failed again and again.',
     },
-    { when: 'it failed once', series: { [failures]: '0x719 1x1439' }, at: '2h10m' },
-    { when: 'it failed long ago', series: { [failures]: '0x719 1x719 2x3600' }, at: '6h' },
+    { when: 'it failed once', series: { [failures()]: '0x719 1x1439' }, at: '2h10m' },
+    { when: 'it failed long ago', series: { [failures()]: '0x719 1x719 2x3600' }, at: '6h' },
+    {
+      when: 'it failed twice in one of two shards',
+      series: { [failures(SHARD_0)]: '0x2157', [failures(SHARD_1)]: '0x719 1x719 2x719' },
+      at: '2h10m',
+      says: 'The hourly clean-up of shard 1 has failed again and again.',
+      ofShard: '1',
+    },
+    {
+      when: 'it failed once in each of two shards',
+      series: { [failures(SHARD_0)]: '0x719 1x1439', [failures(SHARD_1)]: '0x719 1x1439' },
+      at: '2h10m',
+    },
   ],
 };

@@ -1,17 +1,18 @@
 // When the alerts on the outbox fire, and when not.
 
-import { A, B, type Cases, unknown } from './case.ts';
+import { A, B, type Cases, SHARD_0, SHARD_1, unknown } from './case.ts';
 
 const since = (labels: string) => `fhir_since_progress_seconds{${labels}}`;
 const standby = (labels: string) => `fhir_connector_state{state="standby", ${labels}}`;
 const unprocessed = (labels = A) => `fhir_outbox_unprocessed_count{${labels}}`;
-const lag = `fhir_outbox_lag_seconds{${A}}`;
-const limit = `fhir_outbox_lag_limit_seconds{${A}}`;
-const dead = `fhir_dlq_total{${A}}`;
-const oldest = `fhir_dlq_oldest_seconds{${A}}`;
-const removed = `fhir_removed_rows_total{${A}}`;
-const started = `process_start_time_seconds{${A}}`;
-const late = (time: string) => `The oldest change has waited ${time} longer than OUTBOX_LAG_ALERT_SECONDS allows.`;
+const lagOf = (labels: string) => `fhir_outbox_lag_seconds{${labels}}`;
+const limitOf = (labels: string) => `fhir_outbox_lag_limit_seconds{${labels}}`;
+const removedOf = (labels: string) => `fhir_removed_rows_total{${labels}}`;
+const startedOf = (labels: string) => `process_start_time_seconds{${labels}}`;
+const [lag, limit] = [lagOf(A), limitOf(A)];
+const [removed, started] = [removedOf(A), startedOf(A)];
+const late = (time: string, change = 'change') =>
+  `The oldest ${change} has waited ${time} longer than OUTBOX_LAG_ALERT_SECONDS allows.`;
 
 export const outbox: Cases = {
   NoProgress: [
@@ -33,6 +34,32 @@ export const outbox: Cases = {
       },
       at: '2m',
       says: 'Changes wait, and nothing was delivered for 2m 0s.',
+    },
+    {
+      when: 'a delivery of one of two shards hangs, and the other one works',
+      series: {
+        [since(SHARD_0)]: '1x60',
+        [standby(SHARD_0)]: '0x60',
+        [unprocessed(SHARD_0)]: '3x60',
+        [since(SHARD_1)]: '0+5x60',
+        [standby(SHARD_1)]: '0x60',
+        [unprocessed(SHARD_1)]: '3x60',
+      },
+      at: '2m',
+      says: 'Changes of shard 1 wait, and nothing was delivered for 2m 0s.',
+      ofShard: '1',
+    },
+    {
+      when: 'one of two shards has work and does it, and the other one has none',
+      series: {
+        [since(SHARD_0)]: '1x60',
+        [standby(SHARD_0)]: '0x60',
+        [unprocessed(SHARD_0)]: '3x60',
+        [since(SHARD_1)]: '0+5x60',
+        [standby(SHARD_1)]: '0x60',
+        [unprocessed(SHARD_1)]: '0x60',
+      },
+      at: '2m',
     },
     {
       when: 'a standby has nothing to do and the holder works',
@@ -79,13 +106,25 @@ export const outbox: Cases = {
       series: {
         [lag]: '40x12',
         [limit]: '30x12',
-        [`fhir_outbox_lag_seconds{${B}}`]: '0x12',
-        [`fhir_outbox_lag_limit_seconds{${B}}`]: '30x12',
+        [lagOf(B)]: '0x12',
+        [limitOf(B)]: '30x12',
       },
       at: '30s',
       says: late('10s'),
     },
     { when: 'beyond a lower limit', series: { [lag]: '20x12', [limit]: '5x12' }, at: '30s', says: late('15s') },
+    {
+      when: 'that of one of two shards is beyond it',
+      series: {
+        [lagOf(SHARD_0)]: '0x12',
+        [limitOf(SHARD_0)]: '30x12',
+        [lagOf(SHARD_1)]: '40x12',
+        [limitOf(SHARD_1)]: '30x12',
+      },
+      at: '30s',
+      says: late('10s', 'change of shard 1'),
+      ofShard: '1',
+    },
     { when: 'below the limit', series: { [lag]: '20x12', [limit]: '30x12' }, at: '30s' },
     { when: 'it is so for a moment', series: { [lag]: '0x6 40x1 0x12', [limit]: '30x20' }, at: '35s' },
     { when: 'it is not known', series: { [lag]: unknown(12), [limit]: '30x12' }, at: '30s' },
@@ -97,38 +136,21 @@ export const outbox: Cases = {
       at: '6m',
       says: '1.5k outbox rows are unprocessed.',
     },
+    {
+      when: 'they are of one of two shards',
+      series: { [unprocessed(SHARD_0)]: '0x96', [unprocessed(SHARD_1)]: '1500x96' },
+      at: '6m',
+      says: '1.5k outbox rows of shard 1 are unprocessed.',
+      ofShard: '1',
+    },
+    {
+      when: 'they are of one of two shards for three minutes, and then of the other one',
+      series: { [unprocessed(SHARD_0)]: '1500x36 0x60', [unprocessed(SHARD_1)]: '0x36 1500x60' },
+      at: '6m',
+    },
     { when: '1,000 do', series: { [unprocessed()]: '1000x96' }, at: '6m' },
     { when: 'they wait for four minutes', series: { [unprocessed()]: '0x24 1500x72' }, at: '6m' },
     { when: 'it is not known', series: { [unprocessed()]: unknown(96) }, at: '6m' },
-  ],
-  DeadLettersGrow: [
-    {
-      when: 'three come, as one of two has read already',
-      series: { [dead]: '2x24 5x240', [`fhir_dlq_total{${B}}`]: '2x264' },
-      at: '3m',
-      says: '3 new dead letters within 15 minutes.',
-    },
-    {
-      when: 'the first comes',
-      series: { [dead]: '0x24 1x240' },
-      at: '3m',
-      says: '1 new dead letters within 15 minutes.',
-    },
-    { when: 'they are older than that', series: { [dead]: '2x24 5x240' }, at: '20m' },
-    { when: 'somebody resolves some', series: { [dead]: '5x24 2x240' }, at: '3m' },
-    { when: 'they were there before the connector', series: { [dead]: `${unknown(3)} 5x240` }, at: '3m' },
-  ],
-  DeadLetterWaits: [
-    {
-      when: 'one is older than a day',
-      series: { [oldest]: '90000x36', [`fhir_dlq_oldest_seconds{${B}}`]: '0x36' },
-      at: '2m',
-      says: 'A dead letter has waited 1d 1h 0m 0s for somebody to decide.',
-    },
-    { when: 'one is six hours old', series: { [oldest]: '21600x36' }, at: '2m' },
-    { when: 'it is so for 45 seconds', series: { [oldest]: '90000x36' }, at: '45s' },
-    { when: 'there is none', series: { [oldest]: '0x36' }, at: '2m' },
-    { when: 'it is not known', series: { [oldest]: unknown(36) }, at: '2m' },
   ],
   RowsRemoved: [
     {
@@ -136,8 +158,19 @@ export const outbox: Cases = {
       series: {
         [removed]: '2x24 5x240',
         [started]: '-9000x264',
-        [`fhir_removed_rows_total{${B}}`]: '0x264',
-        [`process_start_time_seconds{${B}}`]: '-9000x264',
+        [removedOf(B)]: '0x264',
+        [startedOf(B)]: '-9000x264',
+      },
+      at: '3m',
+      says: 'Somebody removes rows of fhir_outbox before they are recorded.',
+    },
+    {
+      when: 'each of two shards missed some, which is one thing',
+      series: {
+        [removedOf(SHARD_0)]: '2x24 5x240',
+        [startedOf(SHARD_0)]: '-9000x264',
+        [removedOf(SHARD_1)]: '7x264',
+        [startedOf(SHARD_1)]: '0x264',
       },
       at: '3m',
       says: 'Somebody removes rows of fhir_outbox before they are recorded.',
