@@ -5,6 +5,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Shard, WHOLE } from '../src/shard.ts';
 import { connectorEnvironment, type DatabaseTarget } from '../test/support/connector.ts';
 import { now } from './clock.ts';
 import { cpuSeconds, peakMB } from './usage.ts';
@@ -14,6 +15,12 @@ const START_MS = 30_000;
 const ALLOCATOR = { MALLOC_ARENA_MAX: '1' };
 const FLAGS = ['--max-semi-space-size=32', '--heap-growing-percent=50', '--no-maglev', '--v8-pool-size=1'];
 const CACHE = join(tmpdir(), 'fhir-connector-bench-cache');
+
+interface StartOptions {
+  /** Folder in which it leaves a CPU profile when it ends. */
+  readonly profileTo?: string | undefined;
+  readonly shard?: Shard;
+}
 
 export class Connector {
   /** By `now`. */
@@ -35,11 +42,18 @@ export class Connector {
     process.once('exit', this.#end);
   }
 
-  /** Returns at once; `width` is FHIR_CONCURRENCY. When it ends it leaves a CPU profile in the folder `profileTo`. */
-  static start(database: DatabaseTarget, fhirUrl: string, width: number, profileTo?: string): Connector {
+  /** Returns at once; `width` is FHIR_CONCURRENCY. */
+  static start(
+    database: DatabaseTarget,
+    fhirUrl: string,
+    width: number,
+    { profileTo, shard = WHOLE }: StartOptions = {},
+  ): Connector {
     const environment = {
       ...connectorEnvironment(database, fhirUrl),
       FHIR_CONCURRENCY: String(width),
+      SHARD_COUNT: String(shard.count),
+      SHARD_INDEX: String(shard.index),
       RETENTION_DAYS: '0',
     };
     return new Connector(environment, profileTo ? ['--cpu-prof', `--cpu-prof-dir=${profileTo}`] : []);

@@ -9,6 +9,7 @@ import { type Latency, latency } from './workloads/latency.ts';
 import { type Outage, outage } from './workloads/outage.ts';
 import { type Peer, peer } from './workloads/peer.ts';
 import { type Readers, readers } from './workloads/readers.ts';
+import { multipleOf, type Shards, shards } from './workloads/shards.ts';
 import { type Takeover, takeover } from './workloads/takeover.ts';
 import { type Triggers, triggers } from './workloads/triggers.ts';
 import { type Upkeep, upkeep } from './workloads/upkeep.ts';
@@ -32,6 +33,7 @@ export interface Measurements {
   readonly readers?: Readers;
   readonly bytes?: Bytes;
   readonly upkeep?: Upkeep;
+  readonly shards?: Shards;
 }
 
 type Workload = keyof Measurements;
@@ -55,6 +57,7 @@ const SHORT: readonly Turns[] = [
       latency50: (arena) => latency(arena, 50, 10),
       bulk: (arena) => largeTransaction(arena, 10_000, true),
       triggers: (arena) => triggers(arena, { rounds: 3, seconds: 2, patients: 10_000 }),
+      shards: (arena) => shards(arena, { transactions: 1 }),
     },
   },
 ];
@@ -86,7 +89,7 @@ const WHOLE: readonly Turns[] = [
   },
 ];
 
-/** For docs/scaling.md, and only when asked for: what a reader, a change and the upkeep cost the database. */
+/** For docs/scaling.md, and only when asked for: what a reader, a change and the upkeep cost the database, and what shards gain. */
 const SCALING: readonly Turns[] = [
   {
     rounds: 1,
@@ -97,6 +100,7 @@ const SCALING: readonly Turns[] = [
       upkeep: (arena) => upkeep(arena, { rows: 1_000_000, old: 100_000, waiting: 10_000 }),
     },
   },
+  { rounds: 3, plan: { shards: (arena) => shards(arena, { transactions: 2 }) } },
 ];
 
 export interface RunOptions {
@@ -143,5 +147,6 @@ function middleOf(rounds: readonly Figures[]): Figures | undefined {
 
 function judgedBy(figures: Figures): number {
   if ('decode' in figures) return shareOfFloors(figures);
+  if ('four' in figures) return multipleOf(figures);
   return 'rate' in figures ? figures.rate : 0;
 }

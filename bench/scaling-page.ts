@@ -2,6 +2,7 @@
 import { figure, middle } from './cells.ts';
 import type { Recording } from './page.ts';
 import type { Measurements } from './run.ts';
+import { type Drained, multipleOf } from './workloads/shards.ts';
 
 type Row = readonly string[];
 type Read = (run: Measurements) => number | undefined;
@@ -48,6 +49,35 @@ export function measuredRows({ runs }: Recording): Row[] {
   return Object.entries(MEASURED).flatMap(([of, parts]) =>
     parts.map(([what, read], at): Row => [at === 0 ? of : '', what, figure(middle(runs, read))]),
   );
+}
+
+export const SHARDS_HEAD: Row = [
+  '',
+  'A second',
+  'Cores: connectors',
+  'PostgreSQL',
+  'FHIR server',
+  'Memory of the connectors, MB',
+];
+
+/** Of the record of the shards. */
+export function shardRows({ runs }: Recording): Row[] {
+  const row = (what: string, of: 'one' | 'four'): Row => {
+    const each = (read: (drained: Drained) => number) =>
+      figure(middle(runs, ({ shards }) => shards && read(shards[of])));
+    const cores = (part: 'cpuMs' | 'serverCpuMs' | 'sinkCpuMs') =>
+      each((drained) => (drained.rate * drained[part]) / 1000);
+    return [
+      what,
+      each(({ rate }) => rate),
+      cores('cpuMs'),
+      cores('serverCpuMs'),
+      cores('sinkCpuMs'),
+      each(({ memoryMB }) => memoryMB),
+    ];
+  };
+  const multiple = figure(middle(runs, ({ shards }) => shards && multipleOf(shards)));
+  return [row('One connector', 'one'), row('Four shards', 'four'), ['Times as fast', multiple, '', '', '', '']];
 }
 
 const RATES = [10, 1000, 10_000] as const;

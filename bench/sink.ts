@@ -1,6 +1,7 @@
 // The sink of a benchmark, as the benchmark sees it: started in its own process, told what to do, asked what arrived.
 import { type ChildProcess, fork } from 'node:child_process';
 import type { SinkCommand, SinkMessage, SinkReport } from './processes/sink.ts';
+import { cpuSeconds } from './usage.ts';
 
 type Reached = Extract<SinkMessage, { is: 'reached' }>;
 
@@ -43,6 +44,11 @@ export class Sink {
   async report(): Promise<SinkReport> {
     this.#tell({ do: 'report' });
     return (await heard(this.#child, 'report')).report;
+  }
+
+  /** Since its start, in seconds. */
+  get cpuSeconds(): number {
+    return cpuSeconds(this.#child.pid ?? Number.NaN);
   }
 
   stop(): void {

@@ -2,6 +2,7 @@
 import type { Measurements } from './run.ts';
 import { shareOfFloors } from './workloads/drain.ts';
 import type { Peer } from './workloads/peer.ts';
+import { multipleOf } from './workloads/shards.ts';
 
 export interface Target {
   readonly id: string;
@@ -171,6 +172,13 @@ export const TARGETS: readonly Target[] = [
     better: 'less',
     unit: 'ms',
     measured: ({ upkeep }) => upkeep?.gaugesMs,
+  },
+  {
+    id: 'shards',
+    what: 'Drain by four shards, sink 10 ms, each 4 wide: times the rate of one',
+    bound: 3,
+    better: 'more',
+    measured: ({ shards }) => shards && multipleOf(shards),
   },
 ];
 

@@ -58,7 +58,7 @@ export async function drain(arena: Arena, { transactions, latencyMs, width, prof
 
     const reached = sink.expect(all, first);
     const marked = sink.marked();
-    const connector = Connector.start(database, sink.url, width, profileTo);
+    const connector = Connector.start(database, sink.url, width, { profileTo });
     const beganAt = await marked;
     const cpuBefore = connector.cpuSeconds;
     const { firstAt } = await reached;

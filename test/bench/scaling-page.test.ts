@@ -1,8 +1,8 @@
 // What docs/scaling.md says of a rate follows from what was measured: by figures that can be reckoned in the head.
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import type { Recording } from '../../bench/page.ts';
-import { rateRows } from '../../bench/scaling-page.ts';
+import { rateRows, shardRows } from '../../bench/scaling-page.ts';
 
 const written = (wal: number, walAfterCheckpoint: number, cpuMs: number) => ({ wal, walAfterCheckpoint, cpuMs });
 
@@ -46,4 +46,14 @@ describe('at 10, 1,000 and 10,000 changes a second', () => {
   ])('%s: %s, %s, %s', (...row) => {
     expect(rateRows(recording, performance)).toContainEqual(row);
   });
+});
+
+test('shards: rates, and the cores that they take', () => {
+  const one = { rate: 400, cpuMs: 0.25, serverCpuMs: 0.5, sinkCpuMs: 0.05, memoryMB: 200 };
+  const four = { rate: 1200, cpuMs: 0.5, serverCpuMs: 0.5, sinkCpuMs: 0.05, memoryMB: 800 };
+  expect(shardRows({ runs: [{ shards: { one, four } }] } as unknown as Recording)).toEqual([
+    ['One connector', '400', '0.1', '0.2', '0.02', '200'],
+    ['Four shards', '1,200', '0.6', '0.6', '0.06', '800'],
+    ['Times as fast', '3', '', '', '', ''],
+  ]);
 });

@@ -1,19 +1,22 @@
-// docs/scaling.md is made from the recorded runs, bench/scaling.json, and from those of docs/performance.md: no figure there is typed.
-// After `npm run bench -- --only readers,bytes,upkeep --runs 3 --json bench/scaling.json`: npm test -- --project unit test/docs -u
+// docs/scaling.md is made from the recorded runs, bench/scaling.json and bench/shards.json, and from those of docs/performance.md: no figure
+// there is typed. After the commands at its end: npm test -- --project unit test/docs -u
 
 import { expect, test } from 'vitest';
 import { machineOf, type Recording } from '../../bench/page.ts';
 import { resultsOf } from '../../bench/report.ts';
-import { MEASURED_HEAD, measuredRows, RATE_HEAD, rateRows } from '../../bench/scaling-page.ts';
+import { MEASURED_HEAD, measuredRows, RATE_HEAD, rateRows, SHARDS_HEAD, shardRows } from '../../bench/scaling-page.ts';
 import { pathOf, read, table, withGenerated } from './document.ts';
 
 const PAGE = 'docs/scaling.md';
 const recording: Recording = JSON.parse(read('bench/scaling.json'));
+const shards: Recording = JSON.parse(read('bench/shards.json'));
 const performance: Recording = JSON.parse(read('bench/results.json'));
 
 test('the page holds what the recorded runs measured, and what follows for a rate', async () => {
   const page = withGenerated(PAGE, {
     machine: machineOf(recording),
+    'shards-machine': machineOf(shards),
+    shards: table(SHARDS_HEAD, shardRows(shards)),
     rates: table(RATE_HEAD, rateRows(recording, performance)),
     measured: table(MEASURED_HEAD, measuredRows(recording)),
   });
@@ -27,4 +30,5 @@ test('what is promised of them was met', () => {
     ['reader-filter', true],
     ['gauges', true],
   ]);
+  expect(resultsOf(shards.runs).map(({ target, met }) => [target.id, met])).toEqual([['shards', true]]);
 });
