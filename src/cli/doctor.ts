@@ -3,7 +3,6 @@ import { type Command, Option } from 'commander';
 import { databaseClient, environmentSchema, readConfig, shardOf } from '../config.ts';
 import { examine } from '../doctor/examine.ts';
 import type { Finding, Verdict } from '../doctor/finding.ts';
-import { nameOf } from '../shard.ts';
 import { openFhirClient } from './fhir.ts';
 
 const SIGNS: Readonly<Record<Verdict, string>> = { ok: '✓', warning: '!', fault: '✗', unknown: '?' };
@@ -24,8 +23,8 @@ async function doctor({ json }: { readonly json: boolean }): Promise<void> {
     const findings = await examine({
       client: databaseClient(config),
       shard,
-      slot: nameOf(config.SLOT_NAME, shard),
-      publication: nameOf(config.PUBLICATION_NAME, shard),
+      slot: config.SLOT_NAME,
+      publication: config.PUBLICATION_NAME,
       fhir,
       needs: {
         update: config.FHIR_UPDATE,

@@ -3,7 +3,7 @@ import type { FhirClient } from '../fhir/client.ts';
 import { migrationNames } from '../migrate.ts';
 import { type ClientConfig, PostgresClient } from '../postgres-client.ts';
 import { isPostgres, refusal } from '../replication/diagnosis.ts';
-import type { Shard } from '../shard.ts';
+import { nameOf, type Shard } from '../shard.ts';
 import { failoverFindings } from './failover.ts';
 import { fhirFindings } from './fhir.ts';
 import { type Finding, fault, ok } from './finding.ts';
@@ -11,13 +11,14 @@ import { look } from './look.ts';
 import { rightsFindings } from './rights.ts';
 import { hasOutbox, schemaFindings } from './schema.ts';
 import { serverFindings } from './server.ts';
+import { otherShardsFindings } from './shards.ts';
 import { publicationFinding, slotFinding } from './slot.ts';
 
 /** What `run` would be started with. */
 export interface Setting {
   readonly client: ClientConfig;
   readonly shard: Shard;
-  /** The shard's own, as its publication. */
+  /** What the shards' own are made of, as with the publication. */
   readonly slot: string;
   readonly publication: string;
   readonly fhir: FhirClient;
@@ -26,7 +27,7 @@ export interface Setting {
 
 export async function examine({ client, shard, slot, publication, fhir, needs }: Setting): Promise<Finding[]> {
   const [database, server] = await Promise.all([
-    databaseFindings(client, shard, slot, publication, needs.resources),
+    databaseFindings(client, shard, { slot, publication }, needs.resources),
     fhirFindings(fhir, needs),
   ]);
   return [...database, ...server];
@@ -35,10 +36,11 @@ export async function examine({ client, shard, slot, publication, fhir, needs }:
 async function databaseFindings(
   config: ClientConfig,
   shard: Shard,
-  slot: string,
-  publication: string,
+  base: Pick<Setting, 'slot' | 'publication'>,
   resources: readonly string[],
 ): Promise<Finding[]> {
+  const slot = nameOf(base.slot, shard);
+  const publication = nameOf(base.publication, shard);
   const client = new PostgresClient({
     ...config,
     application_name: 'fhir-connector doctor',
@@ -63,6 +65,7 @@ async function databaseFindings(
       ...(await schemaFindings(client, hasSchema, await migrationNames(), resources)),
       ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication, shard)) : []),
       ...(await look('Slot', () => slotFinding(client, slot, shard, hasSchema))),
+      ...(await look('Other shards', () => otherShardsFindings(client, base.slot, shard))),
       ...(await look('Failover slot', () => failoverFindings(client, slot))),
     ];
   } catch (error) {

@@ -64,8 +64,8 @@ async function findings({
     return await examine({
       client: { ...database.config, ...login },
       shard,
-      slot: nameOf(slot, shard),
-      publication: nameOf(PUBLICATION, shard),
+      slot,
+      publication: PUBLICATION,
       fhir,
       needs: { update: 'by-id', deletes: 'deactivate', batchSize: 1, resources: ['Patient'] },
     });
