@@ -2,7 +2,7 @@
 // there is typed. After the commands at its end: npm test -- --project unit test/docs -u
 
 import { expect, test } from 'vitest';
-import { machineOf, type Recording } from '../../bench/page.ts';
+import { machineOf, type Recording, TARGET_HEAD, targetRows } from '../../bench/page.ts';
 import { resultsOf } from '../../bench/report.ts';
 import { MEASURED_HEAD, measuredRows, RATE_HEAD, rateRows, SHARDS_HEAD, shardRows } from '../../bench/scaling-page.ts';
 import { pathOf, read, table, withGenerated } from './document.ts';
@@ -17,6 +17,7 @@ test('the page holds what the recorded runs measured, and what follows for a rat
     machine: machineOf(recording),
     'shards-machine': machineOf(shards),
     shards: table(SHARDS_HEAD, shardRows(shards)),
+    several: table(TARGET_HEAD, targetRows(resultsOf(shards.runs))),
     rates: table(RATE_HEAD, rateRows(recording, performance)),
     measured: table(MEASURED_HEAD, measuredRows(recording)),
   });
@@ -30,5 +31,10 @@ test('what is promised of them was met', () => {
     ['reader-filter', true],
     ['gauges', true],
   ]);
-  expect(resultsOf(shards.runs).map(({ target, met }) => [target.id, met])).toEqual([['shards', true]]);
+  expect(resultsOf(shards.runs).map(({ target, met }) => [target.id, met])).toEqual([
+    ['takeover-sigterm', true],
+    ['takeover-sigkill', true],
+    ['takeover-cut', true],
+    ['shards', true],
+  ]);
 });
