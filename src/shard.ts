@@ -28,8 +28,3 @@ export function isOfAnotherCount(name: string, base: string, count: number): boo
 export function filterOf({ index, count }: Shard, patient = 'patient_id'): string {
   return count === 1 ? 'true' : `abs(coalesce(${patient}, 0) % ${count}) = ${index}`;
 }
-
-/** As the condition: a patient's data is delivered by one connector. */
-export function holds({ index, count }: Shard, patientId: number | null): boolean {
-  return Math.abs((patientId ?? 0) % count) === index;
-}

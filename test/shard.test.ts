@@ -1,7 +1,8 @@
 // Shards: each patient is in one of them, and names tell whose a slot is.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { filterOf, holds, isOfAnotherCount, nameOf, type Shard, WHOLE } from '../src/shard.ts';
+import { filterOf, isOfAnotherCount, nameOf, type Shard, WHOLE } from '../src/shard.ts';
+import { holds } from './support/shards.ts';
 
 const shards = (count: number): Shard[] => Array.from({ length: count }, (_, index) => ({ index, count }));
 

@@ -19,8 +19,8 @@ export interface Family {
 const countLock = (slot: string) => `hashtext('fhir-connector shards of ${slot}')`;
 
 interface Joining {
-  /** Null where others are at work. */
   joined: boolean;
+  /** Sessions of others that were silent. */
   ended: number;
 }
 

@@ -43,7 +43,7 @@ export const SHARDED: readonly Mutant[] = [
   {
     name: 'older-record-of-another-shard-not-waited-for',
     harm: 'Of a form that went to another patient, the older state may be written over the newer one.',
-    edits: [{ file: 'src/outbox/standing.ts', find: ' OR earlier.found', replace: '' }],
+    edits: [{ file: 'src/outbox/standing.ts', find: 'sql`(earlier.found OR NOT (', replace: 'sql`(NOT (' }],
     test: {
       file: SHARDS,
       title: 'a form that goes to a patient of another shard > while its change before is on its way, waits for that',
@@ -55,8 +55,8 @@ export const SHARDED: readonly Mutant[] = [
     edits: [
       {
         file: 'src/outbox/standing.ts',
-        find: ' OR later.found OR refused.found OR earlier',
-        replace: ' OR refused.found OR earlier',
+        find: 'sql`(later.found OR refused.found)`',
+        replace: 'sql`(refused.found)`',
       },
     ],
     test: {
@@ -126,7 +126,9 @@ export const SHARDED: readonly Mutant[] = [
   {
     name: 'refused-last-state-forgotten',
     harm: 'Of a transaction whose last state is a dead letter a state is sent that never was.',
-    edits: [{ file: 'src/outbox/standing.ts', find: ' OR refused.found OR earlier', replace: ' OR earlier' }],
+    edits: [
+      { file: 'src/outbox/standing.ts', find: 'sql`(later.found OR refused.found)`', replace: 'sql`(later.found)`' },
+    ],
     test: {
       file: ACROSS,
       title:

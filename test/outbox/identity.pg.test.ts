@@ -104,14 +104,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
     });
 
     it('taken by another patient while the one that gives it up is on its way for the first time, waits for that one', async () => {
-      const arrived: string[] = [];
-      const release = Promise.withResolvers<void>();
-      fhir.fault = ({ method, body }) => {
-        if (method !== 'PUT') return undefined;
-        const [token = ''] = tokensOf(body);
-        arrived.push(token);
-        return arrived.length === 1 ? { delay: release.promise } : undefined;
-      };
+      const { arrived, release } = holdFirstPut();
       await insert(1, 'X', 'Ada');
       await expect.poll(() => arrived, SOON).toEqual(['t|X']);
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
@@ -120,7 +113,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       await insert(3, 'Z', 'Eve');
       await expect.poll(() => Object.values(people()), SOON).toContain('Eve t|Z');
       const early = [...arrived];
-      release.resolve();
+      release();
       expect(early).toEqual(['t|X', 't|Z']);
       await settled();
       expect(Object.values(people()).toSorted()).toEqual(['Ada t|Y', 'Bob t|X', 'Eve t|Z']);
@@ -130,14 +123,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
     it('taken by a patient who has a resource already, waits as well for the one that gives it up on its first way', async () => {
       await insert(2, 'W', 'Bob');
       await settled();
-      const arrived: string[] = [];
-      const release = Promise.withResolvers<void>();
-      fhir.fault = ({ method, body }) => {
-        if (method !== 'PUT') return undefined;
-        const [token = ''] = tokensOf(body);
-        arrived.push(token);
-        return arrived.length === 1 ? { delay: release.promise } : undefined;
-      };
+      const { arrived, release } = holdFirstPut();
       await insert(1, 'X', 'Ada');
       await expect.poll(() => arrived, SOON).toEqual(['t|X']);
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
@@ -145,7 +131,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       await insert(4, 'Z', 'Eve');
       await expect.poll(() => Object.values(people()), SOON).toContain('Eve t|Z');
       const early = [...arrived];
-      release.resolve();
+      release();
       expect(early).toEqual(['t|X', 't|Z']);
       await settled();
       expect(Object.values(people()).toSorted()).toEqual(['Ada t|Y', 'Bob t|X', 'Eve t|Z']);
@@ -526,6 +512,19 @@ async function insert(id: number, mrn: string, family: string, others: string[] 
   );
   await sql(`BEGIN; INSERT INTO patient (id, identifier_system, identifier_value, name_family)
     VALUES (${id}, 't', '${mrn}', '${family}'); ${quoted.join(' ')} COMMIT`);
+}
+
+/** `arrived`: the first token of each PUT; the first one waits until `release`. */
+function holdFirstPut(): { arrived: string[]; release(): void } {
+  const arrived: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  fhir.fault = ({ method, body }) => {
+    if (method !== 'PUT') return undefined;
+    const [token = ''] = tokensOf(body);
+    arrived.push(token);
+    return arrived.length === 1 ? { delay: promise } : undefined;
+  };
+  return { arrived, release: resolve };
 }
 
 /** All that was committed is delivered or a dead letter. */

@@ -2,7 +2,7 @@
 // one connector all of it goes as with two.
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ALL_RESOURCES } from '../scenarios/setup.ts';
+import { ALL_RESOURCES, allProcessed } from '../scenarios/setup.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, type Fault, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { Shards } from '../support/shards.ts';
@@ -33,7 +33,7 @@ describe.each([
     it('goes to that patient when the other one has given it up', async () => {
       await connectors.start(count, { timeoutMs: 2000 });
       await sql(insert(2, 'x', 'Ada'));
-      await settled();
+      await allProcessed(database);
       const held = hold(({ telecom }) => telecom !== undefined);
       await betweenTwoHalves(
         `BEGIN; ${insert(1, 'b', 'Bob')}`,
@@ -43,7 +43,7 @@ describe.each([
       await held.arrived;
       await passedBy(4);
       held.release();
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual(['Ada y', 'Bob x', 'Eve 4']);
       expect(await deadLetters()).toEqual([]);
     });
@@ -59,7 +59,7 @@ describe.each([
       await held.arrived;
       await passedBy(4);
       held.release();
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual(['Ada y', 'Bob x', 'Eve 4']);
       expect(mixedUp()).toEqual([]);
     });
@@ -73,7 +73,7 @@ describe.each([
         UPDATE patient SET identifier_value = 'x' WHERE id = 1; COMMIT`);
       await passedBy(4);
       held.release();
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual(['Ada y', 'Bob x', 'Eve 4']);
       expect(mixedUp()).toEqual([]);
     });
@@ -82,7 +82,7 @@ describe.each([
   it('an identifier that goes to a patient who has a resource, in one transaction, from who is on the first way, goes after it', async () => {
     await connectors.start(count);
     await sql(insert(2, 'w', 'Bob'));
-    await settled();
+    await allProcessed(database);
     const held = hold((body) => family(body) === 'Ada' && tokensOf(body)[0] === 't|x');
     await sql(insert(1, 'x', 'Ada'));
     await held.arrived;
@@ -91,7 +91,7 @@ describe.each([
     );
     await passedBy(4);
     held.release();
-    await settled();
+    await allProcessed(database);
     expect(people()).toEqual(['Ada y', 'Bob x', 'Eve 4']);
     expect(mixedUp()).toEqual([]);
   });
@@ -108,7 +108,7 @@ describe.each([
     await expect.poll(() => fhir.writes.length, SOON).toBe(1);
     await sql(`UPDATE patient SET identifier_value = 'y' WHERE id = 1`);
     await sql(`BEGIN; ${insert(2, 'x', 'Ada')}; DELETE FROM patient WHERE id = 2; COMMIT`);
-    await settled();
+    await allProcessed(database);
     expect(people()).toEqual(['Bob y']);
     expect(mixedUp()).toEqual([]);
   });
@@ -116,7 +116,7 @@ describe.each([
   it('a form whose transaction moved it to a patient who is refused is not sent as it never was', async () => {
     await connectors.start(count, { resources: ALL_RESOURCES });
     await sql(insert(1, 'one', 'One'));
-    await settled();
+    await allProcessed(database);
     const held = hold(
       ({ telecom }) => telecom !== undefined,
       ({ method, body }) => (method === 'PUT' && family(body) === 'Two' ? { status: 422 } : undefined),
@@ -130,7 +130,7 @@ describe.each([
     );
     await expect.poll(deadLetters, SOON).toHaveLength(2);
     held.release();
-    await settled();
+    await allProcessed(database);
     expect(fhir.writes.filter(({ body }) => body?.resourceType === 'Encounter')).toEqual([]);
   });
 
@@ -161,7 +161,7 @@ describe.each([
 it('a patient who waits for a shard that nobody serves is told of, after some seconds', async () => {
   await connectors.start(2);
   await sql(insert(1, 'x', 'Ada'));
-  await settled();
+  await allProcessed(database);
   await connectors.running[1]?.stop();
   await sql(`UPDATE patient SET identifier_value = 'y' WHERE id = 1`);
   await sql(insert(2, 'x', 'Bob'));
@@ -212,14 +212,6 @@ function insert(id: number, mrn: string, name: string): string {
 
 async function sql(text: string): Promise<void> {
   await database.pool.query(text);
-}
-
-async function unprocessed(): Promise<number> {
-  return (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount ?? 0;
-}
-
-async function settled(): Promise<void> {
-  await expect.poll(unprocessed, SOON).toBe(0);
 }
 
 /** Whose there are. */

@@ -1,12 +1,12 @@
 // Several connectors on one outbox: each patient's changes come from one of them, in order, also while their number changes.
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { filterOf, holds } from '../../src/shard.ts';
-import { ALL_RESOURCES } from '../scenarios/setup.ts';
+import { filterOf } from '../../src/shard.ts';
+import { ALL_RESOURCES, allProcessed } from '../scenarios/setup.ts';
 import { slotOf, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
-import { Shards } from '../support/shards.ts';
+import { holds, Shards } from '../support/shards.ts';
 
 const SOON = { timeout: 30_000 };
 
@@ -32,7 +32,7 @@ describe('four connectors', () => {
     await sql('INSERT INTO patient (id, identifier_value, name_text) SELECT n, n, n FROM generate_series(1, 100) AS n');
     await sql(`UPDATE patient SET name_text = id || ' again'`);
     await sql('INSERT INTO pulse (patient_id, rate) SELECT n, 60 FROM generate_series(1, 100) AS n');
-    await settled();
+    await allProcessed(database);
     expect([...fhir.resources.values()].filter(isPatient).map(nameOf).toSorted()).toEqual(
       Array.from({ length: 100 }, (_, n) => `${n + 1} again`).toSorted(),
     );
@@ -49,7 +49,7 @@ describe('four connectors', () => {
   it('catch up each with what waits of their own patients', async () => {
     await sql('INSERT INTO patient (id, identifier_value, name_text) SELECT n, n, n FROM generate_series(1, 40) AS n');
     await connectors.start(4);
-    await settled();
+    await allProcessed(database);
     expect(fhir.writes).toHaveLength(40);
     for (const { log } of connectors.running)
       expect(log.find(({ msg }) => msg.startsWith('Catching up'))).toMatchObject({ rows: 10 });
@@ -83,7 +83,7 @@ describe('four connectors', () => {
       `INSERT INTO fhir_outbox (txid, table_name, record_id, operation, payload_json, patient_revision)
        VALUES (pg_current_xact_id()::text::bigint, 'patient', 1, 'I', '{}', 1)`,
     );
-    await settled();
+    await allProcessed(database);
     expect((await database.pool.query('SELECT FROM fhir_dlq')).rowCount).toBe(1);
   });
 });
@@ -93,7 +93,7 @@ describe('a form that goes to a patient of another shard', () => {
     await connectors.start(2, { resources: ALL_RESOURCES });
     for (const [id, name] of ['One', 'Two'].entries()) {
       await sql(`INSERT INTO patient (id, identifier_value, name_text) VALUES (${id + 1}, '${name}', '${name}')`);
-      await settled();
+      await allProcessed(database);
     }
   });
 
@@ -114,7 +114,7 @@ describe('a form that goes to a patient of another shard', () => {
     const early = arrived.length;
     release.resolve();
     expect(early).toBe(1);
-    await settled();
+    await allProcessed(database);
     expect(arrived).toEqual(['Patient/r1', 'Patient/r2']);
     expect(encounters()).toEqual(['Patient/r2']);
     expect((await database.pool.query('SELECT FROM fhir_dlq')).rowCount).toBe(0);
@@ -123,7 +123,7 @@ describe('a form that goes to a patient of another shard', () => {
   it('and comes back, is written over what it is there, and not taken for somebody else’s edit', async () => {
     await sql(`INSERT INTO form (id, patient_id, name) VALUES (7, 1, 'Physical')`);
     for (const patient of [2, 1, 2, 1]) await sql(`UPDATE form SET patient_id = ${patient} WHERE id = 7`);
-    await settled();
+    await allProcessed(database);
     expect(encounters()).toEqual(['Patient/r1']);
     expect(fhir.writes.filter(({ body }) => body?.resourceType === 'Encounter').map(({ version }) => version)).toEqual([
       1, 2, 3, 4, 5,
@@ -136,11 +136,11 @@ describe('a form that goes to a patient of another shard', () => {
     await sql(`BEGIN; INSERT INTO form (id, patient_id, name) VALUES (7, 1, 'Physical'), (8, 2, 'Physical');
       UPDATE form SET patient_id = 2 WHERE id = 7; UPDATE form SET patient_id = 1 WHERE id = 8;
       UPDATE form SET patient_id = 1 WHERE id = 7; COMMIT`);
-    await settled();
+    await allProcessed(database);
     await sql(
       `BEGIN; UPDATE form SET name = 'Dental' WHERE id = 7; UPDATE form SET patient_id = 2 WHERE id = 7; COMMIT`,
     );
-    await settled();
+    await allProcessed(database);
     const written = fhir.writes.filter(({ body }) => body?.resourceType === 'Encounter');
     const subjects = Map.groupBy(written, ({ body }) => tokensOf(body)[0]?.split('|')[1]);
     expect(
@@ -165,7 +165,7 @@ describe('a form that goes to a patient of another shard', () => {
     await sql(`INSERT INTO patient (id, identifier_value, name_text) VALUES (4, 'four', 'Four')`);
     await expect.poll(() => [...fhir.resources.values()].map(nameOf), SOON).toContain('Four');
     release.resolve();
-    await settled();
+    await allProcessed(database);
     expect([...fhir.resources.values()].filter((body) => body.resourceType === 'Observation')).toHaveLength(1);
     expect((await database.pool.query('SELECT FROM fhir_dlq')).rowCount).toBe(0);
   });
@@ -175,13 +175,13 @@ describe('a link that a connector of another shard has ended', () => {
   it('is not gone by: the resource is somebody else’s by now', async () => {
     await connectors.start(2);
     await sql(`INSERT INTO patient (id, identifier_value, name_text) VALUES (1, 'one', 'One')`);
-    await settled();
+    await allProcessed(database);
     // The server is empty, and gives the id of the first patient's resource to the second one.
     fhir.lose();
     await sql(`INSERT INTO patient (id, identifier_value, name_text) VALUES (2, 'two', 'Two')`);
-    await settled();
+    await allProcessed(database);
     await sql(`UPDATE patient SET name_text = 'One again' WHERE id = 1`);
-    await settled();
+    await allProcessed(database);
     expect(Object.fromEntries([...fhir.resources].map(([id, body]) => [id, nameOf(body)]))).toEqual({
       r1: 'Two',
       r2: 'One again',
@@ -207,7 +207,7 @@ describe('another number of shards', () => {
       expect(states()).toEqual(Array(4).fill('standby'));
       await connectors.stop();
       for (const { metrics } of four) await expect.poll(() => metrics.connectorState.get(), SOON).toBe('streaming');
-      await settled();
+      await allProcessed(database);
       expect([...fhir.resources.values()].map(nameOf)).toEqual(['One', 'Two']);
       expect(await slots()).toEqual([0, 1, 2, 3].map((index) => `${slotOf(database)}_${index}_of_4`));
       expect(await publications()).toEqual([0, 1, 2, 3].map((index) => `fhir_outbox_pub_${index}_of_4`));
@@ -263,7 +263,7 @@ describe('another number of shards', () => {
     await atLeast(fhir.writes.length + 100);
     writing.abort();
     await Promise.all(writers);
-    await settled();
+    await allProcessed(database);
     const { rows } = await database.pool.query<{ name_text: string }>('SELECT name_text FROM patient ORDER BY id');
     expect([...fhir.resources.values()].filter(isPatient).map(nameOf).toSorted()).toEqual(
       rows.map(({ name_text }) => name_text).toSorted(),
@@ -301,12 +301,6 @@ async function atLeast(writes: number): Promise<void> {
 
 async function sql(text: string): Promise<void> {
   await database.pool.query(text);
-}
-
-async function settled(): Promise<void> {
-  await expect
-    .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON)
-    .toBe(0);
 }
 
 async function slots(): Promise<string[]> {

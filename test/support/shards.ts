@@ -5,6 +5,11 @@ import { type ConnectorOptions, type DatabaseTarget, type RunningConnector, star
 
 const SOON = { timeout: 20_000 };
 
+/** Whose a patient is: as the row filters and filterOf in src/shard.ts have to say it. */
+export function holds({ index, count }: Shard, patientId: number | null): boolean {
+  return Math.abs((patientId ?? 0) % count) === index;
+}
+
 export class Shards {
   readonly #database: DatabaseTarget;
   readonly #fhirUrl: string;
@@ -23,10 +28,6 @@ export class Shards {
   async start(count: number, options: ConnectorOptions = {}): Promise<void> {
     const shards: Shard[] = Array.from({ length: count }, (_, index) => ({ index, count }));
     this.#running = shards.map((shard) => startConnector(this.#database, this.#fhirUrl, { ...options, shard }));
-    await this.streaming();
-  }
-
-  async streaming(): Promise<void> {
     for (const { metrics } of this.#running)
       await expect.poll(() => metrics.connectorState.get(), SOON).toBe('streaming');
   }
