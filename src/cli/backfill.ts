@@ -1,6 +1,7 @@
 // `backfill`: sends the rows that were there before the triggers, and says how far it has come.
 import type { Command } from 'commander';
-import { databaseSchema, readConfig } from '../config.ts';
+import { databaseSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
 import { type BackfillRun, backfill } from '../outbox/backfill.ts';
 import { asOperator, Interrupted } from './operator.ts';
 import { createProgress } from './progress.ts';

@@ -1,6 +1,7 @@
 // One connection for a command that a person or a script waits for: it works at once, or a sentence says why not.
 import type pg from 'pg';
-import { type DatabaseConfig, databaseClient } from '../config.ts';
+import { databaseClient } from '../config/database.ts';
+import type { DatabaseConfig } from '../config/environment.ts';
 import { FatalError } from '../fatal.ts';
 import { PostgresClient } from '../postgres-client.ts';
 import { errorCode, isPostgres, refusal } from '../replication/diagnosis.ts';

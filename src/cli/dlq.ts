@@ -1,6 +1,7 @@
 // `dlq`: what an operator does with dead letters. Exit status: 0 done, 1 refused or failed, 2 some ids were not open.
 import { type Command, Option } from 'commander';
-import { databaseSchema, readConfig } from '../config.ts';
+import { databaseSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
 import { FatalError } from '../fatal.ts';
 import {
   DEAD_LETTER_STATES,

@@ -1,6 +1,9 @@
 // `doctor`: looks at everything that the connector needs and says how it is, with what mends it. Exit status: 0 no fault, 1 a fault, or something that could not be looked at.
 import { type Command, Option } from 'commander';
-import { databaseClient, environmentSchema, readConfig, shardOf } from '../config.ts';
+import { databaseClient } from '../config/database.ts';
+import { environmentSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
+import { shardOf } from '../config/shard.ts';
 import { examine } from '../doctor/examine.ts';
 import type { Finding, Verdict } from '../doctor/finding.ts';
 import { openFhirClient } from './fhir.ts';

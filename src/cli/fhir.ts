@@ -1,6 +1,6 @@
 // The FHIR client of a command, as the configuration has it.
 import packageJson from '../../package.json' with { type: 'json' };
-import type { FhirConfig } from '../config.ts';
+import type { FhirConfig } from '../config/environment.ts';
 import { createFhirClient, type FhirClient, type FhirClientConfig } from '../fhir/client.ts';
 
 /** `onCall` is told of every request when it has ended. `bundles`: for PUTs that go together. */

@@ -1,6 +1,8 @@
 // `migrate`: brings the schema up to date, and says which files it applied.
 import type pg from 'pg';
-import { databaseClient, migrateSchema, readConfig } from '../config.ts';
+import { databaseClient } from '../config/database.ts';
+import { migrateSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
 import { FatalError } from '../fatal.ts';
 import { migrate } from '../migrate.ts';
 import { pause } from '../pause.ts';

@@ -1,7 +1,8 @@
 // What the operator's longer commands share: connections, sentences for what PostgreSQL refuses, and a stop by signal.
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
-import { type DatabaseConfig, databaseClient } from '../config.ts';
+import { databaseClient } from '../config/database.ts';
+import type { DatabaseConfig } from '../config/environment.ts';
 import type { Database } from '../outbox/database.ts';
 import { connectTimeoutMs, PostgresClient } from '../postgres-client.ts';
 import { withConnection } from './connection.ts';

@@ -1,6 +1,9 @@
 // `run`: builds the parts, runs the pipeline until a signal, and takes the parts down in order.
 import packageJson from '../../package.json' with { type: 'json' };
-import { databaseClient, environmentSchema, readConfig, shardOf } from '../config.ts';
+import { databaseClient } from '../config/database.ts';
+import { environmentSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
+import { shardOf } from '../config/shard.ts';
 import { createLog } from '../log.ts';
 import { createHttpServer } from '../metrics/http-server.ts';
 import { createMetrics } from '../metrics/metrics.ts';

@@ -1,6 +1,8 @@
 // `status`: how it stands now, on one screen. Exit status: 1 where it has a ✗.
 import { type Command, Option } from 'commander';
-import { environmentSchema, readConfig, shardOf } from '../config.ts';
+import { environmentSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
+import { shardOf } from '../config/shard.ts';
 import { nameOf } from '../shard.ts';
 import { openFhirClient } from './fhir.ts';
 import { asOperator } from './operator.ts';

@@ -1,6 +1,7 @@
 // `trace`: what became of one transaction, from its rows in the outbox to versions on the FHIR server. Exit status: 1 where it has no event.
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { databaseSchema, readConfig } from '../config.ts';
+import { databaseSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
 import { kindOfTable } from '../outbox/resources.ts';
 import { type TransactionHistory, transactionHistory } from '../outbox/transaction-history.ts';
 import { asOperator } from './operator.ts';

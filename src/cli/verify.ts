@@ -1,7 +1,8 @@
 // `verify`: compares the database with the FHIR server. Status 0: no drift. 1: drift is left. 2: it could not be verified.
 import { randomInt } from 'node:crypto';
 import { type Command, InvalidArgumentError } from 'commander';
-import { databaseSchema, fhirSchema, readConfig } from '../config.ts';
+import { databaseSchema, fhirSchema } from '../config/environment.ts';
+import { readConfig } from '../config/read.ts';
 import { FatalError } from '../fatal.ts';
 import { errorCode } from '../replication/diagnosis.ts';
 import { type Verification, type VerifyWatcher, verify } from '../verify/verify.ts';

@@ -2,7 +2,8 @@
 import { expect, it, onTestFinished } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { openFhirClient } from '../../src/cli/fhir.ts';
-import { fhirSchema, readConfig } from '../../src/config.ts';
+import { fhirSchema } from '../../src/config/environment.ts';
+import { readConfig } from '../../src/config/read.ts';
 import { reply, serve } from '../fhir/scripted-server.ts';
 
 it('names the connector and its version, as https://httpwg.org/specs/rfc9110.html#field.user-agent has it', async () => {

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
-import { environmentSchema } from '../../src/config.ts';
+import { environmentSchema } from '../../src/config/environment.ts';
+import { SECRETS } from '../../src/config/read.ts';
 import { runCommand } from '../support/command.ts';
 import { pages, pathOf, read, rowsOf, sectionOf, table, withGenerated } from './document.ts';
 
@@ -36,7 +37,7 @@ describe('what the pages name', () => {
   // The connector's, or those of the compose file and of the tests.
   const variables = [
     ...Object.keys(environmentSchema.shape),
-    'DB_PASSWORD_FILE',
+    ...SECRETS.map((name) => `${name}_FILE`),
     'NODE_EXTRA_CA_CERTS',
     ...[...read('.env.example').matchAll(/^(\w+)=/gm)].map((match) => match[1] ?? ''),
     ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN', 'CHROMIUM', 'PG_UPGRADE_FROM', 'PG_UPGRADE_TO'],

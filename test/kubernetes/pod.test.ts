@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { environmentSchema, migrateSchema, readConfig } from '../../src/config.ts';
+import { environmentSchema, migrateSchema } from '../../src/config/environment.ts';
+import { readConfig } from '../../src/config/read.ts';
 import { read, rowsOf } from '../docs/document.ts';
 import { connectorPod, manifest, migratePod, type Pod, settings } from './manifests.ts';
 

@@ -1,14 +1,7 @@
-// The configuration: one schema of environment variables with their defaults and meanings; the README's table is tested against it.
-import { readFileSync } from 'node:fs';
+// The environment variables with their defaults and meanings, one schema; the README's table is tested against it.
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { FatalError } from './fatal.ts';
-import { kindsOfTypes } from './outbox/resources.ts';
-import type { ClientConfig } from './postgres-client.ts';
-import { type Address, HOST_TIMEOUT_MS, Hosts } from './postgres-hosts.ts';
-import { nameOf, type Shard } from './shard.ts';
-
-type Environment = Readonly<Record<string, string | undefined>>;
+import { kindsOfTypes } from '../outbox/resources.ts';
 
 const text = z.string().min(1, 'must not be empty');
 const port = z.coerce
@@ -22,8 +15,6 @@ const count = (min: number, max: number) =>
     .int('must be a whole number')
     .min(min, `must be at least ${min}`)
     .max(max, `must be at most ${max}`);
-/** https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS */
-const LONGEST_NAME = 63;
 /** Names go into replication commands; PostgreSQL allows slots only these characters anyway. */
 const slotName = z
   .string()
@@ -146,7 +137,7 @@ export const environmentSchema = z.object({
     .describe('Least level of the log lines.'),
 });
 
-type Config = Readonly<z.infer<typeof environmentSchema>>;
+export type Config = Readonly<z.infer<typeof environmentSchema>>;
 
 /** What commands need that speak to the database alone. */
 export const databaseSchema = environmentSchema.pick({
@@ -173,101 +164,3 @@ export const fhirSchema = environmentSchema.pick({
 });
 
 export type FhirConfig = Readonly<z.infer<typeof fhirSchema>>;
-
-/** Each of these may be given as NAME_FILE, the path of a file that holds the value. */
-const SECRETS = ['DB_PASSWORD'] as const;
-
-/** Throws a FatalError that names every fault, a sentence each; values are never repeated. */
-export function readConfig<S extends z.ZodObject>(schema: S, environment: Environment): Readonly<z.infer<S>> {
-  const faults: string[] = [];
-  const parsed = schema.safeParse(withSecretFiles(environment, faults));
-  for (const issue of parsed.error?.issues ?? []) {
-    const name = String(issue.path[0]);
-    const missing = issue.code === 'invalid_type' && !environment[name];
-    faults.push(missing ? `${name} is not set: ${schema.shape[name]?.description ?? ''}` : `${name} ${issue.message}.`);
-  }
-  if (faults.length > 0 || !parsed.success)
-    throw new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
-  return Object.freeze(parsed.data);
-}
-
-/** Throws a FatalError where it is not known which shard this is, or its slot's name would be too long. */
-export function shardOf(
-  config: Pick<Config, 'SHARD_COUNT' | 'SHARD_INDEX' | 'SLOT_NAME' | 'PUBLICATION_NAME'>,
-  host = hostname(),
-): Shard {
-  const { SHARD_COUNT: count, SHARD_INDEX: given, SLOT_NAME, PUBLICATION_NAME } = config;
-  const ordinal = host.match(/-(\d+)$/)?.[1];
-  const index = count === 1 ? (given ?? 0) : (given ?? (ordinal === undefined ? null : Number(ordinal) % count));
-  if (index === null)
-    throw new FatalError(
-      'SHARD_INDEX is not set, and the name of this host does not end in a number. Set SHARD_INDEX, from 0 to SHARD_COUNT - 1.',
-    );
-  if (index >= count)
-    throw new FatalError(`SHARD_INDEX must be less than SHARD_COUNT, which is ${count}: the first shard is 0.`);
-  const shard = { index, count };
-  for (const [variable, base] of Object.entries({ SLOT_NAME, PUBLICATION_NAME }))
-    if (nameOf(base, shard).length > LONGEST_NAME)
-      throw new FatalError(
-        `${variable} is too long: with SHARD_COUNT it becomes ${nameOf(base, shard)}, and PostgreSQL's names have ${LONGEST_NAME} characters at most.`,
-      );
-  return shard;
-}
-
-/** For PostgresClient: the connection, without application name. Throws a FatalError on ports that do not fit, and where DB_SSLROOTCERT cannot be read. */
-export function databaseClient(config: DatabaseConfig): ClientConfig {
-  const { DB_HOST: hosts, DB_NAME: database, DB_USER: user, DB_PASSWORD: password } = config;
-  const addresses = addressesOf(config);
-  const wanted = config.DB_TARGET_SESSION_ATTRS ?? (addresses.length === 1 ? 'any' : 'primary');
-  const mode = config.DB_SSLMODE ?? (hosts.every(isLocal) ? 'disable' : 'verify-full');
-  const ca = config.DB_SSLROOTCERT === undefined ? undefined : readFile('DB_SSLROOTCERT', config.DB_SSLROOTCERT);
-  const ssl = mode === 'disable' ? false : { rejectUnauthorized: mode === 'verify-full', ...(ca && { ca }) };
-  return {
-    ...addresses[0],
-    database,
-    user,
-    ...(password !== undefined && { password }),
-    ssl,
-    connectionTimeoutMillis: HOST_TIMEOUT_MS,
-    // One that may be anything is connected to without a question before.
-    ...((addresses.length > 1 || wanted !== 'any') && { hosts: new Hosts(addresses, wanted) }),
-  };
-}
-
-function addressesOf({ DB_HOST: hosts, DB_PORT: ports }: DatabaseConfig): Address[] {
-  if (ports.length > 1 && ports.length !== hosts.length)
-    throw new FatalError(
-      `The configuration is wrong:\n  - DB_PORT must have one port, or one for each host in DB_HOST: there are ${ports.length} and ${hosts.length}.`,
-    );
-  return hosts.map((host, index) => ({ host, port: ports[index] ?? ports[0] ?? 5432 }));
-}
-
-function isLocal(host: string): boolean {
-  return host.startsWith('/') || host === 'localhost' || host === '::1' || /^127\./.test(host);
-}
-
-/** An empty variable counts as not set, as compose files leave them. */
-function withSecretFiles(environment: Environment, faults: string[]): Record<string, string> {
-  const values = Object.fromEntries(
-    Object.entries(environment).filter((entry): entry is [string, string] => !!entry[1]),
-  );
-  for (const name of SECRETS) {
-    const file = values[`${name}_FILE`];
-    if (file === undefined) continue;
-    if (values[name] !== undefined) faults.push(`${name} and ${name}_FILE are both set: keep one.`);
-    try {
-      values[name] = readFile(`${name}_FILE`, file).replace(/\r?\n$/, '');
-    } catch (error) {
-      faults.push((error as Error).message);
-    }
-  }
-  return values;
-}
-
-function readFile(variable: string, path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new FatalError(`The file that ${variable} names cannot be read (${(error as NodeJS.ErrnoException).code}).`);
-  }
-}

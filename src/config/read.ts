@@ -1,0 +1,41 @@
+// Reads a part of the environment: all faults at once, a sentence each, and secrets from files.
+import type { z } from 'zod';
+import { FatalError } from '../fatal.ts';
+import { readFile } from './files.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Each of these may be given as NAME_FILE, the path of a file that holds the value. */
+export const SECRETS: readonly string[] = ['DB_PASSWORD'];
+
+/** Throws a FatalError that names every fault, a sentence each; values are never repeated. */
+export function readConfig<S extends z.ZodObject>(schema: S, environment: Environment): Readonly<z.infer<S>> {
+  const faults: string[] = [];
+  const parsed = schema.safeParse(withSecretFiles(environment, faults));
+  for (const issue of parsed.error?.issues ?? []) {
+    const name = String(issue.path[0]);
+    const missing = issue.code === 'invalid_type' && !environment[name];
+    faults.push(missing ? `${name} is not set: ${schema.shape[name]?.description ?? ''}` : `${name} ${issue.message}.`);
+  }
+  if (faults.length > 0 || !parsed.success)
+    throw new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+  return Object.freeze(parsed.data);
+}
+
+/** An empty variable counts as not set, as compose files leave them. */
+function withSecretFiles(environment: Environment, faults: string[]): Record<string, string> {
+  const values = Object.fromEntries(
+    Object.entries(environment).filter((entry): entry is [string, string] => !!entry[1]),
+  );
+  for (const name of SECRETS) {
+    const file = values[`${name}_FILE`];
+    if (file === undefined) continue;
+    if (values[name] !== undefined) faults.push(`${name} and ${name}_FILE are both set: keep one.`);
+    try {
+      values[name] = readFile(`${name}_FILE`, file).replace(/\r?\n$/, '');
+    } catch (error) {
+      faults.push((error as Error).message);
+    }
+  }
+  return values;
+}
