@@ -21,7 +21,7 @@ export function addDoctorCommand(program: Command): void {
 async function doctor({ json }: { readonly json: boolean }): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
   const shard = shardOf(config);
-  const fhir = openFhirClient(config);
+  const fhir = openFhirClient(config, { writes: true, deletes: config.FHIR_DELETE === 'delete' });
   try {
     const findings = await examine({
       client: databaseClient(config),

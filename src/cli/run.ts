@@ -48,6 +48,7 @@ export async function runCommand(): Promise<void> {
   const db = openDatabase(client, log);
   const fhir = openFhirClient(
     config,
+    { writes: true, deletes: config.FHIR_DELETE === 'delete' },
     ({ outcome, seconds, puts }) => {
       metrics.callLatency.observe(seconds);
       if (puts !== undefined) metrics.bundlePatients.observe(puts);

@@ -25,7 +25,7 @@ export function addStatusCommand(program: Command): void {
 async function status({ json }: { readonly json: boolean }): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
   const shard = shardOf(config);
-  const fhir = openFhirClient(config);
+  const fhir = openFhirClient(config, { writes: false, deletes: false });
   try {
     const now = await asOperator(
       config,

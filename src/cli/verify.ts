@@ -57,7 +57,7 @@ async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Pro
   const progress = createProgress();
   try {
     const config = readConfig(schema, process.env);
-    const fhir = openFhirClient(config);
+    const fhir = openFhirClient(config, { writes: false, deletes: false });
     const settings = {
       sample: sample ?? null,
       seed: seed ?? randomInt(2 ** 31),

@@ -19,9 +19,12 @@ const count = (min: number, max: number) =>
 const slotName = z
   .string()
   .regex(/^[a-z0-9_]{1,63}$/, 'may hold only lower-case letters, digits and underscores, 63 at most');
-const fhirBase = z
-  .url({ protocol: /^https?$/, message: 'must be an http or https address, such as https://fhir.example.com/fhir' })
-  .transform((url) => url.replace(/\/+$/, ''));
+const address = (example: string) =>
+  z.url({ protocol: /^https?$/, message: `must be an http or https address, such as ${example}` }).refine((url) => {
+    const { username, password, search, hash } = URL.parse(url) ?? {};
+    return !username && !password && !search && !hash;
+  }, 'must have no user, no password, no ? and no #: credentials go into the variables of FHIR_AUTH');
+const fhirBase = address('https://fhir.example.com/fhir').transform((url) => url.replace(/\/+$/, ''));
 
 /** Several, separated by commas: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS */
 const several = <T>(one: z.ZodType<T, string>) =>
@@ -70,6 +73,58 @@ export const environmentSchema = z.object({
     .optional()
     .describe("File with the CA certificates that PostgreSQL's certificate is verified against."),
   FHIR_SERVER: fhirBase.describe('Base URL of the FHIR R4 server, such as https://fhir.example.com/fhir.'),
+  FHIR_ALLOW_HTTP: z
+    .stringbool({ error: 'must be true or false' })
+    .default(false)
+    .describe(
+      "true: FHIR_SERVER and FHIR_TOKEN_URL may be http addresses of other machines, so that patients' data goes unencrypted. For a network of your own only.",
+    ),
+  FHIR_CA: text
+    .optional()
+    .describe(
+      "File with the CA certificates that the FHIR server's certificate is verified against, instead of the well-known ones; that of the token endpoint may be of either.",
+    ),
+  FHIR_CERT: text
+    .optional()
+    .describe(
+      'File with the client certificate, for a FHIR server that demands one (mTLS), and those that lead to its CA.',
+    ),
+  FHIR_KEY: text.optional().describe('File with the private key of FHIR_CERT, without passphrase.'),
+  FHIR_AUTH: z
+    .enum(['none', 'bearer', 'client_credentials', 'smart'], 'must be none, bearer, client_credentials or smart')
+    .default('none')
+    .describe(
+      'How the FHIR server lets the connector in: none, bearer (a token that does not change), client_credentials (OAuth 2.0, with a secret) or smart (SMART Backend Services, with a private key).',
+    ),
+  FHIR_TOKEN: z
+    .string()
+    // https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+    .regex(/^[\w.~+/-]+=*$/, 'must be a bearer token: letters, digits and -._~+/ alone, without the word Bearer')
+    .optional()
+    .describe('With bearer: the token.'),
+  FHIR_TOKEN_URL: address('https://auth.example.com/token')
+    .optional()
+    .describe(
+      "Where access tokens are asked for. Needed with client_credentials; with smart it is found in the FHIR server's .well-known/smart-configuration.",
+    ),
+  FHIR_CLIENT_ID: text
+    .optional()
+    .describe('With client_credentials and smart: the client that the authorization server knows.'),
+  FHIR_CLIENT_SECRET: z.string().optional().describe('With client_credentials: its secret.'),
+  FHIR_PRIVATE_KEY: z
+    .string()
+    .optional()
+    .describe(
+      'With smart: the private key that the client signs with, RSA (RS384) or EC P-384 (ES384), as PEM or as a JSON Web Key. Best as FHIR_PRIVATE_KEY_FILE.',
+    ),
+  FHIR_KEY_ID: text
+    .optional()
+    .describe("With smart: the kid that the server knows the public key by. Default: the JSON Web Key's own."),
+  FHIR_SCOPE: text
+    .optional()
+    .describe(
+      'Scopes to ask for, separated by spaces. Default: with smart what the command needs of each of FHIR_RESOURCES, such as system/Patient.crus; with client_credentials none.',
+    ),
   FHIR_CONCURRENCY: count(1, 1024)
     .default(32)
     .describe('Requests to the FHIR server at once (each of other patients).'),
@@ -158,6 +213,19 @@ export const migrateSchema = databaseSchema.extend(environmentSchema.pick({ FHIR
 /** What commands need, beside that, that speak to the FHIR server. What `run` writes `verify` expects: one profile for both. */
 export const fhirSchema = environmentSchema.pick({
   FHIR_SERVER: true,
+  FHIR_ALLOW_HTTP: true,
+  FHIR_CA: true,
+  FHIR_CERT: true,
+  FHIR_KEY: true,
+  FHIR_AUTH: true,
+  FHIR_TOKEN: true,
+  FHIR_TOKEN_URL: true,
+  FHIR_CLIENT_ID: true,
+  FHIR_CLIENT_SECRET: true,
+  FHIR_PRIVATE_KEY: true,
+  FHIR_KEY_ID: true,
+  FHIR_SCOPE: true,
+  FHIR_RESOURCES: true,
   FHIR_CONCURRENCY: true,
   FHIR_TIMEOUT_MS: true,
   FHIR_PROFILE: true,

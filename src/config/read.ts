@@ -6,7 +6,7 @@ import { readFile } from './files.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Each of these may be given as NAME_FILE, the path of a file that holds the value. */
-export const SECRETS: readonly string[] = ['DB_PASSWORD'];
+export const SECRETS: readonly string[] = ['DB_PASSWORD', 'FHIR_TOKEN', 'FHIR_CLIENT_SECRET', 'FHIR_PRIVATE_KEY'];
 
 /** Throws a FatalError that names every fault, a sentence each; values are never repeated. */
 export function readConfig<S extends z.ZodObject>(schema: S, environment: Environment): Readonly<z.infer<S>> {
@@ -17,9 +17,13 @@ export function readConfig<S extends z.ZodObject>(schema: S, environment: Enviro
     const missing = issue.code === 'invalid_type' && !environment[name];
     faults.push(missing ? `${name} is not set: ${schema.shape[name]?.description ?? ''}` : `${name} ${issue.message}.`);
   }
-  if (faults.length > 0 || !parsed.success)
-    throw new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+  if (faults.length > 0 || !parsed.success) throw wrong(faults);
   return Object.freeze(parsed.data);
+}
+
+/** `faults`: a sentence each. */
+export function wrong(faults: readonly string[]): FatalError {
+  return new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
 }
 
 /** An empty variable counts as not set, as compose files leave them. */

@@ -3,20 +3,24 @@ import { lacking } from '../fhir/capabilities.ts';
 import type { FhirClient } from '../fhir/client.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
-/** Whose address is right. */
-const REFUSALS = new Set(['unauthorized', 'forbidden']);
+const ADDRESS = 'Check FHIR_SERVER (it ends before /Patient), and that the server runs and can be reached from here.';
+const ENTRY =
+  'See what the server, or a proxy before it, demands of who asks: credentials (FHIR_AUTH), a certificate (FHIR_CERT), an allowed address.';
+const TOKEN = 'See docs/fhir-authorization.md for what each way needs; the log of the authorization server says more.';
+/** By the fault's code, where the address is right. */
+const MENDS: Readonly<Record<string, string>> = {
+  unauthorized: ENTRY,
+  forbidden: ENTRY,
+  token: TOKEN,
+  'token-refused': TOKEN,
+  'no-token-endpoint': TOKEN,
+};
 
 export async function fhirFindings(fhir: FhirClient, needs: Parameters<typeof lacking>[1]): Promise<Finding[]> {
   const check = 'FHIR server';
   const answer = await fhir.capabilities();
   if (!answer.ok) {
-    return [
-      fault(check, answer.fault.reason, {
-        say: REFUSALS.has(answer.fault.code)
-          ? 'See what the server, or a proxy before it, demands of who asks: credentials, a certificate, an allowed address.'
-          : 'Check FHIR_SERVER (it ends before /Patient), and that the server runs and can be reached from here.',
-      }),
-    ];
+    return [fault(check, answer.fault.reason, { say: MENDS[answer.fault.code] ?? ADDRESS })];
   }
   const sentences = lacking(answer.capabilities, needs);
   return [

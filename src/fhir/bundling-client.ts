@@ -15,6 +15,7 @@ import type {
   PageAnswer,
   ReadAnswer,
   SearchAnswer,
+  TransactionAnswer,
   WriteAnswer,
 } from './fhir-client.ts';
 import { takeTogether, type Waiting } from './gathering.ts';
@@ -171,10 +172,19 @@ export class BundlingFhirClient implements FhirClient {
       await this.#send(bundled);
       return false;
     }
-    const sent = await this.#plain.transaction(
-      bundled.map(({ put }) => put),
-      bundled[0]?.sending,
-    );
+    let sent: TransactionAnswer;
+    try {
+      sent = await this.#plain.transaction(
+        bundled.map(({ put }) => put),
+        sendingOf(bundled),
+      );
+    } catch (error) {
+      // The token took long, and meanwhile one of them may not be sent any more.
+      const left = bundled.filter(mayBeSent);
+      if (left.length === bundled.length) throw error;
+      await this.#send(left);
+      return false;
+    }
     if (sent.ok) {
       this.#limit.taken(calls.length);
       for (const [at, call] of bundled.entries()) await this.#done(call, sent.written[at] as WrittenEntry);
@@ -222,6 +232,17 @@ function isBundled(call: Call): call is Bundled {
 
 function isById({ put }: Call): boolean {
   return put !== null && 'id' in put.by;
+}
+
+/** The Bundle may be sent while each of them may; it has the trace of its first. */
+function sendingOf(bundled: readonly Bundled[]): Sending {
+  return {
+    mustHold() {
+      for (const { sending } of bundled) sending?.mustHold();
+    },
+    uncertain: false,
+    traceparent: bundled[0]?.sending?.traceparent,
+  };
 }
 
 /** It may have waited: what may not be sent any more leaves the Bundle, and the others go. */

@@ -1,9 +1,11 @@
 // The FHIR client of a configuration: plain, or with PUTs gathered in Bundles.
 
+import { type Credentials, fixedCredentials } from './authorization/credentials.ts';
 import { BundleLimit } from './bundle-limit.ts';
 import { BundlingFhirClient } from './bundling-client.ts';
 import type { FhirClient, Observe } from './fhir-client.ts';
 import { PlainFhirClient } from './plain-client.ts';
+import type { Tls } from './tls.ts';
 import { Transport } from './transport.ts';
 
 export type { Match } from './answer.ts';
@@ -18,8 +20,9 @@ export interface FhirClientConfig {
   /** For each request as a whole. */
   timeoutMs: number;
   userAgent: string;
-  /** The Authorization header, asked for with each request. */
-  authorization?: () => Promise<string | undefined>;
+  tls?: Tls;
+  /** None: the server lets everybody in. */
+  credentials?: Credentials;
   /** The server takes no larger Bundles than of so many PUTs: from now on none is. */
   onSmallerBundles?: (size: number) => void;
 }
@@ -27,7 +30,9 @@ export interface FhirClientConfig {
 /** A client for one server. Nothing is sent before the first call. */
 export function createFhirClient(config: FhirClientConfig, observe: Observe): FhirClient {
   const { concurrency, batchSize = 1, onSmallerBundles = () => undefined, ...rest } = config;
-  const plain = new PlainFhirClient(new Transport({ ...rest, connections: concurrency }), config.baseUrl, observe);
+  const { tls = {}, credentials = fixedCredentials(null) } = config;
+  const transport = new Transport({ ...rest, tls, credentials, connections: concurrency });
+  const plain = new PlainFhirClient(transport, config.baseUrl, observe);
   if (batchSize === 1) return plain;
   return new BundlingFhirClient(plain, concurrency, new BundleLimit(batchSize, onSmallerBundles));
 }

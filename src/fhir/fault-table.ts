@@ -28,6 +28,8 @@ export type Cause =
   | 'unreachable'
   | 'network'
   | 'token'
+  | 'token-refused'
+  | 'no-token-endpoint'
   | 'not-fhir'
   | 'not-r4'
   | 'several-found'
@@ -75,7 +77,7 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     sentence: 'The FHIR server did not answer in time.' },
   { code: 'tls', on: 'any', match: 'tls', ...CLOSED,
     when: 'The TLS handshake fails, or the certificate is not trusted',
-    sentence: 'TLS with the FHIR server fails or its certificate is not trusted: check FHIR_SERVER and NODE_EXTRA_CA_CERTS.' },
+    sentence: 'TLS with the FHIR server fails or its certificate is not trusted: check FHIR_SERVER and FHIR_CA, and FHIR_CERT where it demands a certificate.' },
   { code: 'unreachable', on: 'any', match: 'unreachable', ...OUTAGE,
     when: 'No connection: refused, no such host, no route',
     sentence: 'The FHIR server cannot be reached: is it up, and is FHIR_SERVER right?' },
@@ -83,8 +85,14 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     when: 'The connection breaks before the answer is complete',
     sentence: 'The connection to the FHIR server broke.' },
   { code: 'token', on: 'any', match: 'token', ...CLOSED,
-    when: 'No access token can be had',
-    sentence: 'No access token for the FHIR server can be had: check the token endpoint.' },
+    when: 'The token endpoint gives no access token: it is away, it fails, or what answers is none',
+    sentence: 'The token endpoint gives no access token for the FHIR server: is it up, and is FHIR_TOKEN_URL right?' },
+  { code: 'token-refused', on: 'any', match: 'token-refused', ...CLOSED,
+    when: 'The authorization server refuses the client or what it asks for',
+    sentence: 'The authorization server refuses an access token: check FHIR_CLIENT_ID, its secret or key (FHIR_KEY_ID), and FHIR_SCOPE.' },
+  { code: 'no-token-endpoint', on: 'any', match: 'no-token-endpoint', ...CLOSED,
+    when: 'The SMART configuration below FHIR_SERVER is missing, or names no token endpoint that may be asked',
+    sentence: "The FHIR server's .well-known/smart-configuration names no token endpoint with https: set FHIR_TOKEN_URL." },
 
   // Answers that every patient would meet: hold, and dead-letter nobody.
   { code: 'not-fhir', on: 'any', match: 'not-fhir', ...HOLD,
@@ -97,8 +105,8 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     when: 'A search by identifier finds resources that do not have it',
     sentence: 'The FHIR server ignores the search parameter identifier: nothing can be written to it safely.' },
   { code: 'unauthorized', on: 'any', match: { status: ['401'] }, ...HOLD,
-    when: 'The credentials are not accepted',
-    sentence: "The FHIR server does not let the connector in: check what it demands of its clients." },
+    when: 'The credentials are not accepted, a renewed access token neither',
+    sentence: 'The FHIR server does not let the connector in: check FHIR_AUTH and what it demands of its clients.' },
 
   // The server wants patience, and says for how long with Retry-After.
   { code: 'http-*', on: 'any', match: { status: ['408'] }, ...RETRY, attempt: 'never',

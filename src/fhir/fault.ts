@@ -25,6 +25,12 @@ export interface Fault {
   readonly outcome: unknown;
 }
 
+/** Why there is no usable answer; `detail` in a word or two that hold nothing of what was asked or answered. */
+export interface Failure {
+  readonly cause: Cause;
+  readonly detail?: string;
+}
+
 /** What is known of an answer that is no success. */
 export interface Refusal {
   readonly status: number;
@@ -58,10 +64,11 @@ export function faultOfAnswer(operation: Operation, refusal: Refusal, now: numbe
 }
 
 /** The fault for a failure without a usable answer; `status` when there was one at all. */
-export function faultOf(cause: Cause, status: number | null = null): Fault {
+export function faultOf(cause: Cause, status: number | null = null, detail?: string): Fault {
   const row = FAULT_TABLE.find(({ match }) => match === cause);
   if (row === undefined) throw new TypeError(`The fault table has no row for ${cause}.`);
-  const reason = status === null ? row.sentence : `${row.sentence} (HTTP ${status})`;
+  const more = detail ?? (status === null ? null : `HTTP ${status}`);
+  const reason = more === null ? row.sentence : `${row.sentence} (${more})`;
   return { code: row.code, ...actionOf(row), status, retryAfterMs: null, reason, outcome: null };
 }
 

@@ -62,7 +62,6 @@ export class PlainFhirClient implements FhirClient {
   ): Promise<WriteAnswer> {
     const put = putOfIdentifier(resource, identifier, eventKey);
     const { type } = put;
-    sending?.mustHold();
     const sent = await this.#call('conditional-put', this.#put(put, sending));
     if (!sent.ok) return sent.fault.code === 'several-matches' ? await this.#several(type, identifier, sent) : sent;
     const { answer } = sent;
@@ -84,7 +83,6 @@ export class PlainFhirClient implements FhirClient {
   ): Promise<WriteAnswer> {
     const put = putOfId(resource, id, versionId, eventKey);
     const { type } = put;
-    sending?.mustHold();
     const sent = await this.#call('put-by-id', this.#put(put, sending));
     if (!sent.ok) return sent;
     const { answer } = sent;
@@ -100,7 +98,7 @@ export class PlainFhirClient implements FhirClient {
     const body = transactionOf(puts, this.#baseUrl);
     // What was created shows by its identifier whose it is.
     const prefer = puts.every(({ by }) => 'id' in by) ? this.#preferred : 'return=representation';
-    const request = this.#write('POST', '', body, requestIdOf(puts), { prefer, ...traceOf(sending) });
+    const request = this.#write('POST', '', body, requestIdOf(puts), sending, { prefer });
     const sent = await this.#call('transaction', request, puts.length);
     const unreadable = { ok: false, fault: faultOf('bundle-unreadable') } as const;
     if (!sent.ok) return sent.fault.code === 'not-fhir' ? unreadable : sent;
@@ -114,12 +112,12 @@ export class PlainFhirClient implements FhirClient {
   }
 
   async deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer> {
-    sending?.mustHold();
     const sent = await this.#call('delete-by-id', {
       method: 'DELETE',
       path: `${type}/${encodeURIComponent(id)}`,
       headers: { 'x-request-id': requestId(eventKey, ''), ...traceOf(sending) },
       maxBytes: WRITE_BYTES,
+      mayBeSent: sending?.mustHold,
     });
     if (!sent.ok) return sent;
     if (!isFhirAnswer(sent.answer)) return { ok: false, fault: noResource(sent.answer) };
@@ -235,8 +233,7 @@ export class PlainFhirClient implements FhirClient {
   }
 
   #put({ path, body, requestId, ifMatch }: Put, sending: Sending | undefined): HttpRequest {
-    const headers = { ...(ifMatch !== null && { 'if-match': ifMatch }), ...traceOf(sending) };
-    return this.#write('PUT', path, body, requestId, headers);
+    return this.#write('PUT', path, body, requestId, sending, ifMatch === null ? {} : { 'if-match': ifMatch });
   }
 
   #write(
@@ -244,11 +241,19 @@ export class PlainFhirClient implements FhirClient {
     path: string,
     body: string,
     requestId: string,
-    headers: Record<string, string> = {},
+    sending: Sending | undefined,
+    headers: Record<string, string>,
   ): HttpRequest {
     const own = { 'content-type': 'application/fhir+json', prefer: this.#preferred, 'x-request-id': requestId };
-    // In UTF-8 a character may take three bytes and more, and a server may indent.
-    return { method, path, body, headers: { ...own, ...headers }, maxBytes: WRITE_BYTES + 4 * body.length };
+    return {
+      method,
+      path,
+      body,
+      headers: { ...own, ...headers, ...traceOf(sending) },
+      // In UTF-8 a character may take three bytes and more, and a server may indent.
+      maxBytes: WRITE_BYTES + 4 * body.length,
+      mayBeSent: sending?.mustHold,
+    };
   }
 
   async #call(
@@ -260,7 +265,7 @@ export class PlainFhirClient implements FhirClient {
     const exchange = await this.#transport.send(request);
     const result = exchange.ok
       ? judge(operation, exchange.answer)
-      : { ok: false as const, fault: faultOf(exchange.cause) };
+      : { ok: false as const, fault: faultOf(exchange.cause, null, exchange.detail) };
     const seconds = (performance.now() - startedAt) / 1000;
     const outcome = result.ok ? 'ok' : result.fault.code;
     this.#observe({ method: request.method, outcome, seconds, ...(puts !== undefined && { puts }) });

@@ -2,9 +2,11 @@
 
 import type { Dispatcher } from 'undici';
 import { buildConnector, errors, Pool } from 'undici';
-import { AnswerCollector, type HttpAnswer } from './answer-collector.ts';
-import type { Cause } from './fault.ts';
-import { causeOfError } from './fault.ts';
+import type { HttpAnswer } from './answer-collector.ts';
+import type { Credentials } from './authorization/credentials.ts';
+import { dispatch } from './dispatch.ts';
+import { causeOfError, type Failure } from './fault.ts';
+import { connectOptions, type Tls } from './tls.ts';
 
 export interface TransportConfig {
   /** FHIR base URL, as https://fhir.example.org/fhir */
@@ -14,8 +16,9 @@ export interface TransportConfig {
   /** For a whole request, from its start to the last byte of the answer. */
   readonly timeoutMs: number;
   readonly userAgent: string;
-  /** The Authorization header of a request, asked for each time; undefined for none. */
-  readonly authorization?: () => Promise<string | undefined>;
+  readonly tls: Tls;
+  /** Closed with the transport. */
+  readonly credentials: Credentials;
 }
 
 export interface HttpRequest {
@@ -26,6 +29,8 @@ export interface HttpRequest {
   readonly body?: string;
   /** More is not read. */
   readonly maxBytes: number;
+  /** Asked whenever it is really sent, for the token may have taken long: what it throws, `send` rejects with. */
+  readonly mayBeSent?: (() => void) | undefined;
   /** A control request: it has a connection of its own, so that requests which hang do not hold it up. */
   readonly control?: boolean;
 }
@@ -36,7 +41,7 @@ export interface HttpRequest {
 // (https://github.com/FirelyTeam/firely-net-sdk/issues/1899 ): so the plain type stands beside it.
 const ACCEPT = 'application/fhir+json; fhirVersion=4.0, application/fhir+json;q=0.9';
 
-export type Exchange = { ok: true; answer: HttpAnswer } | { ok: false; cause: Cause };
+export type Exchange = { ok: true; answer: HttpAnswer } | ({ ok: false } & Failure);
 
 export class Transport {
   readonly #config: TransportConfig;
@@ -53,14 +58,18 @@ export class Transport {
     this.#control = this.#pool(base.origin, 1);
   }
 
-  /** Sends one request. Throws only for faults of this program. */
+  /** Sends one request, with another token once more where the first one is refused. Throws only for faults of this program. */
   async send(request: HttpRequest): Promise<Exchange> {
-    let authorization: string | undefined;
-    try {
-      if (this.#config.authorization) authorization = await this.#config.authorization();
-    } catch {
-      return { ok: false, cause: 'token' };
-    }
+    const shown = await this.#config.credentials.header();
+    if (!shown.ok) return shown;
+    const exchange = await this.#exchange(request, shown.header);
+    if (shown.header === undefined || !exchange.ok || exchange.answer.status !== 401) return exchange;
+    // What is refused so was not carried out: https://httpwg.org/specs/rfc9110.html#status.401
+    const renewed = await this.#config.credentials.renewed(shown.header);
+    return renewed === null ? exchange : await this.#exchange(request, renewed);
+  }
+
+  async #exchange(request: HttpRequest, authorization: string | undefined): Promise<Exchange> {
     const options: Dispatcher.DispatchOptions = {
       method: request.method,
       path: request.path === '' ? this.#basePath.replace(/(?<=.)\/$/, '') : this.#basePath + request.path,
@@ -74,14 +83,16 @@ export class Transport {
     };
     const pool = request.control === true ? this.#control : this.#data;
     const deadline = performance.now() + this.#config.timeoutMs;
+    request.mayBeSent?.();
     for (let repeated = false; ; repeated = true) {
       try {
         return { ok: true, answer: await dispatch(pool, options, request.maxBytes, deadline) };
       } catch (error) {
         // A server may close an idle connection at the very moment when the next request is written to it; that request is
         // repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a
-        // connection that has served before: one that breaks on its first request is a failure to be reported.
-        if (!repeated && this.#brokeOnReuse(error)) continue;
+        // connection that has served before: one that breaks on its first request is a failure to be reported. And only
+        // while it may be sent: of what broke nobody knows whether it was carried out, which is more than "not sent".
+        if (!repeated && this.#brokeOnReuse(error) && mayStillBeSent(request)) continue;
         const cause = causeOfError(error);
         if (cause === null) throw error;
         return { ok: false, cause };
@@ -102,7 +113,7 @@ export class Transport {
 
   /** Ends idle connections and breaks off what is still running. */
   async close(): Promise<void> {
-    await Promise.all([this.#data.destroy(), this.#control.destroy()]);
+    await Promise.all([this.#config.credentials.close(), this.#data.destroy(), this.#control.destroy()]);
   }
 
   #brokeOnReuse(error: unknown): boolean {
@@ -111,7 +122,7 @@ export class Transport {
   }
 
   #pool(origin: string, connections: number): Pool {
-    const connector = buildConnector({ timeout: this.#config.timeoutMs });
+    const connector = buildConnector(connectOptions(this.#config.tls, this.#config.timeoutMs, 'these alone'));
     return new Pool(origin, {
       connections,
       pipelining: 1,
@@ -129,22 +140,11 @@ export class Transport {
   }
 }
 
-/** `deadline` by performance.now(). Rejects with an error of undici or of the network, or with a TimeoutError. */
-async function dispatch(
-  pool: Pool,
-  options: Dispatcher.DispatchOptions,
-  maxBytes: number,
-  deadline: number,
-): Promise<HttpAnswer> {
-  const collector = new AnswerCollector(maxBytes);
-  const timer = setTimeout(
-    () => collector.giveUp(new DOMException('The FHIR server took too long.', 'TimeoutError')),
-    Math.max(0, deadline - performance.now()),
-  );
+function mayStillBeSent({ mayBeSent }: HttpRequest): boolean {
   try {
-    pool.dispatch(options, collector);
-    return await collector.answer;
-  } finally {
-    clearTimeout(timer);
+    mayBeSent?.();
+    return true;
+  } catch {
+    return false;
   }
 }

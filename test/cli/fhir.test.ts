@@ -8,7 +8,10 @@ import { reply, serve } from '../fhir/scripted-server.ts';
 
 it('names the connector and its version, as https://httpwg.org/specs/rfc9110.html#field.user-agent has it', async () => {
   const server = await serve((_, response) => reply(response, 404));
-  const fhir = openFhirClient(readConfig(fhirSchema, { FHIR_SERVER: server.origin }));
+  const fhir = openFhirClient(readConfig(fhirSchema, { FHIR_SERVER: server.origin }), {
+    writes: false,
+    deletes: false,
+  });
   onTestFinished(() => fhir.close());
   await fhir.read('Patient', '1');
   const agent = server.received[0]?.headers['user-agent'];

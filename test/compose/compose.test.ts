@@ -223,6 +223,7 @@ DB_USER=connector
 DB_PASSWORD=connector
 DB_SSLMODE=disable
 FHIR_SERVER=http://hapi:8080/fhir
+FHIR_ALLOW_HTTP=true
 `,
     );
     const own = await Composition.create({

@@ -23,6 +23,8 @@ const CAUSES: Readonly<Record<Cause, string>> = {
   unreachable: 'none',
   network: 'none, or a part',
   token: 'nothing was asked',
+  'token-refused': 'nothing was asked',
+  'no-token-endpoint': 'nothing was asked',
   'not-fhir': 'no FHIR',
   'not-r4': 'another version',
   'several-found': 'several matches',

@@ -1,5 +1,6 @@
 // Looking through the client: search, read, the probe and the capabilities, and what is no answer to them.
 import { describe, expect, it } from 'vitest';
+import { fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
 import { outcomeWith } from './answers.ts';
 import { reply, serveFhir } from './scripted-server.ts';
 
@@ -214,7 +215,7 @@ describe('each request', () => {
     const { server, fhir, calls } = await serveFhir(
       ({ method }, response) => reply(response, method === 'GET' ? 503 : 204),
       {
-        authorization: async () => 'Bearer token',
+        credentials: fixedCredentials('token'),
       },
     );
     await fhir.putById({ resourceType: 'Patient', identifier }, '7', null, EVENT_KEY);
@@ -229,10 +230,20 @@ describe('each request', () => {
 
   it('without a token is a fault that keeps all others back', async () => {
     const { fhir, calls, asked } = await serveFhir((_, response) => reply(response, 204), {
-      authorization: () => Promise.reject(new Error('secret')),
+      credentials: {
+        ...fixedCredentials(null),
+        header: async () => ({ ok: false, cause: 'token', detail: 'HTTP 500' }),
+      },
     });
     await expect(fhir.deleteById('Patient', '7', EVENT_KEY)).resolves.toMatchObject({
-      fault: { code: 'token', disposition: 'retry', attempt: 'never', stopsSends: true, status: null },
+      fault: {
+        code: 'token',
+        disposition: 'retry',
+        attempt: 'never',
+        stopsSends: true,
+        status: null,
+        reason: expect.stringMatching(/\(HTTP 500\)$/),
+      },
     });
     expect(calls).toEqual(['DELETE token']);
     expect(asked()).toEqual([]);

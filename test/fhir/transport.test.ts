@@ -4,11 +4,20 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { headerOf } from '../../src/fhir/answer-collector.ts';
+import { type Credentials, fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
 import { type HttpRequest, Transport, type TransportConfig } from '../../src/fhir/transport.ts';
 import { type Handler, reply, type ScriptedServer, serve } from './scripted-server.ts';
 
 function transportTo(baseUrl: string, config: Partial<TransportConfig> = {}): Transport {
-  const transport = new Transport({ baseUrl, connections: 1, timeoutMs: 10_000, userAgent: 'test', ...config });
+  const transport = new Transport({
+    baseUrl,
+    connections: 1,
+    timeoutMs: 10_000,
+    userAgent: 'test',
+    tls: {},
+    credentials: fixedCredentials(null),
+    ...config,
+  });
   onTestFinished(() => transport.close());
   return transport;
 }
@@ -41,7 +50,7 @@ async function serveRaw(onRequest: (socket: Socket) => void): Promise<string> {
 describe('a request', () => {
   it('has its method, body and headers, and those of each request', async () => {
     const { server, transport } = await withServer((_, response) => reply(response, 200), {
-      authorization: async () => 'Bearer token',
+      credentials: fixedCredentials('token'),
     });
     await transport.send({ ...get, method: 'PUT', headers: { 'content-type': 'text/x', 'x-odd': '1' }, body: 'ä🏥' });
     const [request] = server.received;
@@ -71,7 +80,7 @@ describe('a request', () => {
   it('asks for its authorization each time, and may have none', async () => {
     const tokens = ['Bearer 1', 'Bearer 2', undefined];
     const { server, transport } = await withServer((_, response) => reply(response, 200), {
-      authorization: async () => tokens.shift(),
+      credentials: { ...fixedCredentials(null), header: async () => ({ ok: true, header: tokens.shift() }) },
     });
     for (let turn = 1; turn <= 3; turn += 1) await transport.send(get);
     expect(server.received.map(({ headers }) => headers.authorization)).toEqual(['Bearer 1', 'Bearer 2', undefined]);
@@ -79,7 +88,7 @@ describe('a request', () => {
 
   it('is not sent when no authorization can be had', async () => {
     const { server, transport } = await withServer((_, response) => reply(response, 200), {
-      authorization: () => Promise.reject(new Error('token endpoint down')),
+      credentials: { ...fixedCredentials(null), header: async () => ({ ok: false, cause: 'token' }) },
     });
     await expect(transport.send(get)).resolves.toEqual({ ok: false, cause: 'token' });
     expect(server.received).toEqual([]);
@@ -240,5 +249,108 @@ describe('no answer', () => {
     // The headers may or may not have been read by then.
     if (exchange.ok) expect(exchange.answer.body).toEqual({ missing: 'network' });
     else expect(exchange.cause).toBe('network');
+  });
+});
+
+describe('a request whose token is refused', () => {
+  /** The server takes `good` alone; each renewal gives the next of `tokens`. */
+  async function withTokens(good: string, ...tokens: string[]) {
+    let renewals = 0;
+    const credentials: Credentials = {
+      ...fixedCredentials(null),
+      header: async () => ({ ok: true, header: tokens[0] }),
+      renewed: async (refused) => {
+        expect(refused).toBe(tokens[0]);
+        renewals += 1;
+        return tokens[1] ?? null;
+      },
+    };
+    const { server, transport } = await withServer(
+      ({ headers }, response) => reply(response, headers.authorization === good ? 200 : 401),
+      { credentials },
+    );
+    return { server, transport, renewals: () => renewals };
+  }
+  const put: HttpRequest = { ...get, method: 'PUT', body: '{"same":1}', headers: { 'x-request-id': 'a' } };
+
+  it('goes once more with a renewed one, and is otherwise the same', async () => {
+    const { server, transport } = await withTokens('new', 'old', 'new');
+    await expect(transport.send(put)).resolves.toMatchObject({ answer: { status: 200 } });
+    const [first, second, ...more] = server.received.map(({ headers: { authorization, ...headers }, ...rest }) => ({
+      authorization,
+      same: { ...rest, headers, socket: null, connection: null },
+    }));
+    expect([first?.authorization, second?.authorization, more]).toEqual(['old', 'new', []]);
+    expect(second?.same).toEqual(first?.same);
+  });
+
+  it('is refused when that one is refused as well', async () => {
+    const { server, transport, renewals } = await withTokens('another', 'old', 'new');
+    await expect(transport.send(put)).resolves.toMatchObject({ answer: { status: 401 } });
+    expect(server.received).toHaveLength(2);
+    expect(renewals()).toBe(1);
+  });
+
+  it('is refused when there is no other', async () => {
+    const { server, transport } = await withTokens('another', 'old');
+    await expect(transport.send(put)).resolves.toMatchObject({ answer: { status: 401 } });
+    expect(server.received).toHaveLength(1);
+  });
+});
+
+describe('whether a request may be sent', () => {
+  const over = new Error('The slot is lost.');
+
+  it('is asked when its token is there, however long that took', async () => {
+    let mayBeSent = true;
+    const { server, transport } = await withServer((_, response) => reply(response, 200), {
+      credentials: {
+        ...fixedCredentials(null),
+        header: async () => {
+          mayBeSent = false;
+          return { ok: true, header: 'Bearer late' };
+        },
+      },
+    });
+    const ask = () => {
+      if (!mayBeSent) throw over;
+    };
+    await expect(transport.send({ ...get, mayBeSent: ask })).rejects.toBe(over);
+    expect(server.received).toEqual([]);
+  });
+
+  it('is asked again when its token was renewed: what was refused was not carried out', async () => {
+    let mayBeSent = true;
+    const { server, transport } = await withServer((_, response) => reply(response, 401), {
+      credentials: {
+        ...fixedCredentials('old'),
+        renewed: async () => {
+          mayBeSent = false;
+          return 'new';
+        },
+      },
+    });
+    const ask = () => {
+      if (!mayBeSent) throw over;
+    };
+    await expect(transport.send({ ...get, mayBeSent: ask })).rejects.toBe(over);
+    expect(server.received).toHaveLength(1);
+  });
+
+  it('is asked before a repeat on another connection, which otherwise is a broken one: it may have been carried out', async () => {
+    let mayBeSent = true;
+    let served = 0;
+    const { server, transport } = await withServer(({ socket }, response) => {
+      served += 1;
+      if (served === 1) return reply(response, 200);
+      mayBeSent = false;
+      socket.resetAndDestroy();
+    });
+    const ask = () => {
+      if (!mayBeSent) throw over;
+    };
+    await transport.send({ ...get, mayBeSent: ask });
+    await expect(transport.send({ ...get, mayBeSent: ask })).resolves.toEqual({ ok: false, cause: 'network' });
+    expect(server.received).toHaveLength(2);
   });
 });
