@@ -1,6 +1,7 @@
 // PUTs that are gathered: what travels together, what each is told, and how little a refusal, a failure or a lost slot of one
 // matters to the others.
 import { describe, expect, it } from 'vitest';
+import { fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
 import type { FhirClient, FhirClientConfig, WriteAnswer } from '../../src/fhir/client.ts';
 import type { Patient } from '../../src/fhir/resources.ts';
 import type { Token } from '../../src/fhir/token.ts';
@@ -152,6 +153,26 @@ describe('PUTs that are ready at once', () => {
     const answers = Promise.allSettled([put(fhir, 'A'), put(fhir, 'B', gone), put(fhir, 'C')]);
     expect((await answers).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     await expect(put(fhir, 'B', gone)).rejects.toBe(lost);
+    expect(sent()).toEqual(['[A C]']);
+  });
+
+  it('what may not be sent any more when the token is there leaves the Bundle as well', async () => {
+    let waited = 0;
+    const header = async () => {
+      waited += 1;
+      return { ok: true, header: 'Bearer late' } as const;
+    };
+    const { fhir, sent } = await bundling(server(), { credentials: { ...fixedCredentials(null), header } });
+    const lost = new Error('The slot is lost.');
+    const gone = {
+      uncertain: false,
+      mustHold() {
+        if (waited > 0) throw lost;
+      },
+    };
+    const answers = await Promise.allSettled([put(fhir, 'A'), put(fhir, 'B', gone), put(fhir, 'C')]);
+    expect(answers[1]).toEqual({ status: 'rejected', reason: lost });
+    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
     expect(sent()).toEqual(['[A C]']);
   });
 
