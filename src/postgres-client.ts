@@ -1,11 +1,17 @@
-// PostgreSQL's client, but on no connection it waits for ever: one that falls silent is given up. Of several hosts it takes the right one.
+// PostgreSQL's client, but on no connection it waits for ever: one that falls silent is given up. Of several hosts it takes the right one,
+// and certificates as they are now.
 import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { type Address, HOST_TIMEOUT_MS, type Hosts, type Session } from './postgres-hosts.ts';
 
-/** pg's, with the hosts to choose from; `host` and `port` are those of the first one. */
+/**
+ * pg's, with the hosts to choose from; `host` and `port` are those of the first one. `tls` is asked for each connection
+ * and goes before `ssl`.
+ */
 export interface ClientConfig extends pg.ClientConfig {
   readonly hosts?: Hosts;
+  readonly tls?: () => ConnectionOptions;
 }
 
 const END_MS = 1000;
@@ -24,8 +30,8 @@ export class PostgresClient extends pg.Client {
 
   constructor(config: ClientConfig = {}) {
     // pg's pool hides the password from whoever copies its options.
-    const copy = { ...config, password: config.password };
-    super(config.hosts ? { ...copy, connectionTimeoutMillis: hostTimeoutMs(config) } : config);
+    const copy = { ...config, password: config.password, ...(config.tls && { ssl: config.tls() }) };
+    super(config.hosts ? { ...copy, connectionTimeoutMillis: hostTimeoutMs(config) } : copy);
     this.#config = copy;
     // A connection that is lost between two queries fails the next one. Without a listener it would end the process: a
     // pool listens to idle clients only.

@@ -3,22 +3,19 @@ import { FatalError } from '../fatal.ts';
 import type { ClientConfig } from '../postgres-client.ts';
 import { type Address, HOST_TIMEOUT_MS, Hosts } from '../postgres-hosts.ts';
 import type { DatabaseConfig } from './environment.ts';
-import { readFile } from './files.ts';
+import { tlsOf } from './tls.ts';
 
-/** For PostgresClient: the connection, without application name. Throws a FatalError on ports that do not fit, and where DB_SSLROOTCERT cannot be read. */
+/** For PostgresClient: the connection, without application name. Throws a FatalError on ports and on certificates that do not fit. */
 export function databaseClient(config: DatabaseConfig): ClientConfig {
-  const { DB_HOST: hosts, DB_NAME: database, DB_USER: user, DB_PASSWORD: password } = config;
+  const { DB_NAME: database, DB_USER: user, DB_PASSWORD: password } = config;
   const addresses = addressesOf(config);
   const wanted = config.DB_TARGET_SESSION_ATTRS ?? (addresses.length === 1 ? 'any' : 'primary');
-  const mode = config.DB_SSLMODE ?? (hosts.every(isLocal) ? 'disable' : 'verify-full');
-  const ca = config.DB_SSLROOTCERT === undefined ? undefined : readFile('DB_SSLROOTCERT', config.DB_SSLROOTCERT);
-  const ssl = mode === 'disable' ? false : { rejectUnauthorized: mode === 'verify-full', ...(ca && { ca }) };
   return {
     ...addresses[0],
     database,
     user,
     ...(password !== undefined && { password }),
-    ssl,
+    ...tlsOf(config),
     connectionTimeoutMillis: HOST_TIMEOUT_MS,
     // One that may be anything is connected to without a question before.
     ...((addresses.length > 1 || wanted !== 'any') && { hosts: new Hosts(addresses, wanted) }),
@@ -31,8 +28,4 @@ function addressesOf({ DB_HOST: hosts, DB_PORT: ports }: DatabaseConfig): Addres
       `The configuration is wrong:\n  - DB_PORT must have one port, or one for each host in DB_HOST: there are ${ports.length} and ${hosts.length}.`,
     );
   return hosts.map((host, index) => ({ host, port: ports[index] ?? ports[0] ?? 5432 }));
-}
-
-function isLocal(host: string): boolean {
-  return host.startsWith('/') || host === 'localhost' || host === '::1' || /^127\./.test(host);
 }

@@ -67,11 +67,19 @@ export const environmentSchema = z.object({
     .enum(['disable', 'require', 'verify-full'], 'must be disable, require or verify-full')
     .optional()
     .describe(
-      'TLS to PostgreSQL: disable, require (encrypted, not verified) or verify-full. Default: disable for loopback and Unix sockets, verify-full elsewhere.',
+      'TLS to PostgreSQL: disable, require (encrypted; verified without the name where DB_SSLROOTCERT is set, otherwise not at all) or verify-full. Default: disable for loopback and Unix sockets where no certificate is set, verify-full otherwise.',
     ),
   DB_SSLROOTCERT: text
     .optional()
-    .describe("File with the CA certificates that PostgreSQL's certificate is verified against."),
+    .describe(
+      "File with the CA certificates that PostgreSQL's certificate is verified against, as PEM. Default: those that Node trusts.",
+    ),
+  DB_SSLCERT: text
+    .optional()
+    .describe(
+      "File with the connector's own certificate as PEM, its CAs in between behind it, for a PostgreSQL that demands one.",
+    ),
+  DB_SSLKEY: text.optional().describe('File with the key of DB_SSLCERT as PEM, without passphrase.'),
   FHIR_SERVER: fhirBase.describe('Base URL of the FHIR R4 server, such as https://fhir.example.com/fhir.'),
   FHIR_ALLOW_HTTP: z
     .stringbool({ error: 'must be true or false' })
@@ -204,6 +212,8 @@ export const databaseSchema = environmentSchema.pick({
   DB_PASSWORD: true,
   DB_SSLMODE: true,
   DB_SSLROOTCERT: true,
+  DB_SSLCERT: true,
+  DB_SSLKEY: true,
 });
 
 export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;

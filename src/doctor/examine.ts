@@ -50,7 +50,7 @@ async function databaseFindings(
   } catch (error) {
     return [
       fault('Connection', refusal(error), {
-        say: 'Check DB_HOST, DB_PORT, DB_TARGET_SESSION_ATTRS, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE and DB_SSLROOTCERT.',
+        say: 'Check DB_HOST, DB_PORT, DB_TARGET_SESSION_ATTRS, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE, DB_SSLROOTCERT, DB_SSLCERT and DB_SSLKEY.',
       }),
     ];
   }

@@ -1,6 +1,7 @@
 // What an error from PostgreSQL means for the connection: by SQLSTATE and socket code, never by message text.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 import { NoSuchHost, type Passed } from '../postgres-hosts.ts';
+import { tlsFault } from './tls-faults.ts';
 
 export interface Diagnosis {
   /** `fatal`: waiting cannot mend it. `standby`: another connection holds the slot. `wait`: try again in a second. */
@@ -10,11 +11,15 @@ export interface Diagnosis {
 }
 
 const BY_CODE: Readonly<Record<string, Diagnosis>> = {
-  '28P01': { kind: 'fatal', sentence: 'PostgreSQL refused the password: check DB_USER and DB_PASSWORD.' },
+  '28P01': {
+    kind: 'fatal',
+    sentence:
+      'PostgreSQL refused the password: check DB_USER and DB_PASSWORD; and DB_SSLCERT, where it also demands a certificate with the name of DB_USER.',
+  },
   '28000': {
     kind: 'fatal',
     sentence:
-      "PostgreSQL does not let this user in: check DB_USER, DB_SSLMODE and the server's pg_hba.conf (it needs a line for this user and database; that line serves logical replication too).",
+      "PostgreSQL does not let this user in: check DB_USER, DB_SSLMODE, DB_SSLCERT (which may have to be there, with the name of DB_USER) and the server's pg_hba.conf (it needs a line for this user and database; that line serves logical replication too).",
   },
   '3D000': { kind: 'fatal', sentence: 'The database does not exist: check DB_NAME.' },
   '42501': {
@@ -62,8 +67,8 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
 export function diagnose(error: unknown): Diagnosis {
   if (error instanceof NoSuchHost) return withReasons(error);
   const code = errorCode(error);
-  const known = code === null ? undefined : BY_CODE[code];
-  if (known) return known;
+  const known = code === null ? undefined : (BY_CODE[code] ?? tlsFault(code));
+  if (known) return { kind: known.kind, sentence: known.sentence };
   if (error instanceof Error && offersNoTls(error)) {
     return {
       kind: 'fatal',

@@ -1,42 +1,11 @@
-// How connections to PostgreSQL are made: TLS by host, hosts and ports.
-import { join } from 'node:path';
+// How connections to PostgreSQL are made: hosts and ports.
 import { describe, expect, it } from 'vitest';
 import { databaseClient } from '../../src/config/database.ts';
 import { FatalError } from '../../src/fatal.ts';
-import { faults, folderOfFiles, NEEDED, read } from './configuration.ts';
-
-const { path: folder, file } = folderOfFiles();
+import { faults, NEEDED, read } from './configuration.ts';
 
 describe('databaseClient', () => {
   const client = (environment: Record<string, string>) => databaseClient(read(environment));
-
-  it.each(['localhost', '127.0.0.1', '127.8.9.1', '::1', '/var/run/postgresql'])('goes without TLS to %s', (host) => {
-    expect(client({ DB_HOST: host }).ssl).toBe(false);
-  });
-
-  it.each(['postgres', 'db.example.com', '10.0.0.1', 'localhost.example.com', '1270.0.0.1'])(
-    'goes with verified TLS to %s',
-    (host) => {
-      expect(client({ DB_HOST: host }).ssl).toEqual({ rejectUnauthorized: true });
-    },
-  );
-
-  it('does what DB_SSLMODE says, whatever the host', () => {
-    expect(client({ DB_HOST: 'db.example.com', DB_SSLMODE: 'disable' }).ssl).toBe(false);
-    expect(client({ DB_SSLMODE: 'require' }).ssl).toEqual({ rejectUnauthorized: false });
-    expect(client({ DB_SSLMODE: 'verify-full' }).ssl).toEqual({ rejectUnauthorized: true });
-  });
-
-  it('verifies against the certificates of DB_SSLROOTCERT', () => {
-    const DB_SSLROOTCERT = file('ca.pem', 'certificates');
-    expect(client({ DB_HOST: 'db', DB_SSLROOTCERT }).ssl).toEqual({ rejectUnauthorized: true, ca: 'certificates' });
-  });
-
-  it('says when they cannot be read, by the variable and not by the path', () => {
-    expect(() => client({ DB_HOST: 'db', DB_SSLROOTCERT: join(folder, 'hush') })).toThrow(
-      new FatalError('The file that DB_SSLROOTCERT names cannot be read (ENOENT).'),
-    );
-  });
 
   it('hands the connection on', () => {
     expect(client({ DB_HOST: 'localhost', DB_PORT: '6000', DB_PASSWORD: 'secret' })).toMatchObject({
@@ -64,10 +33,6 @@ describe('databaseClient', () => {
     expect(client({ DB_HOST: 'one,two', DB_TARGET_SESSION_ATTRS: 'any' }).hosts).toMatchObject({ wanted: 'any' });
     expect(client({ DB_TARGET_SESSION_ATTRS: 'primary' }).hosts).toMatchObject({ wanted: 'primary' });
     expect(client({ DB_TARGET_SESSION_ATTRS: 'any' })).not.toHaveProperty('hosts');
-  });
-
-  it('goes with verified TLS where one of several hosts is another machine', () => {
-    expect(client({ DB_HOST: 'localhost,db.example.com' }).ssl).toEqual({ rejectUnauthorized: true });
   });
 
   it('refuses ports that do not fit the hosts, and what is missing between commas', () => {

@@ -4,6 +4,7 @@
 import { expect, test } from 'vitest';
 import { type Cause, FAULT_TABLE, type FaultRow, type Operation } from '../../src/fhir/fault-table.ts';
 import { type Diagnosis, diagnose } from '../../src/replication/diagnosis.ts';
+import { TLS_FAULTS } from '../../src/replication/tls-faults.ts';
 import { pathOf, read, table, withGenerated } from './document.ts';
 
 const OPERATIONS: Readonly<Record<Operation, string>> = {
@@ -82,11 +83,16 @@ function postgres(): string {
     const { kind, sentence } = diagnose(Object.assign(new Error(), { code }));
     return [`\`${code}\``, kinds[kind], sentence];
   });
+  const tls = TLS_FAULTS.map(({ codes, kind, sentence }) => [
+    codes.map((code) => (code.startsWith('ALERT') ? `\`…${code}\`` : `\`${code}\``)).join(', '),
+    kinds[kind],
+    sentence,
+  ]);
   const noTls = diagnose(new Error('The server does not support SSL connections'));
   const other = diagnose(Object.assign(new Error(), { code: '…' }));
   return table(
     ['Code', 'The connector', 'What it tells the operator'],
-    [...rows, ['no TLS', kinds[noTls.kind], noTls.sentence], ['any other', kinds[other.kind], other.sentence]],
+    [...rows, ...tls, ['no TLS', kinds[noTls.kind], noTls.sentence], ['any other', kinds[other.kind], other.sentence]],
   );
 }
 

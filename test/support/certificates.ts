@@ -34,9 +34,11 @@ export interface Names {
   readonly ip?: readonly string[];
 }
 
-export interface Validity {
+export interface Kind {
   /** Its time was over yesterday. */
   readonly expired?: boolean;
+  /** Default: those of an elliptic curve. */
+  readonly keys?: webcrypto.RsaHashedKeyGenParams;
 }
 
 const DAY_MS = 86_400_000;
@@ -81,19 +83,19 @@ export class CertificateAuthority {
   }
 
   /** Of a server that goes by these names; its subject (`server`) is none of them. */
-  server({ dns = [], ip = [], ...validity }: Names & Validity): Promise<SignedCertificate> {
+  server({ dns = [], ip = [], ...kind }: Names & Kind): Promise<SignedCertificate> {
     const names = [
       ...dns.map((value) => ({ type: 'dns' as const, value })),
       ...ip.map((value) => ({ type: 'ip' as const, value })),
     ];
-    return this.#sign('server', validity, [
+    return this.#sign('server', kind, [
       new SubjectAlternativeNameExtension(names),
       new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
     ]);
   }
 
-  client(commonName: string, validity: Validity = {}): Promise<SignedCertificate> {
-    return this.#sign(commonName, validity, [new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth])]);
+  client(commonName: string, kind: Kind = {}): Promise<SignedCertificate> {
+    return this.#sign(commonName, kind, [new ExtendedKeyUsageExtension([ExtendedKeyUsage.clientAuth])]);
   }
 
   /** Removes the files of all that it signed, and its own. */
@@ -101,13 +103,13 @@ export class CertificateAuthority {
     await rm(this.#folder, { recursive: true });
   }
 
-  async #sign(commonName: string, validity: Validity, extensions: readonly Extension[]): Promise<SignedCertificate> {
-    const keys = await newKeys();
+  async #sign(commonName: string, kind: Kind, extensions: readonly Extension[]): Promise<SignedCertificate> {
+    const keys = await newKeys(kind.keys);
     const signed = await X509CertificateGenerator.create({
       serialNumber: serialNumber(),
       subject: [{ CN: [commonName] }],
       issuer: this.#own.subjectName,
-      ...times(validity),
+      ...times(kind),
       publicKey: keys.publicKey,
       signingKey: this.#keys.privateKey,
       signingAlgorithm: KEYS,
@@ -130,8 +132,8 @@ export class CertificateAuthority {
   }
 }
 
-function newKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return webcrypto.subtle.generateKey(KEYS, true, ['sign', 'verify']);
+function newKeys(rsa?: webcrypto.RsaHashedKeyGenParams): Promise<webcrypto.CryptoKeyPair> {
+  return webcrypto.subtle.generateKey(rsa ?? KEYS, true, ['sign', 'verify']);
 }
 
 /** Positive, as it must be. */
@@ -139,7 +141,7 @@ function serialNumber(): string {
   return `01${randomBytes(8).toString('hex')}`;
 }
 
-function times({ expired = false }: Validity): { notBefore: Date; notAfter: Date } {
+function times({ expired = false }: Kind): { notBefore: Date; notAfter: Date } {
   const now = Date.now();
   return { notBefore: new Date(now - 2 * DAY_MS), notAfter: new Date(now + (expired ? -DAY_MS : DAY_MS)) };
 }
