@@ -1,9 +1,4 @@
 // A primary and its standby in DB_HOST: whoever connects goes to the one that is asked for, before and after a promotion.
-import { execFile } from 'node:child_process';
-import { chmod, chown, copyFile, mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { freePort } from '../../demo/ports.ts';
@@ -114,47 +109,8 @@ describe('of a standby and a primary', () => {
     const { status, stderr } = await runCommand({ ...environment(standby.port, primary.port), DB_PASSWORD: 'no' });
     expect({ status, stderr }).toEqual({
       status: 1,
-      stderr: 'PostgreSQL refused the password: check DB_USER and DB_PASSWORD.\n',
+      stderr: expect.stringMatching(/^PostgreSQL refused the password: check DB_USER and DB_PASSWORD; .*\.\n$/),
     });
-  });
-});
-
-describe('the name in the certificate', () => {
-  it('is verified of the host that is connected to', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'hosts-'));
-    const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name)) as [string, string];
-    const made = ['req', '-x509', '-nodes', '-newkey', 'rsa:2048', '-days', '2', '-subj', '/CN=test'];
-    await promisify(execFile)('openssl', [
-      ...made,
-      '-addext',
-      'subjectAltName=DNS:localhost',
-      '-keyout',
-      key,
-      '-out',
-      cert,
-    ]);
-    const { uid, gid } = await stat(primary.dataDir);
-    const serverKey = join(primary.dataDir, 'test.key');
-    await copyFile(key, serverKey);
-    await chmod(serverKey, 0o600);
-    await chown(serverKey, uid, gid);
-    await copyFile(cert, join(primary.dataDir, 'test.crt'));
-    for (const setting of [`ssl_cert_file = 'test.crt'`, `ssl_key_file = 'test.key'`, 'ssl = on'])
-      await run(onPrimary, `ALTER SYSTEM SET ${setting}`);
-    await run(onPrimary, 'SELECT pg_reload_conf()');
-    const verified = {
-      ...environment(primary.port, primary.port),
-      DB_HOST: '127.0.0.1,localhost',
-      DB_SSLMODE: 'verify-full',
-      DB_SSLROOTCERT: cert,
-    };
-    const found = `PostgreSQL at localhost:${primary.port} lets the user in.`;
-    await expect.poll(() => connection(verified), PATIENCE).toBe(found);
-    expect(await connection({ ...verified, DB_SSLMODE: 'require' })).toContain(' at 127.0.0.1:');
-    expect(await connection({ ...verified, DB_HOST: '127.0.0.1,127.0.0.1' })).toContain('ERR_TLS_CERT_ALTNAME_INVALID');
-    await run(onPrimary, 'ALTER SYSTEM RESET ssl');
-    await run(onPrimary, 'SELECT pg_reload_conf()');
-    await rm(folder, { recursive: true });
   });
 });
 
