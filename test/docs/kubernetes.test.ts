@@ -45,6 +45,17 @@ describe(PAGE, () => {
     expect(commands).toContain(`docker push ${newName}:${newTag}`);
   });
 
+  test('lays a Secret of certificates beside the other one, so that the pod still is a valid one', () => {
+    const { volumes } = parse(blocksOf(read(PAGE), 'yaml').join(''));
+    const own = connectorPod.spec.volumes[0];
+    expect(volumes).toMatchObject([
+      { name: own?.name, projected: { sources: [{ secret: { name: own?.secret.secretName } }, {}] } },
+    ]);
+    const set = parse(read('kubernetes/stateful-set.yaml'));
+    set.spec.template.spec.volumes = volumes;
+    expect(faultsOf(set)).toEqual([]);
+  });
+
   test('makes a valid PrometheusRule of the rules that there are', () => {
     const block = blocksOf(read(PAGE), 'sh').find((each) => each.includes('PrometheusRule')) ?? '';
     const script = block.replace('kubectl apply -f -', 'cat');

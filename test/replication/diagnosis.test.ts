@@ -24,6 +24,15 @@ describe('diagnose', () => {
     ['ENOTFOUND', 'wait', 'DB_HOST'],
     ['EAI_AGAIN', 'wait', 'DB_HOST'],
     ['NO_SUCH_HOST', 'wait', 'DB_HOST'],
+    ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'fatal', 'DB_SSLROOTCERT'],
+    ['CERT_NOT_YET_VALID', 'fatal', 'clock'],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', 'fatal', 'DB_HOST'],
+    ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'fatal', 'ssl_ca_file'],
+    ['ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED', 'fatal', 'DB_SSLCERT has expired'],
+    ['ERR_SSL_SSL/TLS_ALERT_CERTIFICATE_EXPIRED', 'fatal', 'DB_SSLCERT has expired'],
+    ['ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE', 'fatal', 'DB_SSLCERT'],
+    ['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'wait', 'TLS 1.2'],
+    ['EPROTO', 'wait', 'TLS 1.2'],
   ])('says of %s: %s', (code, kind, word) => {
     const diagnosis = diagnose(withCode(code));
     expect(diagnosis.kind).toBe(kind);
