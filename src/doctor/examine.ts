@@ -13,6 +13,7 @@ import { hasOutbox, schemaFindings } from './schema.ts';
 import { serverFindings } from './server.ts';
 import { otherShardsFindings } from './shards.ts';
 import { publicationFinding, slotFinding } from './slot.ts';
+import { OTHERS, othersFinding, PATIENTS, patientsFinding } from './too-wide.ts';
 
 /** What `run` would be started with. */
 export interface Setting {
@@ -62,6 +63,8 @@ async function databaseFindings(
       ok('Connection', `PostgreSQL${config.hosts ? ` at ${client.host}:${client.port}` : ''} lets the user in.`),
       ...(await look('Server', () => serverFindings(client, slot))),
       ...(await look('Rights', () => rightsFindings(client, hasSchema))),
+      ...(hasSchema ? await look(PATIENTS, () => patientsFinding(client)) : []),
+      ...(hasSchema ? await look(OTHERS, () => othersFinding(client)) : []),
       ...(await schemaFindings(client, hasSchema, await migrationNames(), resources)),
       ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication, shard)) : []),
       ...(await look('Slot', () => slotFinding(client, slot, shard, hasSchema))),

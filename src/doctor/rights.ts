@@ -3,18 +3,49 @@ import type pg from 'pg';
 import { giveReplication, MAY_REPLICATE } from '../replication/may-replicate.ts';
 import { type Finding, fault, ok } from './finding.ts';
 
-/** What `run` needs, and fhir_role_right lists for the role fhir_connector. */
-export const TABLE_RIGHTS: Readonly<Record<string, string>> = {
-  fhir_outbox: 'SELECT, UPDATE',
-  fhir_dlq: 'SELECT, INSERT, UPDATE',
-  fhir_link: 'SELECT, INSERT, UPDATE',
-  fhir_link_identifier: 'SELECT, INSERT, UPDATE, DELETE',
-  fhir_processed_event: 'SELECT, INSERT',
-  fhir_slot: 'SELECT, INSERT, UPDATE',
-  fhir_verification: 'SELECT',
-  fhir_schema_migration: 'SELECT',
-  fhir_source: 'SELECT',
-  fhir_record_revision: 'SELECT',
+/** Columns, or null for the whole table. */
+type Columns = readonly string[] | null;
+
+/** What `run` and `doctor` need, and fhir_role_right lists for the role fhir_connector. */
+export const TABLE_RIGHTS: Readonly<Record<string, Readonly<Record<string, Columns>>>> = {
+  fhir_outbox: {
+    SELECT: null,
+    UPDATE: [
+      'processed',
+      'processed_at',
+      'attempts',
+      'next_retry_at',
+      'fhir_resource_id',
+      'fhir_version',
+      'last_error',
+    ],
+  },
+  fhir_dlq: {
+    SELECT: [
+      'outbox_id',
+      'txid',
+      'source_table',
+      'source_id',
+      'patient_id',
+      'patient_revision',
+      'first_failed_at',
+      'resolved_at',
+    ],
+    UPDATE: ['resolved_at', 'resolution', 'waits_for_table', 'waits_for_id'],
+  },
+  fhir_link: {
+    SELECT: null,
+    INSERT: null,
+    UPDATE: ['fhir_id', 'version_id', 'last_revision', 'deleted_at', 'updated_at'],
+  },
+  fhir_link_identifier: { SELECT: null, INSERT: null, DELETE: null },
+  fhir_processed_event: { SELECT: ['event_key'], INSERT: ['event_key'] },
+  fhir_slot: { SELECT: null, INSERT: null, UPDATE: ['system_identifier', 'timeline', 'caught_up_at'] },
+  fhir_verification: { SELECT: null },
+  fhir_schema_migration: { SELECT: null },
+  fhir_source: { SELECT: null },
+  fhir_patient_revision: { SELECT: null },
+  fhir_record_revision: { SELECT: null },
 };
 
 const FUNCTIONS = [
@@ -26,7 +57,7 @@ const FUNCTIONS = [
   'fhir_replay_waiting(bigint, integer)',
   'fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint)',
 ];
-const SEQUENCES = ['fhir_dlq_id_seq', 'fhir_processed_event_id_seq'];
+const SEQUENCES = ['fhir_processed_event_id_seq'];
 
 interface Facts {
   user_name: string;
@@ -42,7 +73,9 @@ interface Facts {
 /** `hasSchema`: the connector's tables are there, so that rights on them can be asked for. */
 export async function rightsFindings(client: pg.Client, hasSchema: boolean): Promise<Finding[]> {
   const wanted = hasSchema
-    ? Object.entries(TABLE_RIGHTS).flatMap(([table, rights]) => rights.split(', ').map((right) => ({ table, right })))
+    ? Object.entries(TABLE_RIGHTS).flatMap(([table, rights]) =>
+        Object.entries(rights).map(([right, columns]) => ({ table, right, columns })),
+      )
     : [];
   const { rows } = await client.query<Facts>(
     `SELECT quote_ident(current_user) AS user_name,
@@ -53,9 +86,13 @@ export async function rightsFindings(client: pg.Client, hasSchema: boolean): Pro
             CASE WHEN to_regrole('fhir_connector') IS NULL THEN false ELSE pg_has_role(current_user, 'fhir_connector', 'MEMBER') END AS is_member,
             CASE WHEN to_regrole('fhir_connector') IS NULL THEN false ELSE pg_has_role(current_user, 'fhir_connector', 'USAGE') END AS inherits,
             ARRAY(SELECT format('%s on %s', w."right", w."table")
-                    FROM jsonb_to_recordset($1::jsonb) AS w("table" text, "right" text)
-                   WHERE to_regclass('public.' || w."table") IS NULL
-                      OR NOT has_table_privilege(to_regclass('public.' || w."table"), w."right")
+                    FROM jsonb_to_recordset($1::jsonb) AS w("table" text, "right" text, columns text[])
+                   WHERE CASE WHEN to_regclass('public.' || w."table") IS NULL THEN true
+                              WHEN w.columns IS NULL THEN NOT has_table_privilege(to_regclass('public.' || w."table"), w."right")
+                              ELSE cardinality(w.columns) > (
+                                SELECT count(*) FROM pg_attribute a
+                                 WHERE a.attrelid = to_regclass('public.' || w."table") AND a.attname = ANY (w.columns)
+                                   AND NOT a.attisdropped AND has_column_privilege(a.attrelid, a.attnum, w."right")) END
                   UNION ALL
                   SELECT 'USAGE on ' || name FROM unnest($2::text[]) AS name
                    WHERE to_regclass('public.' || name) IS NULL OR NOT has_sequence_privilege(to_regclass('public.' || name), 'USAGE')

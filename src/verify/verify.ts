@@ -213,8 +213,8 @@ async function remember(db: Database, startedAt: Date, { scope, tables }: Verifi
   for (const { kind } of tables.flatMap((table) => table.drift)) drift[kind] = (drift[kind] ?? 0) + 1;
   const sum = (count: (table: TableVerification) => number) => tables.reduce((total, table) => total + count(table), 0);
   await sql`
-    INSERT INTO public.fhir_verification (scope, started_at, finished_at, checked, undecided, drift, repaired)
-    VALUES (${scope}, ${startedAt}, clock_timestamp(), ${sum((table) => table.checked)},
-            ${sum((table) => table.undecided.length + table.unreadable.length)}, ${JSON.stringify(drift)}::jsonb,
-            ${sum((table) => table.repaired.length)})`.execute(db);
+    SELECT public.fhir_remember_verification(
+      ${scope}, ${startedAt}, ${sum((table) => table.checked)}::bigint,
+      ${sum((table) => table.undecided.length + table.unreadable.length)}::bigint, ${JSON.stringify(drift)}::jsonb,
+      ${sum((table) => table.repaired.length)}::bigint)`.execute(db);
 }

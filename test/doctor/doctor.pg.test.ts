@@ -134,10 +134,52 @@ const PLANTED: readonly Planted[] = [
     fault: 'the role may not call a function, nor use a sequence',
     plant: [
       'REVOKE EXECUTE ON FUNCTION fhir_align_sequences() FROM fhir_connector',
-      'REVOKE USAGE ON SEQUENCE fhir_dlq_id_seq FROM fhir_connector',
+      'REVOKE USAGE ON SEQUENCE fhir_processed_event_id_seq FROM fhir_connector',
     ],
     check: 'Rights',
-    says: /lacks USAGE on fhir_dlq_id_seq; EXECUTE on fhir_align_sequences\(\)\.$/,
+    says: /lacks USAGE on fhir_processed_event_id_seq; EXECUTE on fhir_align_sequences\(\)\.$/,
+  },
+  {
+    fault: 'the role has lost a right on a column',
+    plant: ['REVOKE UPDATE (last_error) ON fhir_outbox FROM fhir_connector'],
+    check: 'Rights',
+    says: /lacks UPDATE on fhir_outbox\.$/,
+  },
+  {
+    fault: 'the role may read a patients table',
+    plant: ['GRANT SELECT ON patient TO fhir_connector'],
+    check: "Patients' tables",
+    verdict: 'warning',
+    says: /may read or change patient: the connector needs no right there/,
+  },
+  {
+    fault: 'the login and everybody may read columns of patients tables',
+    plant: [
+      `GRANT SELECT (name_family) ON patient TO ${LOGIN.user}`,
+      'GRANT UPDATE (identifier_value) ON patient_other_identifiers TO PUBLIC',
+    ],
+    check: "Patients' tables",
+    verdict: 'warning',
+    says: /may read or change patient, patient_other_identifiers:/,
+  },
+  {
+    fault: 'the login is in the role of the application, and may read all data',
+    plant: [`GRANT fhir_app, pg_read_all_data TO ${LOGIN.user}`],
+    check: "Patients' tables",
+    verdict: 'warning',
+    says: /may read or change blood_pressure, form, patient, patient_other_identifiers, pulse:/,
+  },
+  {
+    fault: 'everybody may read the outbox, and the application more',
+    plant: [
+      'GRANT SELECT ON fhir_outbox TO PUBLIC',
+      'GRANT UPDATE (resolved_at) ON fhir_dlq TO fhir_app',
+      'GRANT USAGE ON SEQUENCE fhir_outbox_id_seq TO fhir_app',
+      'GRANT EXECUTE ON FUNCTION fhir_emit(text, integer[]), fhir_cleanup_old(integer) TO fhir_app',
+    ],
+    check: 'Rights of others',
+    verdict: 'warning',
+    says: /^PUBLIC has rights on fhir_outbox; fhir_app has rights on fhir_cleanup_old, fhir_dlq, fhir_emit, fhir_outbox_id_seq: /,
   },
   {
     fault: 'a trigger is disabled',
@@ -253,7 +295,12 @@ describe('a healthy setting', () => {
   });
 
   it('tells people with a sign a line, and a script by its exit status', async () => {
-    const environment = { ...connectorEnvironment(database, sink.url), SLOT_NAME: SLOT };
+    const environment = {
+      ...connectorEnvironment(database, sink.url),
+      SLOT_NAME: SLOT,
+      DB_USER: LOGIN.user,
+      DB_PASSWORD: LOGIN.password,
+    };
     const { status, stdout, stderr } = await runCommand(environment, 'doctor');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/^✓ Connection: /m);
@@ -282,14 +329,49 @@ describe('a healthy setting', () => {
   });
 
   it('needs the rights that the role fhir_connector is given', async () => {
-    const [listed] = await ask<{ rights: Record<string, string> }>(
+    const rows = await ask<{ granted: string }>(
       database,
-      `SELECT jsonb_object_agg(name, rights) AS rights FROM (
-         SELECT trim(replace(name, 'public.', '')) AS name, string_agg(trim(split_part(granted, ' ON ', 1)), ', ') AS rights
-           FROM fhir_role_right, regexp_split_to_table(split_part(granted, ' ON ', 2), ',') AS name
-          WHERE role_name = 'fhir_connector' AND granted !~ 'FUNCTION|SEQUENCE' GROUP BY 1) AS tables`,
+      `SELECT granted FROM fhir_role_right WHERE role_name = 'fhir_connector' AND granted !~ 'FUNCTION|SEQUENCE'`,
     );
-    expect(listed?.rights).toMatchObject(TABLE_RIGHTS);
+    const listed = rows.flatMap(({ granted }) => {
+      const [rights = '', tables = ''] = granted.split(' ON ');
+      return tables
+        .split(', ')
+        .flatMap((table) =>
+          [...rights.matchAll(/([A-Z]+)(?: \(([^)]*)\))?/g)].map(
+            ([, right, columns]) => `${right} ${table.replace('public.', '')} ${columns ?? ''}`,
+          ),
+        );
+    });
+    const needed = Object.entries(TABLE_RIGHTS).flatMap(([table, rights]) =>
+      Object.entries(rights).map(([right, columns]) => `${right} ${table} ${columns?.join(', ') ?? ''}`),
+    );
+    expect(needed.toSorted()).toEqual(listed.toSorted());
+  });
+});
+
+describe('a login that may do more than it needs', () => {
+  it('is warned of where it is a superuser', async () => {
+    await run(database, `ALTER ROLE ${LOGIN.user} SUPERUSER`);
+    const all = await findings();
+    await run(database, `ALTER ROLE ${LOGIN.user} NOSUPERUSER`);
+    expect(wrong(all)).toMatchObject([
+      {
+        check: "Patients' tables",
+        verdict: 'warning',
+        found: expect.stringContaining(', as it is a superuser:'),
+        fix: { sql: expect.stringContaining('LOGIN REPLICATION') },
+      },
+    ]);
+  });
+
+  it('is warned of where it owns the tables', async () => {
+    await run(database, `GRANT CREATE ON SCHEMA public TO ${LOGIN.user}; ALTER TABLE pulse OWNER TO ${LOGIN.user}`);
+    const all = await findings();
+    await run(database, `ALTER TABLE pulse OWNER TO ${server.user}; REVOKE CREATE ON SCHEMA public FROM ${LOGIN.user}`);
+    expect(wrong(all)).toMatchObject([
+      { check: "Patients' tables", found: expect.stringMatching(/ pulse, as it is their owner:/) },
+    ]);
   });
 });
 
