@@ -239,7 +239,7 @@ describe('another number of shards', () => {
   });
 
   it('does not wait for a session that has been silent for longer than a lease lasts', async () => {
-    const dead = new pg.Client(database.config);
+    const dead = new pg.Client({ ...database.config, ...database.connector });
     dead.on('error', () => undefined);
     await dead.connect();
     // As a connector with seven shards that was stopped in its tracks.

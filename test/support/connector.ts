@@ -15,6 +15,8 @@ import { nameOf, type Shard, WHOLE } from '../../src/shard.ts';
 export interface DatabaseTarget {
   readonly name: string;
   readonly config: { host: string; port: number; user: string; password: string; database: string };
+  /** A login with the role fhir_connector and REPLICATION, and no right beside; the connector is then started with it. */
+  readonly connector?: { readonly user: string; readonly password: string };
 }
 
 export type LogLine = Record<string, unknown> & { msg: string };
@@ -90,14 +92,15 @@ export function startConnector(
   );
   const stopping = new AbortController();
   const slot = slotOf(database);
+  const client = { ...database.config, ...database.connector };
   const done = runPipeline(
     {
-      slot: { client: database.config, shard, slot, publication: 'fhir_outbox_pub' },
+      slot: { client, shard, slot, publication: 'fhir_outbox_pub' },
       resources,
       outbox: settings,
       shutdownTimeoutMs,
       retentionDays,
-      openDatabase: (server) => openDatabase(database.config, log, (client) => mustBe(server, client)),
+      openDatabase: (server) => openDatabase(client, log, (connection) => mustBe(server, connection)),
       fhir,
       metrics,
       log,

@@ -11,6 +11,8 @@ export interface TestDatabase {
   readonly name: string;
   /** Connects a client or a pool of one's own to this database, as a superuser. */
   readonly config: { host: string; port: number; user: string; password: string; database: string };
+  /** For the connector: its role's rights, and no other. */
+  readonly connector: { readonly user: string; readonly password: string };
   readonly pool: pg.Pool;
   /** Drops the database's slots, whoever reads them, and then the database. */
   drop(): Promise<void>;
@@ -21,7 +23,7 @@ export async function createDatabase(
   content: 'migrated' | 'sample' | 'empty' = 'migrated',
   resources: readonly string[] = ['Patient'],
 ): Promise<TestDatabase> {
-  const server = inject('postgres');
+  const { connector, ...server } = inject('postgres');
   const name = `test_${randomBytes(6).toString('hex')}`;
   await withClient({ ...server, database: 'postgres' }, (admin) => admin.query(`CREATE DATABASE ${name}`));
   const config = { ...server, database: name };
@@ -32,6 +34,7 @@ export async function createDatabase(
   return {
     name,
     config,
+    connector,
     pool,
     async drop() {
       await pool.end();

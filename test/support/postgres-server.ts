@@ -14,9 +14,16 @@ export interface PostgresServer {
   readonly password: string;
 }
 
+interface ProvidedServer extends PostgresServer {
+  readonly connector: typeof CONNECTOR;
+}
+
+/** All that a connector's login has is the role, to which the migrations give its rights in each database, and REPLICATION. */
+const CONNECTOR = { user: 'tests_connector', password: 'connector' } as const;
+
 declare module 'vitest' {
   interface ProvidedContext {
-    postgres: PostgresServer;
+    postgres: ProvidedServer;
   }
 }
 
@@ -36,7 +43,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const { kind, stop, host, port, user, password } = (await dockerAnswers()) ? await inContainer() : await embedded();
   const server = { host, port, user, password };
   console.log(`Tests run on PostgreSQL ${await versionOf(server)}, ${kind}, port ${port}.`);
-  project.provide('postgres', server);
+  await withClient(server, (client) =>
+    client.query(
+      `CREATE ROLE fhir_connector NOLOGIN;
+       CREATE ROLE ${CONNECTOR.user} LOGIN REPLICATION PASSWORD '${CONNECTOR.password}' IN ROLE fhir_connector`,
+    ),
+  );
+  project.provide('postgres', { ...server, connector: CONNECTOR });
   return async () => {
     await stop();
   };
@@ -73,9 +86,16 @@ async function embedded(): Promise<Running> {
 }
 
 async function versionOf(server: PostgresServer): Promise<string> {
+  const { rows } = await withClient(server, (client) => client.query<{ server_version: string }>('SHOW server_version'));
+  return rows[0]?.server_version ?? '';
+}
+
+async function withClient<T>(server: PostgresServer, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ ...server, database: 'postgres' });
   await client.connect();
-  const { rows } = await client.query<{ server_version: string }>('SHOW server_version');
-  await client.end();
-  return rows[0]?.server_version ?? '';
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
 }
