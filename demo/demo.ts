@@ -7,8 +7,9 @@ import { comparePatients } from './comparison.ts';
 import type { FhirWrite } from './fhir-write.ts';
 import { LiveView } from './live-view.ts';
 import { watchNpm } from './npm-watch.ts';
+import type { RunningDemo } from './running-demo.ts';
 import { type Services, SLOT, startServices } from './services.ts';
-import { runTestEvents } from './test-events.ts';
+import { runScript } from './test-events.ts';
 
 const USAGE =
   'Usage: npm run demo, which stays up until Ctrl-C; or npm run demo -- --once, which ends when all is delivered.';
@@ -69,7 +70,8 @@ async function runStory(services: Services, view: LiveView, signal: AbortSignal)
   heading('The patients that were there before the connector: it catches up with the outbox');
   view.header();
   await view.settle(signal);
-  await runTestEvents(services.client, view, say, signal);
+  await runScript('test_events.sql', services.application, view, say, signal);
+  await runScript('test_summary.sql', services.operator, view, say, signal);
   await showPatients(services, view);
   if (once) return;
   showWhereToLook(services);
@@ -77,9 +79,9 @@ async function runStory(services: Services, view: LiveView, signal: AbortSignal)
 }
 
 /** Throws a sentence when the two sides differ, or something is not finished. */
-async function showPatients({ client, fhir }: Services, view: LiveView): Promise<void> {
+async function showPatients({ application, operator, fhir }: Services, view: LiveView): Promise<void> {
   heading(`The FHIR server's patients, as GET ${fhir.url}/Patient gives them`);
-  const { patients, rows, differences } = await comparePatients(client, fhir.url);
+  const { patients, rows, differences } = await comparePatients(application, fhir.url);
   const header = ['resource', 'version', 'active', 'name', 'born', 'gender', 'identifiers'];
   const cells = patients.map((patient) => [
     patient.reference,
@@ -93,7 +95,7 @@ async function showPatients({ client, fhir }: Services, view: LiveView): Promise
   for (const line of tableLines(header, cells)) say(line);
   if (differences.length > 0) throw new Error(`The FHIR server differs from PostgreSQL:\n${differences.join('\n')}`);
 
-  const state = await client.query<{ rows: number; open: number; dead: number; confirmed: string | null }>(
+  const state = await operator.query<{ rows: number; open: number; dead: number; confirmed: string | null }>(
     `SELECT count(*)::int AS rows, count(*) FILTER (WHERE NOT processed)::int AS open,
             (SELECT count(*)::int FROM fhir_dlq) AS dead,
             (SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1) AS confirmed
@@ -111,23 +113,25 @@ async function showPatients({ client, fhir }: Services, view: LiveView): Promise
   say(
     `✓ ${rows} patients in PostgreSQL, and the same on the FHIR server; ${patients.length - rows} inactive there, for a deleted row.`,
   );
-  say(`✓ ${events} outbox rows, all processed; ${dead} of them a dead letter, moved by hand.`);
+  say(`✓ ${events} outbox rows, all processed; ${dead} of them a dead letter, for want of an identifier.`);
   say(`✓ The slot is acknowledged to ${confirmed}, past the last commit.`);
 }
 
-function showWhereToLook({ database, fhir, connector }: Services): void {
-  const { user, password, host, port, database: name } = database;
+function showWhereToLook({ database, operators, fhir, connector }: Services): void {
+  const psql = ({ user, password, host, port, database: name }: RunningDemo) =>
+    `psql "postgresql://${user}:${password}@${host}:${port}/${name}"`;
   const metrics = `http://127.0.0.1:${connector.metricsPort}`;
   const lines = [
     ['FHIR server', `${fhir.url}/Patient, and each version: ${fhir.url}/Patient/1/_history`],
     ['Status page', `${metrics}/`],
     ['Metrics', `${metrics}/metrics, ${metrics}/readyz`],
     ['Change a row', `npm run demo:sql -- "UPDATE patient SET phone_number = '+1-555-000-0000' WHERE id = 1"`],
-    ['or by psql', `psql "postgresql://${user}:${password}@${host}:${port}/${name}"`],
+    ['or by psql', psql(database)],
+    ['See the outbox', `${psql(operators)}, as an operator`],
     ['End', 'Ctrl-C'],
   ];
   heading('Where to look, and what to try');
-  for (const line of lines) say(alignedLine(line, [12]));
+  for (const line of lines) say(alignedLine(line, [14]));
   heading('What is committed from now on');
 }
 

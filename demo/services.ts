@@ -14,9 +14,13 @@ import { publishDemo, type RunningDemo } from './running-demo.ts';
 import { Watch } from './watch.ts';
 
 export interface Services {
+  /** With the application's login. */
   readonly database: RunningDemo;
-  /** A superuser's connection to the database, as an application has one. */
-  readonly client: pg.Client;
+  /** With an operator's, who sees the connector's tables. */
+  readonly operators: RunningDemo;
+  /** The application's connection: what it changes is what is delivered. */
+  readonly application: pg.Client;
+  readonly operator: pg.Client;
   readonly watch: Watch;
   readonly fhir: FhirServer;
   readonly connector: Connector;
@@ -49,28 +53,41 @@ export async function startServices(
   signal.throwIfAborted();
 
   const { host, port, user, password } = postgres;
-  const database = { pid: process.pid, host, port, user, password, database: DATABASE };
+  const superuser = { pid: process.pid, host, port, user, password, database: DATABASE };
   const lost = new AbortController();
-  const connection = (name: string) =>
-    connect(open, database, name, () => lost.abort(new Error('The connection to PostgreSQL was lost.')));
-  await asAdministrator(database, (client) => client.query(`CREATE DATABASE ${DATABASE}`));
-  const client = await connection('fhir-connector demo');
-  await migrate(client, { sample: false });
-  const watch = await Watch.start(await connection('fhir-connector demo, watching'), SLOT, PUBLICATION);
-  await migrate(client, { sample: true });
-  await publishDemo(postgres.home, database);
+  const connection = (login: RunningDemo, name: string) =>
+    connect(open, login, name, () => lost.abort(new Error('The connection to PostgreSQL was lost.')));
+  const owner = await makeDatabase(superuser);
+  const migrating = await connection(owner, 'fhir-connector demo, migrating');
+  await migrate(migrating, { sample: false });
+  const watching = await connection(superuser, 'fhir-connector demo, watching');
+  const logins = await makeLogins(watching, superuser);
+  const watch = await Watch.start(watching, SLOT, PUBLICATION);
+  await migrate(migrating, { sample: true });
+  const application = await connection(logins.application, 'fhir-connector demo');
+  const operator = await connection(logins.operator, 'fhir-connector demo, looking');
+  await publishDemo(postgres.home, logins.application);
   say(serviceLine('PostgreSQL', `${host}:${port}, database ${DATABASE}`, PORTS.postgres, port));
   say(serviceLine('', 'wal_level=logical, schema and triggers from sql/migrations, five patients from sql/sample'));
   say(serviceLine('FHIR R4 server', fhir.url, PORTS.fhir, fhir.port));
   signal.throwIfAborted();
 
-  const environment = { ...(await connectorLogin(client, database)), FHIR_SERVER: fhir.url };
+  const environment = { ...environmentOf(logins.connector), FHIR_SERVER: fhir.url };
   const warn = (warning: string) => say(styleText('yellow', `connector: ${warning}`));
   const connector = await startConnector(environment, PORTS.metrics, warn);
   open.defer(connector.stop);
   const metrics = `http://127.0.0.1:${connector.metricsPort}/metrics`;
   say(serviceLine('Connector', `process ${connector.pid}, ${metrics}`, PORTS.metrics, connector.metricsPort));
-  return { database, client, watch, fhir, connector, ended: AbortSignal.any([lost.signal, connector.ended]) };
+  return {
+    database: logins.application,
+    operators: logins.operator,
+    application,
+    operator,
+    watch,
+    fhir,
+    connector,
+    ended: AbortSignal.any([lost.signal, connector.ended]),
+  };
 }
 
 function serviceLine(what: string, where: string, wanted = 0, got = 0): string {
@@ -78,11 +95,43 @@ function serviceLine(what: string, where: string, wanted = 0, got = 0): string {
   return alignedLine([what, where + other], [16]);
 }
 
-/** A user with the rights that the README asks for, and the variables with which the connector uses it. */
-async function connectorLogin(client: pg.Client, { host, port }: RunningDemo): Promise<Record<string, string>> {
-  const user = 'connector';
-  const password = randomBytes(12).toString('hex');
-  await client.query(`CREATE ROLE ${user} LOGIN REPLICATION PASSWORD '${password}' IN ROLE fhir_connector`);
+/** A login on the database of the demonstration, with a password of its own. */
+function loginOf(user: string, superuser: RunningDemo): RunningDemo {
+  return { ...superuser, user, password: randomBytes(12).toString('hex') };
+}
+
+/** The database belongs to a login that is no superuser, as it should elsewhere; `migrate` runs with it. */
+async function makeDatabase(superuser: RunningDemo): Promise<RunningDemo> {
+  const owner = loginOf('owner', superuser);
+  const { pid: _, ...connection } = superuser;
+  const client = new pg.Client({ ...connection, database: 'postgres' });
+  await client.connect();
+  try {
+    await client.query(`CREATE ROLE ${owner.user} LOGIN CREATEROLE PASSWORD '${owner.password}'`);
+    await client.query(`CREATE DATABASE ${DATABASE} OWNER ${owner.user}`);
+  } finally {
+    await client.end();
+  }
+  return owner;
+}
+
+/** Logins as docs/roles.md makes them, in the roles that `migrate` has made. */
+async function makeLogins(client: pg.Client, superuser: RunningDemo) {
+  const logins = {
+    application: loginOf('application', superuser),
+    connector: loginOf('connector', superuser),
+    operator: loginOf('operator', superuser),
+  };
+  await client.query(
+    `CREATE ROLE application LOGIN PASSWORD '${logins.application.password}' IN ROLE fhir_app;
+     CREATE ROLE connector LOGIN REPLICATION PASSWORD '${logins.connector.password}' IN ROLE fhir_connector;
+     CREATE ROLE operator LOGIN PASSWORD '${logins.operator.password}' IN ROLE fhir_operator`,
+  );
+  return logins;
+}
+
+/** The variables with which the connector uses this login. */
+function environmentOf({ host, port, user, password }: RunningDemo): Record<string, string> {
   const database = { DB_HOST: host, DB_PORT: String(port), DB_NAME: DATABASE, DB_USER: user, DB_PASSWORD: password };
   return { ...database, SLOT_NAME: SLOT, PUBLICATION_NAME: PUBLICATION, WORKER_ID: 'demo' };
 }
@@ -98,17 +147,4 @@ async function connect(
   await client.connect();
   open.defer(() => client.end());
   return client;
-}
-
-async function asAdministrator(
-  { pid: _, ...database }: RunningDemo,
-  work: (client: pg.Client) => Promise<unknown>,
-): Promise<void> {
-  const client = new pg.Client({ ...database, database: 'postgres' });
-  await client.connect();
-  try {
-    await work(client);
-  } finally {
-    await client.end();
-  }
 }

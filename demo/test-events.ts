@@ -1,4 +1,4 @@
-// Runs sql/test_events.sql as a person would with psql -f, and shows after each step what became of it.
+// Runs a file of sql/ as a person would with psql -f, and shows after each step what became of it.
 
 import { readFile } from 'node:fs/promises';
 import { styleText } from 'node:util';
@@ -10,13 +10,14 @@ import { statementsOf, withoutComments } from './script.ts';
 const MAX_SQL = 116;
 
 /** A step begins with a SELECT of its title, outside of a transaction, in a column called step. */
-export async function runTestEvents(
+export async function runScript(
+  name: string,
   client: pg.ClientBase,
   view: LiveView,
   say: Say,
   signal: AbortSignal,
 ): Promise<void> {
-  const file = new URL('../sql/test_events.sql', import.meta.url);
+  const file = new URL(`../sql/${name}`, import.meta.url);
   let inTransaction = false;
   let wrote = false;
   let shown = view.shown;

@@ -336,32 +336,6 @@ describe('a publication', () => {
   });
 });
 
-test('the connector role can do its work and the operator his', async () => {
-  const event = await oneEvent();
-  const work: [string, string][] = [
-    ['fhir_connector', `UPDATE fhir_outbox SET processed = true WHERE id = ${event.id}`],
-    ['fhir_connector', "INSERT INTO fhir_processed_event (event_key) VALUES ('role')"],
-    [
-      'fhir_connector',
-      "INSERT INTO fhir_link (resource_type, source_table, source_id, last_revision) VALUES ('Patient', 'patient', 1, 1)",
-    ],
-    ['fhir_connector', "INSERT INTO fhir_link_identifier (resource_type, value, source_id) VALUES ('Patient', 'v', 1)"],
-    ['fhir_connector', "INSERT INTO fhir_slot (slot_name) VALUES ('s')"],
-    [
-      'fhir_connector',
-      `SELECT fhir_move_outbox_to_dlq(${event.id}, 'role'), fhir_cleanup_old(1), fhir_ensure_publication('fhir_outbox_pub', 1, 0), fhir_drop_publication('none')`,
-    ],
-    ['fhir_operator', `SELECT fhir_emit_patient(${event.patient_id}) FROM vw_fhir_pending_txids, fhir_link LIMIT 1`],
-    ['fhir_operator', "SELECT fhir_replay_dead_letters('{1}', 'test'), fhir_discard_dead_letters('{2}', 'test')"],
-    ['fhir_connector', 'SELECT fhir_cleanup_step(90, 1000, 0, 0)'],
-  ];
-  for (const [role, sql] of work) await db.pool.query(`BEGIN; SET LOCAL ROLE ${role}; ${sql}; COMMIT`);
-  await expect(
-    db.pool.query('BEGIN; SET LOCAL ROLE fhir_connector; DELETE FROM fhir_outbox; COMMIT'),
-  ).rejects.toMatchObject({ code: '42501' });
-  await db.pool.query('ROLLBACK');
-});
-
 describe('beside 200,000 processed events', () => {
   beforeAll(async () => {
     await db.pool.query(
