@@ -1,4 +1,4 @@
-// The schema that docs/design.md shows is the database's, and the SQL that README, runbook and operations tell an operator to run does run.
+// The schema that docs/design.md shows is the database's, and the SQL that README, runbook, operations and roles tell people to run does run.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -66,7 +66,7 @@ describe('the schema in docs/design.md', () => {
   });
 });
 
-describe('the SQL in the README, the runbook and the operations', () => {
+describe('the SQL in the README, the runbook, the operations and the roles', () => {
   const operations = [
     { heading: 'Major upgrade of PostgreSQL', role: 'NONE' },
     { heading: 'A FHIR server restored, empty, or another one', role: 'NONE' },
@@ -77,11 +77,12 @@ describe('the SQL in the README, the runbook and the operations', () => {
   const blocks = [
     { heading: 'Run it on your own database and FHIR server', role: 'NONE' },
     { heading: 'Dead letters', role: 'NONE' },
-    { heading: 'Clean-up', role: 'fhir_operator' },
+    { heading: 'Clean-up', role: 'NONE' },
   ]
     .flatMap(({ heading, role }) => blocksOf(sectionOf('README.md', heading), 'sql').map((block) => ({ block, role })))
     .concat(blocksOf(read('docs/runbook.md'), 'sql').map((block) => ({ block, role: 'fhir_operator' })))
-    .concat(operations);
+    .concat(operations)
+    .concat(blocksOf(read('docs/roles.md'), 'sql').map((block) => ({ block, role: 'NONE' })));
 
   test('is there', () => {
     expect(blocks.length).toBeGreaterThan(8);

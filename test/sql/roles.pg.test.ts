@@ -202,7 +202,8 @@ describe('what a person decided', () => {
     return { id: rows[0]?.id ?? '', client };
   }
   const record = async (id: string) =>
-    (await db.pool.query('SELECT resolution, resolution_reason, resolved_by FROM fhir_dlq WHERE id = $1', [id])).rows[0];
+    (await db.pool.query('SELECT resolution, resolution_reason, resolved_by FROM fhir_dlq WHERE id = $1', [id]))
+      .rows[0];
 
   test('is recorded by the login, whatever role the session has taken', async () => {
     const { id, client } = await decided();

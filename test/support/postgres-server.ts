@@ -86,7 +86,9 @@ async function embedded(): Promise<Running> {
 }
 
 async function versionOf(server: PostgresServer): Promise<string> {
-  const { rows } = await withClient(server, (client) => client.query<{ server_version: string }>('SHOW server_version'));
+  const { rows } = await withClient(server, (client) =>
+    client.query<{ server_version: string }>('SHOW server_version'),
+  );
   return rows[0]?.server_version ?? '';
 }
 
