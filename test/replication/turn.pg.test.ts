@@ -72,7 +72,7 @@ it('who has to stand by keeps nothing of what it had read, and delivers it once 
   const queued = async () => (await connector.metrics.deliveriesQueued.get()).values[0]?.value;
   await expect.poll(queued, SOON).toBeGreaterThan(100);
   // Another connector gets the turn as soon as this one gives it up.
-  const other = new pg.Client(database.config);
+  const other = new pg.Client({ ...database.config, ...database.connector });
   await other.connect();
   const turn = other.query('SELECT pg_advisory_lock($1, hashtext($2))', [0x46484952, connector.slot]);
   await database.pool.query(
@@ -98,7 +98,7 @@ it('a session that holds the turn and has been silent for longer than its lease 
   await expect.poll(() => first.metrics.connectorState.get(), SOON).toBe('streaming');
   await first.stop();
   // As a process that was stopped in its tracks: its session is there, and asks nothing.
-  const frozen = new pg.Client(database.config);
+  const frozen = new pg.Client({ ...database.config, ...database.connector });
   let ended = false;
   frozen.on('error', () => {
     ended = true;
