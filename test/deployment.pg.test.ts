@@ -118,9 +118,16 @@ test('on a volume whose schema a superuser had made, and which lacks some of the
     // As before 019_least_privilege.sql.
     await client.query(
       `DELETE FROM fhir_schema_migration WHERE version = '019_least_privilege.sql';
-       INSERT INTO fhir_role_right VALUES ('fhir_connector', 'SELECT ON public.patient'); SELECT fhir_grant_roles()`,
+       CREATE TABLE allergy (); CREATE TABLE dropped_since ();
+       INSERT INTO fhir_role_right VALUES ('fhir_connector', 'SELECT ON public.patient, public.allergy'),
+         ('fhir_connector', 'SELECT ON public.dropped_since');
+       SELECT fhir_grant_roles(); DROP TABLE dropped_since`,
     );
   });
   await asSuperuser('health', createDatabases);
   await expectAllToWork();
+  await as('connector', async (client) => {
+    for (const table of ['patient', 'allergy'])
+      await expect(client.query(`SELECT FROM ${table}`)).rejects.toMatchObject({ code: '42501' });
+  });
 });
