@@ -22,6 +22,8 @@ WHERE to_regrole('operator') IS NULL \gexec
 -- Who owns the database may make the tables and the publication in it; `migrate` does, and need be no superuser.
 SELECT format('CREATE ROLE owner LOGIN PASSWORD %L', :'owner_password') WHERE to_regrole('owner') IS NULL \gexec
 SELECT format('ALTER DATABASE %I OWNER TO owner', current_database()) \gexec
+-- For sql/test_events.sql, whose changes are the application's.
+SELECT 'GRANT fhir_app TO owner' \gexec
 -- On a volume of before, when `migrate` was the superuser: what that made. (Sequences go with their tables.)
 SELECT format('ALTER %s OWNER TO owner', object) FROM (
   SELECT CASE relkind WHEN 'c' THEN 'TYPE ' ELSE 'TABLE ' END || oid::regclass FROM pg_class

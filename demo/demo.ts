@@ -9,7 +9,7 @@ import { LiveView } from './live-view.ts';
 import { watchNpm } from './npm-watch.ts';
 import type { RunningDemo } from './running-demo.ts';
 import { type Services, SLOT, startServices } from './services.ts';
-import { runScript } from './test-events.ts';
+import { runTestEvents } from './test-events.ts';
 
 const USAGE =
   'Usage: npm run demo, which stays up until Ctrl-C; or npm run demo -- --once, which ends when all is delivered.';
@@ -70,8 +70,7 @@ async function runStory(services: Services, view: LiveView, signal: AbortSignal)
   heading('The patients that were there before the connector: it catches up with the outbox');
   view.header();
   await view.settle(signal);
-  await runScript('test_events.sql', services.application, view, say, signal);
-  await runScript('test_summary.sql', services.operator, view, say, signal);
+  await runTestEvents(services.owner, view, say, signal);
   await showPatients(services, view);
   if (once) return;
   showWhereToLook(services);
@@ -113,7 +112,7 @@ async function showPatients({ application, operator, fhir }: Services, view: Liv
   say(
     `✓ ${rows} patients in PostgreSQL, and the same on the FHIR server; ${patients.length - rows} inactive there, for a deleted row.`,
   );
-  say(`✓ ${events} outbox rows, all processed; ${dead} of them a dead letter, for want of an identifier.`);
+  say(`✓ ${events} outbox rows, all processed; ${dead} of them a dead letter, moved by hand.`);
   say(`✓ The slot is acknowledged to ${confirmed}, past the last commit.`);
 }
 

@@ -18,7 +18,8 @@ export interface Services {
   readonly database: RunningDemo;
   /** With an operator's, who sees the connector's tables. */
   readonly operators: RunningDemo;
-  /** The application's connection: what it changes is what is delivered. */
+  /** The connection of the tables' owner, who may take the application's role. */
+  readonly owner: pg.Client;
   readonly application: pg.Client;
   readonly operator: pg.Client;
   readonly watch: Watch;
@@ -57,13 +58,14 @@ export async function startServices(
   const lost = new AbortController();
   const connection = (login: RunningDemo, name: string) =>
     connect(open, login, name, () => lost.abort(new Error('The connection to PostgreSQL was lost.')));
-  const owner = await makeDatabase(superuser);
-  const migrating = await connection(owner, 'fhir-connector demo, migrating');
-  await migrate(migrating, { sample: false });
+  const owner = await connection(await makeDatabase(superuser), 'fhir-connector demo, the owner');
+  await migrate(owner, { sample: false });
+  // For sql/test_events.sql, whose changes are the application's.
+  await owner.query('GRANT fhir_app TO CURRENT_USER');
   const watching = await connection(superuser, 'fhir-connector demo, watching');
   const logins = await makeLogins(watching, superuser);
   const watch = await Watch.start(watching, SLOT, PUBLICATION);
-  await migrate(migrating, { sample: true });
+  await migrate(owner, { sample: true });
   const application = await connection(logins.application, 'fhir-connector demo');
   const operator = await connection(logins.operator, 'fhir-connector demo, looking');
   await publishDemo(postgres.home, logins.application);
@@ -81,6 +83,7 @@ export async function startServices(
   return {
     database: logins.application,
     operators: logins.operator,
+    owner,
     application,
     operator,
     watch,

@@ -1,4 +1,4 @@
-// Runs a file of sql/ as a person would with psql -f, and shows after each step what became of it.
+// Runs sql/test_events.sql as a person would with psql -f, and shows after each step what became of it.
 
 import { readFile } from 'node:fs/promises';
 import { styleText } from 'node:util';
@@ -10,14 +10,13 @@ import { statementsOf, withoutComments } from './script.ts';
 const MAX_SQL = 116;
 
 /** A step begins with a SELECT of its title, outside of a transaction, in a column called step. */
-export async function runScript(
-  name: string,
+export async function runTestEvents(
   client: pg.ClientBase,
   view: LiveView,
   say: Say,
   signal: AbortSignal,
 ): Promise<void> {
-  const file = new URL(`../sql/${name}`, import.meta.url);
+  const file = new URL('../sql/test_events.sql', import.meta.url);
   let inTransaction = false;
   let wrote = false;
   let shown = view.shown;
@@ -39,7 +38,7 @@ export async function runScript(
     }
     if (command === 'BEGIN') inTransaction = true;
     if (command === 'COMMIT' || command === 'ROLLBACK') inTransaction = false;
-    wrote ||= command !== 'SELECT';
+    wrote ||= !['SELECT', 'SET', 'RESET'].includes(command);
     const sql = `> ${withoutComments(statement)}`;
     say(styleText('dim', sql.length > MAX_SQL ? `${sql.slice(0, MAX_SQL - 1)}…` : sql));
     if (command === 'SELECT' && rows.length > 0) {

@@ -1,6 +1,8 @@
--- One change of each kind, to watch the connector by hand, as the application, as often as you like:
--- psql -U application -d health -f sql/test_events.sql; sql/test_summary.sql shows what it left. Its patients
--- are its own (MRN-TEST-…) and are gone at the end; what it leaves are events, and one dead letter.
+-- One change of each kind, to watch the connector by hand: psql -f sql/test_events.sql, as often as you like, with the login of the
+-- tables' owner. Its patients are its own (MRN-TEST-…) and are gone at the end; what it leaves are events, and one dead letter.
+
+-- The changes are made with the rights of the application alone; this the owner's login must be allowed: GRANT fhir_app TO owner.
+SET ROLE fhir_app;
 
 SELECT 'What an earlier, interrupted run left is removed' AS step, pg_current_xact_id() AS txid;
 DELETE FROM public.patient_other_identifiers
@@ -52,10 +54,23 @@ DELETE FROM public.patient
 WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-1';
 COMMIT;
 
-SELECT 'A patient without an identifier becomes a dead letter' AS step;
-INSERT INTO public.patient (name_family, name_given, identifier_system)
-VALUES ('Test', 'Dead Letter', 'https://hospital.example.com/test');
-
-SELECT 'Its delete, which is delivered, resolves the dead letter' AS step;
+SELECT 'Move an event to the dead letters; the patient''s later delete resolves it' AS step;
+-- What only the owner may.
+RESET ROLE;
+BEGIN;
+INSERT INTO public.patient (name_family, name_given, identifier_system, identifier_value)
+VALUES ('Test', 'Dead Letter', 'https://hospital.example.com/test', 'MRN-TEST-2');
+SELECT public.fhir_move_outbox_to_dlq(max(id), 'Moved by hand by test_events.sql') AS dead_letter
+FROM public.fhir_outbox WHERE txid = pg_current_xact_id()::text::bigint;
+COMMIT;
 DELETE FROM public.patient
-WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value IS NULL;
+WHERE identifier_system = 'https://hospital.example.com/test' AND identifier_value = 'MRN-TEST-2';
+
+SELECT 'Clean up what was finished more than 90 days ago' AS step;
+SELECT outbox_rows, dlq_rows, processed_events FROM public.fhir_cleanup_old(90);
+
+SELECT 'Summary' AS step;
+SELECT table_name, operation, count(*) AS events, count(*) FILTER (WHERE processed) AS processed
+FROM public.fhir_outbox GROUP BY table_name, operation ORDER BY table_name, operation;
+SELECT count(*) FILTER (WHERE resolved_at IS NULL) AS unresolved, count(*) AS dead_letters FROM public.fhir_dlq;
+SELECT txid, first_seen, row_count FROM public.vw_fhir_pending_txids ORDER BY first_seen DESC LIMIT 20;

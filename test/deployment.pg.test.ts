@@ -84,11 +84,8 @@ async function expectAllToWork(): Promise<void> {
   const migration = await runCommand(environment('owner'), 'migrate', '--sample');
   expect(migration).toMatchObject({ status: 0, stderr: '' });
   expect(migration.stdout).not.toContain('PostgreSQL says');
-  await as('application', async (client) => {
+  await as('owner', async (client) => {
     for (const statement of statementsOf(read('sql/test_events.sql'))) await client.query(statement);
-  });
-  await as('operator', async (client) => {
-    for (const statement of statementsOf(read('sql/test_summary.sql'))) await client.query(statement);
   });
   const doctor = await runCommand(environment('connector'), 'doctor');
   expect(doctor.stdout).toMatch(/\n0 faults, 0 warnings\.\n$/);

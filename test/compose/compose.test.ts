@@ -128,7 +128,7 @@ describe('a change made with psql', () => {
 
   it("of each kind, by the README's line for sql/test_events.sql, is delivered", async () => {
     const [line] = /^docker compose exec .* < sql\/test_events\.sql/m.exec(readFileSync('README.md', 'utf8')) ?? [];
-    expect(line).toContain('-U application');
+    expect(line).toContain('-U owner');
     expect(await composition.shell(line ?? '')).not.toMatch(/ERROR|FATAL/);
     await expect.poll(unprocessed, PATIENCE).toBe(0);
     // Inserted, three times changed alone, three times in one transaction, deleted.
@@ -145,7 +145,7 @@ describe('the operator', () => {
     const listed = await composition.operator('dlq', 'list', '--state', 'all', '--json');
     expect(JSON.parse(listed)).toMatchObject({ total: 1 });
     const said = await composition.operator('dlq', 'list', '--state', 'all');
-    expect(said).toContain('The patient has no identifier');
+    expect(said).toContain('Moved by hand by test_events.sql');
     expect(said).not.toContain('MRN-TEST');
   });
 

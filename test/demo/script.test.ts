@@ -30,6 +30,6 @@ test('sql/test_events.sql has the transactions that it is about', () => {
   expect(words.filter((word) => word === 'BEGIN').length).toBe(
     words.filter((word) => word === 'COMMIT' || word === 'ROLLBACK').length,
   );
-  const known = ['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'BEGIN', 'COMMIT', 'ROLLBACK'];
+  const known = ['SET', 'RESET', 'SELECT', 'INSERT', 'UPDATE', 'DELETE', 'BEGIN', 'COMMIT', 'ROLLBACK'];
   expect(words.filter((word) => !known.includes(word ?? ''))).toEqual([]);
 });
