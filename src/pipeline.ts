@@ -209,7 +209,7 @@ async function waitForFhirServer(
   stop: AbortSignal,
 ): Promise<void> {
   for (;;) {
-    const answer = await fhir.capabilities();
+    const answer = await untilAborted(fhir.capabilities(), stop);
     metrics.breakerState.set(answer.ok ? 'flowing' : answer.fault.disposition === 'hold' ? 'refusing' : 'outage');
     if (answer.ok) {
       log.info({ software: answer.capabilities.software }, 'The FHIR server answers.');

@@ -1,13 +1,12 @@
 // The FHIR client of a command, as the configuration has it.
 import packageJson from '../../package.json' with { type: 'json' };
 import type { FhirConfig } from '../config/environment.ts';
-import { fhirAuthorization, fhirTls } from '../config/fhir.ts';
+import { type FhirAccess, fhirAccess } from '../config/fhir.ts';
 import { AccessTokens } from '../fhir/authorization/access-tokens.ts';
 import { type Credentials, fixedCredentials } from '../fhir/authorization/credentials.ts';
 import type { Access } from '../fhir/authorization/smart-configuration.ts';
 import { TokenClient } from '../fhir/authorization/token-client.ts';
 import { createFhirClient, type FhirClient, type FhirClientConfig } from '../fhir/client.ts';
-import type { Tls } from '../fhir/tls.ts';
 
 /**
  * `access`: what the command does there, and so may ask for. `onCall` is told of every request when it has ended. `bundles`:
@@ -21,23 +20,26 @@ export function openFhirClient(
   onCall: Parameters<typeof createFhirClient>[1] = () => undefined,
   bundles: Pick<FhirClientConfig, 'batchSize' | 'onSmallerBundles'> = {},
 ): FhirClient {
-  const tls = fhirTls(config);
+  const entry = fhirAccess(config);
   return createFhirClient(
     {
       baseUrl: config.FHIR_SERVER,
       concurrency: config.FHIR_CONCURRENCY,
       timeoutMs: config.FHIR_TIMEOUT_MS,
       userAgent: `${packageJson.name}/${packageJson.version}`,
-      tls,
-      credentials: credentialsOf(config, access, tls),
+      tls: entry.tls,
+      credentials: credentialsOf(config, access, entry),
       ...bundles,
     },
     onCall,
   );
 }
 
-function credentialsOf(config: FhirConfig, access: Pick<Access, 'writes' | 'deletes'>, tls: Tls): Credentials {
-  const authorization = fhirAuthorization(config);
+function credentialsOf(
+  config: FhirConfig,
+  access: Pick<Access, 'writes' | 'deletes'>,
+  { authorization, tls }: FhirAccess,
+): Credentials {
   if (authorization.by === 'none') return fixedCredentials(null);
   if (authorization.by === 'bearer') return fixedCredentials(authorization.token);
   const { clientId, authentication } = authorization;

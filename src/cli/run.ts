@@ -44,7 +44,6 @@ export async function runCommand(): Promise<void> {
   const metrics = createMetrics(shard);
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const history = new History(metrics);
-  const fhirServer = withoutCredentials(config.FHIR_SERVER);
   const db = openDatabase(client, log);
   const fhir = openFhirClient(
     config,
@@ -77,7 +76,7 @@ export async function runCommand(): Promise<void> {
           faults,
           worker: config.WORKER_ID,
           slot: slotName,
-          fhirServer,
+          fhirServer: config.FHIR_SERVER,
         }),
     },
   });
@@ -116,9 +115,4 @@ export async function runCommand(): Promise<void> {
     await db.destroy();
     await telemetry.close();
   }
-}
-
-function withoutCredentials(address: string): string {
-  const { origin, pathname } = new URL(address);
-  return `${origin}${pathname}`;
 }

@@ -20,10 +20,12 @@ const slotName = z
   .string()
   .regex(/^[a-z0-9_]{1,63}$/, 'may hold only lower-case letters, digits and underscores, 63 at most');
 const address = (example: string) =>
-  z.url({ protocol: /^https?$/, message: `must be an http or https address, such as ${example}` }).refine((url) => {
-    const { username, password, search, hash } = URL.parse(url) ?? {};
-    return !username && !password && !search && !hash;
-  }, 'must have no user, no password, no ? and no #: credentials go into the variables of FHIR_AUTH');
+  z
+    .url({ protocol: /^https?$/, message: `must be an http or https address, such as ${example}` })
+    .regex(
+      /^[^@?#]*$/,
+      'must have no user, no password, no ? and no #: credentials go into the variables of FHIR_AUTH',
+    );
 const fhirBase = address('https://fhir.example.com/fhir').transform((url) => url.replace(/\/+$/, ''));
 
 /** Several, separated by commas: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS */

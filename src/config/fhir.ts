@@ -1,11 +1,9 @@
 // How the configuration has the FHIR server asked: over which TLS, and with what to be let in.
-import { X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
 import { readPrivateKey, type SigningKey } from '../fhir/authorization/private-key.ts';
 import { mayBeAsked } from '../fhir/secure-address.ts';
 import type { Tls } from '../fhir/tls.ts';
+import { asTheyAre, type Certificates, readCertificates } from './certificates.ts';
 import type { FhirConfig } from './environment.ts';
-import { readFile } from './files.ts';
 import { wrong } from './read.ts';
 
 export type Authorization =
@@ -30,17 +28,41 @@ const VARIABLES: Readonly<Record<FhirConfig['FHIR_AUTH'], { needs: readonly Vari
     smart: { needs: ['FHIR_CLIENT_ID', 'FHIR_PRIVATE_KEY'], takes: ['FHIR_TOKEN_URL', 'FHIR_KEY_ID', 'FHIR_SCOPE'] },
   };
 
+export interface FhirAccess {
+  readonly authorization: Authorization;
+  /** The files anew at each call, as `asTheyAre` has them. */
+  readonly tls: () => Tls;
+}
+
 /** Throws a FatalError that names what does not fit together, a sentence each. */
-export function fhirAuthorization(config: FhirConfig): Authorization {
+export function fhirAccess(config: FhirConfig): FhirAccess {
   const faults = [...plainAddresses(config), ...unfitting(config)];
-  const { FHIR_TOKEN: token, FHIR_CLIENT_ID: clientId, FHIR_CLIENT_SECRET: secret, FHIR_PRIVATE_KEY: pem } = config;
-  const signing =
-    config.FHIR_AUTH === 'smart' && pem !== undefined ? signingKey(pem, config.FHIR_KEY_ID, faults) : null;
+  certificatesOf(config, faults);
+  const authorization = authorizationOf(config, faults);
   if (faults.length > 0) throw wrong(faults);
+  const tls = asTheyAre(() => {
+    const now: string[] = [];
+    const certificates = certificatesOf(config, now);
+    if (now.length > 0) throw wrong(now);
+    return certificates;
+  });
+  return { authorization, tls };
+}
+
+function certificatesOf({ FHIR_CA, FHIR_CERT, FHIR_KEY }: FhirConfig, faults: string[]): Certificates {
+  return readCertificates(
+    { ca: ['FHIR_CA', FHIR_CA], cert: ['FHIR_CERT', FHIR_CERT], key: ['FHIR_KEY', FHIR_KEY] },
+    faults,
+  );
+}
+
+function authorizationOf(config: FhirConfig, faults: string[]): Authorization {
+  const { FHIR_TOKEN: token, FHIR_CLIENT_ID: clientId, FHIR_CLIENT_SECRET: secret, FHIR_PRIVATE_KEY: pem } = config;
   if (token !== undefined) return { by: 'bearer', token };
   if (clientId === undefined) return { by: 'none' };
-  if (signing !== null) return { by: 'access-tokens', clientId, authentication: signing };
-  return { by: 'access-tokens', clientId, authentication: { secret: secret ?? '' } };
+  const signs = config.FHIR_AUTH === 'smart' && pem !== undefined;
+  const key = signs ? signingKey(pem, config.FHIR_KEY_ID, faults) : null;
+  return { by: 'access-tokens', clientId, authentication: key ?? { secret: secret ?? '' } };
 }
 
 function plainAddresses(config: FhirConfig): string[] {
@@ -79,39 +101,4 @@ function signingKey(text: string, given: string | undefined, faults: string[]) {
     faults.push(`FHIR_PRIVATE_KEY ${error.message}.`);
   }
   return null;
-}
-
-/** Throws a FatalError that names the variable whose file cannot be read, or does not hold what it must. */
-export function fhirTls({ FHIR_CA, FHIR_CERT, FHIR_KEY }: FhirConfig): Tls {
-  const faults: string[] = [];
-  if ((FHIR_CERT === undefined) !== (FHIR_KEY === undefined))
-    faults.push(
-      `${FHIR_CERT === undefined ? 'FHIR_CERT' : 'FHIR_KEY'} is not set: a certificate and its key go together.`,
-    );
-  const ca = FHIR_CA === undefined ? undefined : readFile('FHIR_CA', FHIR_CA);
-  const cert = FHIR_CERT === undefined ? undefined : readFile('FHIR_CERT', FHIR_CERT);
-  const key = FHIR_KEY === undefined ? undefined : readFile('FHIR_KEY', FHIR_KEY);
-  for (const [variable, pem] of Object.entries({ FHIR_CA: ca, FHIR_CERT: cert }))
-    if (pem !== undefined && !isCertificate(pem)) faults.push(`${variable} names a file without a certificate in PEM.`);
-  if (faults.length === 0 && cert !== undefined && !fits(cert, key))
-    faults.push('FHIR_KEY names a file without the private key of FHIR_CERT in PEM, or with an encrypted one.');
-  if (faults.length > 0) throw wrong(faults);
-  return { ca, cert, key };
-}
-
-function isCertificate(pem: string): boolean {
-  return isTaken(() => new X509Certificate(pem));
-}
-
-function fits(cert: string, key: string | undefined): boolean {
-  return isTaken(() => createSecureContext({ cert, key }));
-}
-
-function isTaken(use: () => unknown): boolean {
-  try {
-    use();
-    return true;
-  } catch {
-    return false;
-  }
 }

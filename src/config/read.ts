@@ -26,7 +26,7 @@ export function wrong(faults: readonly string[]): FatalError {
   return new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
 }
 
-/** An empty variable counts as not set, as compose files leave them. */
+/** An empty variable counts as not set, as compose files leave them; so does an empty file. */
 function withSecretFiles(environment: Environment, faults: string[]): Record<string, string> {
   const values = Object.fromEntries(
     Object.entries(environment).filter((entry): entry is [string, string] => !!entry[1]),
@@ -36,7 +36,8 @@ function withSecretFiles(environment: Environment, faults: string[]): Record<str
     if (file === undefined) continue;
     if (values[name] !== undefined) faults.push(`${name} and ${name}_FILE are both set: keep one.`);
     try {
-      values[name] = readFile(`${name}_FILE`, file).replace(/\r?\n$/, '');
+      const secret = readFile(`${name}_FILE`, file).replace(/\r?\n$/, '');
+      if (secret !== '') values[name] = secret;
     } catch (error) {
       faults.push((error as Error).message);
     }

@@ -15,8 +15,20 @@ export interface HttpAnswer {
   readonly body: { readonly text: string } | { readonly missing: Cause };
 }
 
+/** It was not to be sent any more when it could have been. */
+export class NotSent extends Error {
+  override readonly name = 'NotSent';
+  readonly reason: unknown;
+
+  constructor(reason: unknown) {
+    super('The request was not sent.');
+    this.reason = reason;
+  }
+}
+
 export class AnswerCollector implements Dispatcher.DispatchHandler {
   readonly #maxBytes: number;
+  readonly #mayBeSent: () => void;
   readonly #settled = Promise.withResolvers<HttpAnswer>();
   #controller: Dispatcher.DispatchController | null = null;
   #givenUp: Error | null = null;
@@ -24,8 +36,9 @@ export class AnswerCollector implements Dispatcher.DispatchHandler {
   #chunks: Buffer[] = [];
   #bytes = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, mayBeSent: () => void = () => undefined) {
     this.#maxBytes = maxBytes;
+    this.#mayBeSent = mayBeSent;
   }
 
   /** Rejects with what went wrong before the answer began. */
@@ -42,7 +55,16 @@ export class AnswerCollector implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#givenUp) controller.abort(this.#givenUp);
+    if (this.#givenUp) {
+      controller.abort(this.#givenUp);
+      return;
+    }
+    // Now there is a connection, and what comes next is written to it.
+    try {
+      this.#mayBeSent();
+    } catch (error) {
+      this.giveUp(new NotSent(error));
+    }
   }
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Headers): void {

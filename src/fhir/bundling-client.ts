@@ -10,7 +10,6 @@ import type { CapabilitiesAnswer } from './capabilities.ts';
 import { type Fault, faultOf } from './fault.ts';
 import type {
   CountAnswer,
-  DeleteAnswer,
   FhirClient,
   PageAnswer,
   ReadAnswer,
@@ -76,10 +75,6 @@ export class BundlingFhirClient implements FhirClient {
 
   deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer> {
     return this.#single(() => this.#plain.deleteById(type, id, eventKey, sending));
-  }
-
-  deleteByIdentifier(type: string, identifier: Token, eventKey: string): Promise<DeleteAnswer> {
-    return this.#single(() => this.#plain.deleteByIdentifier(type, identifier, eventKey));
   }
 
   search(type: string, identifier: Token): Promise<SearchAnswer> {

@@ -20,7 +20,8 @@ export interface FhirClientConfig {
   /** For each request as a whole. */
   timeoutMs: number;
   userAgent: string;
-  tls?: Tls;
+  /** Asked for each connection; none: as Node has it. */
+  tls?: () => Tls;
   /** None: the server lets everybody in. */
   credentials?: Credentials;
   /** The server takes no larger Bundles than of so many PUTs: from now on none is. */
@@ -30,7 +31,7 @@ export interface FhirClientConfig {
 /** A client for one server. Nothing is sent before the first call. */
 export function createFhirClient(config: FhirClientConfig, observe: Observe): FhirClient {
   const { concurrency, batchSize = 1, onSmallerBundles = () => undefined, ...rest } = config;
-  const { tls = {}, credentials = fixedCredentials(null) } = config;
+  const { tls = () => ({}), credentials = fixedCredentials(null) } = config;
   const transport = new Transport({ ...rest, tls, credentials, connections: concurrency });
   const plain = new PlainFhirClient(transport, config.baseUrl, observe);
   if (batchSize === 1) return plain;

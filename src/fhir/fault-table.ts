@@ -30,6 +30,7 @@ export type Cause =
   | 'token'
   | 'token-refused'
   | 'no-token-endpoint'
+  | 'insufficient-scope'
   | 'not-fhir'
   | 'not-r4'
   | 'several-found'
@@ -86,7 +87,7 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     sentence: 'The connection to the FHIR server broke.' },
   { code: 'token', on: 'any', match: 'token', ...CLOSED,
     when: 'The token endpoint gives no access token: it is away, it fails, or what answers is none',
-    sentence: 'The token endpoint gives no access token for the FHIR server: is it up, and is FHIR_TOKEN_URL right?' },
+    sentence: 'The token endpoint gives no access token for the FHIR server: is it up, and is its address (FHIR_TOKEN_URL) right?' },
   { code: 'token-refused', on: 'any', match: 'token-refused', ...CLOSED,
     when: 'The authorization server refuses the client or what it asks for',
     sentence: 'The authorization server refuses an access token: check FHIR_CLIENT_ID, its secret or key (FHIR_KEY_ID), and FHIR_SCOPE.' },
@@ -107,6 +108,13 @@ export const FAULT_TABLE: readonly FaultRow[] = [
   { code: 'unauthorized', on: 'any', match: { status: ['401'] }, ...HOLD,
     when: 'The credentials are not accepted, a renewed access token neither',
     sentence: 'The FHIR server does not let the connector in: check FHIR_AUTH and what it demands of its clients.' },
+
+  { code: 'insufficient-scope', on: 'any', match: 'insufficient-scope', ...HOLD,
+    when: 'The access token does not allow it: 403 with insufficient_scope',
+    sentence: 'The access token does not allow this: give the client the scopes of docs/fhir-authorization.md on the authorization server, or set FHIR_SCOPE.' },
+  { code: 'http-*', on: 'any', match: { status: ['431'] }, ...HOLD,
+    when: 'The headers are too long for the server: so is the access token',
+    sentence: 'The access token is too long for the FHIR server, or for a proxy before it.' },
 
   // The server wants patience, and says for how long with Retry-After.
   { code: 'http-*', on: 'any', match: { status: ['408'] }, ...RETRY, attempt: 'never',

@@ -11,10 +11,6 @@ import type { WrittenEntry } from './transaction.ts';
 export type WriteAnswer =
   | { ok: true; id: string; versionId: string | null; status: number }
   | { ok: false; fault: Fault };
-/** `id` is null when there was nothing to delete. */
-export type DeleteAnswer =
-  | { ok: true; id: string | null; versionId: string | null; status: number }
-  | { ok: false; fault: Fault };
 export type SearchAnswer = { ok: true; matches: Match[] } | { ok: false; fault: Fault };
 export type ReadAnswer = { ok: true; resource: Json; versionId: string | null } | { ok: false; fault: Fault };
 /** `total` is null when the server does not count. */
@@ -45,11 +41,6 @@ export interface FhirClient {
   ): Promise<WriteAnswer>;
   /** `DELETE [type]/[id]`; that it is already gone is a success. */
   deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer>;
-  /**
-   * Deletes the one resource with this identifier: a search, then a delete by id. A conditional DELETE would on some
-   * servers delete several, and where the parameter is ignored, all.
-   */
-  deleteByIdentifier(type: string, identifier: Token, eventKey: string): Promise<DeleteAnswer>;
   /** The resources with this identifier, at most two: more is of no interest. */
   search(type: string, identifier: Token): Promise<SearchAnswer>;
   /** `GET [type]/[id]`, or as it was in a version: `GET [type]/[id]/_history/[version]`. */

@@ -24,6 +24,9 @@ export function judge(
   // A proxy's own 404 says nothing of the resource. To a Bundle it may be the server's: no such address for a POST.
   if ((status === 404 || status === 410) && operation !== 'transaction' && !isFhirAnswer(answer))
     return { ok: false, fault: noResource(answer) };
+  // https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+  if (status === 403 && /\binsufficient_scope\b/.test(headerOf(answer, 'www-authenticate') ?? ''))
+    return { ok: false, fault: faultOf('insufficient-scope', status) };
   const retryAfter = headerOf(answer, 'retry-after');
   return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome: outcomeOf(answer) }) };
 }

@@ -9,7 +9,6 @@ import type { Fault, Operation } from './fault.ts';
 import { faultOf } from './fault.ts';
 import type {
   CountAnswer,
-  DeleteAnswer,
   FhirClient,
   Observe,
   PageAnswer,
@@ -127,13 +126,6 @@ export class PlainFhirClient implements FhirClient {
       versionId: versionOf(sent.answer, writtenTo(sent.answer, type)),
       status: sent.answer.status,
     };
-  }
-
-  async deleteByIdentifier(type: string, identifier: Token, eventKey: string): Promise<DeleteAnswer> {
-    const found = await this.#only(type, identifier);
-    if (found === null) return { ok: true, id: null, versionId: null, status: 404 };
-    if ('fault' in found) return { ok: false, fault: found.fault };
-    return await this.deleteById(type, found.id, eventKey);
   }
 
   async search(type: string, identifier: Token): Promise<SearchAnswer> {

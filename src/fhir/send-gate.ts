@@ -11,6 +11,9 @@ const PROBE_PATIENCE_MS = 2000;
 /** So many patients refused in a row, by the server's own answers and without a success between: it is the server. */
 const REFUSALS_IN_A_ROW = 10;
 
+/** What can be no patient's fault, though others of them succeed: those go by what the access token allows, or by another token. */
+const NEVER_A_PATIENTS: ReadonlySet<string> = new Set(['unauthorized', 'insufficient-scope', 'http-431']);
+
 interface Waiting {
   resolve(): void;
   reject(error: Error): void;
@@ -116,7 +119,7 @@ export class SendGate {
    */
   isServersFault(who: string, fault: Fault, refusedAt: number | null, failedAt: number): boolean {
     if (failedAt < this.#heldUntil) return true;
-    if (fault.code !== 'unauthorized' && refusedAt !== null && this.#succeededSince(refusedAt, who)) return false;
+    if (!NEVER_A_PATIENTS.has(fault.code) && refusedAt !== null && this.#succeededSince(refusedAt, who)) return false;
     if (this.#refused.size === 0 && this.#state === 'flowing') this.#troubleSince = performance.now();
     this.#refused.add(who);
     this.#refusal = fault;

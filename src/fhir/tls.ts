@@ -2,7 +2,7 @@
 // https://nodejs.org/api/tls.html#tlscreatesecurecontextoptions
 
 import { getCACertificates } from 'node:tls';
-import type { buildConnector } from 'undici';
+import { buildConnector } from 'undici';
 
 /** In PEM; undefined where nothing was configured. */
 export interface Tls {
@@ -13,14 +13,25 @@ export interface Tls {
   readonly key?: string | undefined;
 }
 
-export function connectOptions(
-  { ca, cert, key }: Tls,
-  timeoutMs: number,
-  trusted: 'these alone' | 'also the well-known',
-): buildConnector.BuildOptions {
+type Trusted = 'these alone' | 'also the well-known';
+
+/** undici's connector, with the certificates as they are when a connection is made. */
+export function connector(tls: () => Tls, timeoutMs: number, trusted: Trusted): buildConnector.connector {
+  let made: { readonly by: Tls; readonly connect: buildConnector.connector } | null = null;
+  return (options, callback) => {
+    const now = tls();
+    // It keeps TLS sessions, so it is made anew only for other certificates.
+    if (made === null || now.ca !== made.by.ca || now.cert !== made.by.cert || now.key !== made.by.key)
+      made = { by: now, connect: buildConnector(connectOptions(now, timeoutMs, trusted)) };
+    made.connect(options, callback);
+  };
+}
+
+function connectOptions({ ca, cert, key }: Tls, timeoutMs: number, trusted: Trusted): buildConnector.BuildOptions {
   const authorities = ca === undefined || trusted === 'these alone' ? ca : [...getCACertificates('default'), ca];
   return {
     timeout: timeoutMs,
+    minVersion: 'TLSv1.2',
     ...(authorities !== undefined && { ca: authorities }),
     ...(cert !== undefined && { cert, key }),
   };

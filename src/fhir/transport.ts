@@ -1,12 +1,12 @@
 // HTTP to the FHIR server by undici: one request, one answer or the cause why there is none. No retries, no redirects.
 
 import type { Dispatcher } from 'undici';
-import { buildConnector, errors, Pool } from 'undici';
-import type { HttpAnswer } from './answer-collector.ts';
+import { errors, Pool } from 'undici';
+import { type HttpAnswer, NotSent } from './answer-collector.ts';
 import type { Credentials } from './authorization/credentials.ts';
 import { dispatch } from './dispatch.ts';
-import { causeOfError, type Failure } from './fault.ts';
-import { connectOptions, type Tls } from './tls.ts';
+import { type Cause, causeOfError, type Failure } from './fault.ts';
+import { connector, type Tls } from './tls.ts';
 
 export interface TransportConfig {
   /** FHIR base URL, as https://fhir.example.org/fhir */
@@ -16,7 +16,8 @@ export interface TransportConfig {
   /** For a whole request, from its start to the last byte of the answer. */
   readonly timeoutMs: number;
   readonly userAgent: string;
-  readonly tls: Tls;
+  /** Asked for each connection. */
+  readonly tls: () => Tls;
   /** Closed with the transport. */
   readonly credentials: Credentials;
 }
@@ -29,7 +30,7 @@ export interface HttpRequest {
   readonly body?: string;
   /** More is not read. */
   readonly maxBytes: number;
-  /** Asked whenever it is really sent, for the token may have taken long: what it throws, `send` rejects with. */
+  /** Asked at the moment when it is written, for token and connection may have taken long: what it throws, `send` rejects with. */
   readonly mayBeSent?: (() => void) | undefined;
   /** A control request: it has a connection of its own, so that requests which hang do not hold it up. */
   readonly control?: boolean;
@@ -66,7 +67,8 @@ export class Transport {
     if (shown.header === undefined || !exchange.ok || exchange.answer.status !== 401) return exchange;
     // What is refused so was not carried out: https://httpwg.org/specs/rfc9110.html#status.401
     const renewed = await this.#config.credentials.renewed(shown.header);
-    return renewed === null ? exchange : await this.#exchange(request, renewed);
+    if (renewed === null) return exchange;
+    return renewed.ok ? await this.#exchange(request, renewed.header) : renewed;
   }
 
   async #exchange(request: HttpRequest, authorization: string | undefined): Promise<Exchange> {
@@ -83,19 +85,23 @@ export class Transport {
     };
     const pool = request.control === true ? this.#control : this.#data;
     const deadline = performance.now() + this.#config.timeoutMs;
-    request.mayBeSent?.();
-    for (let repeated = false; ; repeated = true) {
+    let broken: Cause | null = null;
+    for (;;) {
       try {
-        return { ok: true, answer: await dispatch(pool, options, request.maxBytes, deadline) };
+        return { ok: true, answer: await dispatch(pool, options, request.maxBytes, deadline, request.mayBeSent) };
       } catch (error) {
-        // A server may close an idle connection at the very moment when the next request is written to it; that request is
-        // repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a
-        // connection that has served before: one that breaks on its first request is a failure to be reported. And only
-        // while it may be sent: of what broke nobody knows whether it was carried out, which is more than "not sent".
-        if (!repeated && this.#brokeOnReuse(error) && mayStillBeSent(request)) continue;
+        if (error instanceof NotSent) {
+          if (broken === null) throw error.reason;
+          // Of what broke nobody knows whether it was carried out, which is more than "not sent".
+          return { ok: false, cause: broken };
+        }
         const cause = causeOfError(error);
         if (cause === null) throw error;
-        return { ok: false, cause };
+        // A server may close an idle connection at the very moment when the next request is written to it; that request is
+        // repeated at once, once (https://httpwg.org/specs/rfc9112.html#persistent.retrying.requests ). Only on a
+        // connection that has served before: one that breaks on its first request is a failure to be reported.
+        if (broken !== null || !this.#brokeOnReuse(error)) return { ok: false, cause };
+        broken = cause;
       }
     }
   }
@@ -122,7 +128,7 @@ export class Transport {
   }
 
   #pool(origin: string, connections: number): Pool {
-    const connector = buildConnector(connectOptions(this.#config.tls, this.#config.timeoutMs, 'these alone'));
+    const connect = connector(this.#config.tls, this.#config.timeoutMs, 'these alone');
     return new Pool(origin, {
       connections,
       pipelining: 1,
@@ -130,21 +136,12 @@ export class Transport {
       headersTimeout: 0,
       bodyTimeout: 0,
       connect: (options, callback) =>
-        connector(options, (...result) => {
+        connect(options, (...result) => {
           // undici hands a socket's own error (ECONNRESET, EPIPE) on as it is: note how far that socket had come.
           const [, socket] = result;
           socket?.prependListener('error', (error) => this.#bytesRead.set(error, socket.bytesRead));
           callback(...result);
         }),
     });
-  }
-}
-
-function mayStillBeSent({ mayBeSent }: HttpRequest): boolean {
-  try {
-    mayBeSent?.();
-    return true;
-  } catch {
-    return false;
   }
 }

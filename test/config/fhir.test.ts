@@ -1,7 +1,7 @@
 // How the FHIR server is asked: what fits together, and what is refused in words.
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fhirAuthorization, fhirTls } from '../../src/config/fhir.ts';
+import { fhirAccess } from '../../src/config/fhir.ts';
 import { FatalError } from '../../src/fatal.ts';
 import { CertificateAuthority, type SignedCertificate } from '../support/certificates.ts';
 import { faults, folderOfFiles, NEEDED, read } from './configuration.ts';
@@ -11,7 +11,7 @@ const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
 const PEM = String(privateKey.export({ type: 'pkcs8', format: 'pem' }));
 const JWK = JSON.stringify({ ...privateKey.export({ format: 'jwk' }), kid: 'its-own' });
 
-const authorization = (environment: Record<string, string>) => fhirAuthorization(read(environment));
+const authorization = (environment: Record<string, string>) => fhirAccess(read(environment)).authorization;
 const wrong = (...sentences: string[]) =>
   new FatalError(`The configuration is wrong:\n${sentences.map((sentence) => `  - ${sentence}`).join('\n')}`);
 
@@ -124,7 +124,7 @@ describe('TLS to the FHIR server', () => {
   let authority: CertificateAuthority;
   let own: SignedCertificate;
   let other: SignedCertificate;
-  const tls = (environment: Record<string, string>) => fhirTls(read(environment));
+  const tls = (environment: Record<string, string>) => fhirAccess(read(environment)).tls();
 
   beforeAll(async () => {
     authority = await CertificateAuthority.make();
@@ -143,24 +143,32 @@ describe('TLS to the FHIR server', () => {
     });
   });
 
-  it('has a certificate and its key together', () => {
-    const { certificateFile: FHIR_CERT, keyFile: FHIR_KEY } = own;
-    expect(() => tls({ FHIR_CERT })).toThrow(wrong('FHIR_KEY is not set: a certificate and its key go together.'));
-    expect(() => tls({ FHIR_KEY })).toThrow(wrong('FHIR_CERT is not set: a certificate and its key go together.'));
+  it('is as the files are at each call; while they do not fit together, as they were', () => {
+    const [cert, key] = [file('renewed.crt', own.certificate), file('renewed.key', own.key)];
+    const { tls: now } = fhirAccess(read({ FHIR_CERT: cert, FHIR_KEY: key }));
+    const before = { ca: undefined, cert: own.certificate, key: own.key };
+    expect(now()).toEqual(before);
+    file('renewed.crt', other.certificate);
+    expect(now()).toEqual(before);
+    file('renewed.key', other.key);
+    expect(now()).toEqual({ ca: undefined, cert: other.certificate, key: other.key });
   });
 
-  it('says what a file does not hold', () => {
-    const { certificateFile: FHIR_CERT, keyFile: FHIR_KEY } = own;
+  it('has its faults told with all others, by the variables', () => {
     const hush = file('hush', 'hush');
-    const none = (name: string) => wrong(`${name} names a file without a certificate in PEM.`);
-    expect(() => tls({ FHIR_CA: hush })).toThrow(none('FHIR_CA'));
-    expect(() => tls({ FHIR_CERT: hush, FHIR_KEY })).toThrow(none('FHIR_CERT'));
-    for (const key of [hush, other.keyFile])
-      expect(() => tls({ FHIR_CERT, FHIR_KEY: key })).toThrow(
-        wrong('FHIR_KEY names a file without the private key of FHIR_CERT in PEM, or with an encrypted one.'),
-      );
-    expect(() => tls({ FHIR_CA: `${folder}/missing` })).toThrow(
-      new FatalError('The file that FHIR_CA names cannot be read (ENOENT).'),
+    const environment = { FHIR_CA: hush, FHIR_CERT: own.certificateFile, FHIR_KEY: other.keyFile, FHIR_AUTH: 'bearer' };
+    expect(() => tls(environment)).toThrow(
+      wrong(
+        'FHIR_TOKEN is not set: FHIR_AUTH=bearer needs it.',
+        'The file that FHIR_CA names holds no CA certificate as PEM, or one that is damaged.',
+        'The key in FHIR_KEY does not belong to the certificate in FHIR_CERT: the first one there must be that of the key.',
+      ),
+    );
+    expect(() => tls({ FHIR_CERT: own.certificateFile, FHIR_CA: `${folder}/missing` })).toThrow(
+      wrong(
+        'The file that FHIR_CA names cannot be read (ENOENT).',
+        'FHIR_CERT is set and FHIR_KEY is not: set both, a certificate is worth nothing without its key.',
+      ),
     );
   });
 });

@@ -119,6 +119,10 @@ describe('a secret from a file', () => {
     expect(read({ DB_PASSWORD_FILE: file('bare', 'two\n\n') }).DB_PASSWORD).toBe('two\n');
   });
 
+  it('is not set where the file is empty', () => {
+    expect(read({ DB_PASSWORD_FILE: file('empty', '\n') })).not.toHaveProperty('DB_PASSWORD');
+  });
+
   it('may be given one way only', () => {
     const environment = { ...NEEDED, DB_PASSWORD: 'hush1', DB_PASSWORD_FILE: file('both', 'hush2') };
     expect(faults(environment)).toEqual(['DB_PASSWORD and DB_PASSWORD_FILE are both set: keep one.']);

@@ -26,6 +26,7 @@ const CAUSES: Readonly<Record<Cause, string>> = {
   token: 'nothing was asked',
   'token-refused': 'nothing was asked',
   'no-token-endpoint': 'nothing was asked',
+  'insufficient-scope': '403, `insufficient_scope`',
   'not-fhir': 'no FHIR',
   'not-r4': 'another version',
   'several-found': 'several matches',

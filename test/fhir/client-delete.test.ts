@@ -2,11 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { requestId } from '../../src/fhir/request-id.ts';
 import { outcomeWith } from './answers.ts';
-import { type Handler, reply, serveFhir } from './scripted-server.ts';
+import { reply, serveFhir } from './scripted-server.ts';
 
-const MRN = { system: 'urn:mrn', value: '7|8' };
 const EVENT_KEY = 'Patient/7/3';
-const SEARCH = 'GET Patient?identifier=urn%3Amrn%7C7%5C%7C8&_count=2&_elements=id,meta,identifier';
 
 describe('deleteById', () => {
   it('sends a DELETE by id', async () => {
@@ -73,55 +71,4 @@ describe('deleteById', () => {
       });
     },
   );
-});
-
-describe('deleteByIdentifier', () => {
-  const resource = (id: string, value = MRN.value) => ({
-    resourceType: 'Patient',
-    id,
-    identifier: [{ ...MRN, value }],
-  });
-  const finding =
-    (...resources: object[]): Handler =>
-    ({ method }, response) =>
-      method === 'GET'
-        ? reply(response, 200, { resourceType: 'Bundle', entry: resources.map((each) => ({ resource: each })) })
-        : reply(response, 204);
-
-  it('searches, then deletes the one that was found by its id', async () => {
-    const { server, fhir, asked } = await serveFhir(finding(resource('7')));
-    await expect(fhir.deleteByIdentifier('Patient', MRN, EVENT_KEY)).resolves.toEqual({
-      ok: true,
-      id: '7',
-      versionId: null,
-      status: 204,
-    });
-    expect(asked()).toEqual([SEARCH, 'DELETE Patient/7']);
-    expect(server.received[1]?.headers['x-request-id']).toBe(requestId(EVENT_KEY, ''));
-  });
-
-  it('has nothing to do where nothing is found', async () => {
-    const { fhir, asked } = await serveFhir(finding());
-    await expect(fhir.deleteByIdentifier('Patient', MRN, EVENT_KEY)).resolves.toEqual({
-      ok: true,
-      id: null,
-      versionId: null,
-      status: 404,
-    });
-    expect(asked()).toEqual([SEARCH]);
-  });
-
-  it.each([
-    ['several are found', finding(resource('7'), resource('8')), 'several-matches', 'dead-letter'],
-    ['the server ignores the parameter', finding(resource('1', 'MRN-9')), 'search-ignored', 'hold'],
-    ['one of several does not match', finding(resource('7'), resource('1', 'MRN-9')), 'search-ignored', 'hold'],
-    ['the search fails', ((_, response) => reply(response, 503)) satisfies Handler, 'http-503', 'retry'],
-  ])('deletes nothing where %s', async (_, handler, code, disposition) => {
-    const { fhir, asked } = await serveFhir(handler);
-    await expect(fhir.deleteByIdentifier('Patient', MRN, EVENT_KEY)).resolves.toMatchObject({
-      ok: false,
-      fault: { code, disposition },
-    });
-    expect(asked()).toEqual([SEARCH]);
-  });
 });

@@ -1,5 +1,6 @@
 // Writing through the client: what exactly is sent, and what is made of each kind of answer.
 import { describe, expect, it } from 'vitest';
+import type { FhirClient } from '../../src/fhir/client.ts';
 import { requestId } from '../../src/fhir/request-id.ts';
 import type { Patient } from '../../src/fhir/resources.ts';
 import type { Token } from '../../src/fhir/token.ts';
@@ -295,5 +296,20 @@ describe('putById', () => {
     const answer = await fhir.putById(JOHN, '7', '3', EVENT_KEY);
     expect(answer).toMatchObject({ fault: { outcome: outcomeWith('Smith is no name') } });
     expect(answer.ok || answer.fault.reason).not.toContain('Smith');
+  });
+});
+
+describe('a write that the access token does not allow', () => {
+  it.each([
+    ['a PUT by id', (fhir: FhirClient) => fhir.putById(JOHN, '7', null, EVENT_KEY)],
+    ['a PUT by identifier', (fhir: FhirClient) => fhir.putByIdentifier(JOHN, MRN, EVENT_KEY)],
+    ['a DELETE', (fhir: FhirClient) => fhir.deleteById('Patient', '7', EVENT_KEY)],
+  ])('is no fault of the patient: %s', async (_, write) => {
+    const headers = { 'www-authenticate': 'Bearer realm="fhir", error="insufficient_scope", scope="system/Patient.d"' };
+    const { fhir } = await serveFhir((_, response) => reply(response, 403, undefined, headers));
+    await expect(write(fhir)).resolves.toMatchObject({
+      ok: false,
+      fault: { code: 'insufficient-scope', disposition: 'hold', attempt: 'never', status: 403 },
+    });
   });
 });

@@ -398,12 +398,16 @@ describe('refusals', () => {
     expect(isServersFault('Patient/1', forbidden, refusedAt)).toBe(true);
   });
 
-  it("are never the patient's fault with 401", async () => {
+  it.each([
+    ['401', unauthorized],
+    ['a token that does not allow it', faultOf('insufficient-scope', 403)],
+    ['a token that is too long', answered(431)],
+  ])("are never the patient's fault with %s", async (_, fault) => {
     const refusedAt = performance.now();
-    isServersFault('Patient/1', unauthorized, null);
+    isServersFault('Patient/1', fault, null);
     await vi.advanceTimersByTimeAsync(1000);
     gate.succeeded('Patient/2', performance.now());
-    expect(isServersFault('Patient/1', unauthorized, refusedAt)).toBe(true);
+    expect(isServersFault('Patient/1', fault, refusedAt)).toBe(true);
   });
 
   it('are no outage: but an outage during the hold is probed', async () => {

@@ -40,7 +40,7 @@ async function serveTls(options: ServerOptions): Promise<{ url: string; clients:
 }
 
 async function outcome(url: string, tls: Tls): Promise<string> {
-  const answer = await clientFor(url, { tls }).fhir.read('Patient', '7');
+  const answer = await clientFor(url, { tls: () => tls }).fhir.read('Patient', '7');
   return answer.ok ? 'ok' : answer.fault.code;
 }
 
@@ -101,6 +101,15 @@ describe('a FHIR server that demands a certificate', () => {
       expect(await outcome(url, { ca: authority.certificate, ...own })).toMatch(/^(tls|network)$/);
     expect(clients).toEqual([]);
   });
+});
+
+it('takes the certificates as they are when it connects', async () => {
+  const { url } = await serverWith({ ip: ['127.0.0.1'] });
+  let tls: Tls = { ca: foreign.certificate };
+  const { fhir } = clientFor(url, { tls: () => tls });
+  expect(await fhir.read('Patient', '7')).toMatchObject({ fault: { code: 'tls' } });
+  tls = { ca: authority.certificate };
+  expect(await fhir.read('Patient', '7')).toMatchObject({ ok: true });
 });
 
 describe('an address', () => {

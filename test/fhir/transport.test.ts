@@ -1,11 +1,14 @@
 // One request over real sockets: what is sent, what of the answer is read, and what each way of failing is called.
 
+import { once } from 'node:events';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { headerOf } from '../../src/fhir/answer-collector.ts';
 import { type Credentials, fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
 import { type HttpRequest, Transport, type TransportConfig } from '../../src/fhir/transport.ts';
+import { CertificateAuthority } from '../support/certificates.ts';
 import { type Handler, reply, type ScriptedServer, serve } from './scripted-server.ts';
 
 function transportTo(baseUrl: string, config: Partial<TransportConfig> = {}): Transport {
@@ -14,7 +17,7 @@ function transportTo(baseUrl: string, config: Partial<TransportConfig> = {}): Tr
     connections: 1,
     timeoutMs: 10_000,
     userAgent: 'test',
-    tls: {},
+    tls: () => ({}),
     credentials: fixedCredentials(null),
     ...config,
   });
@@ -262,7 +265,7 @@ describe('a request whose token is refused', () => {
       renewed: async (refused) => {
         expect(refused).toBe(tokens[0]);
         renewals += 1;
-        return tokens[1] ?? null;
+        return tokens[1] === undefined ? null : { ok: true, header: tokens[1] };
       },
     };
     const { server, transport } = await withServer(
@@ -289,6 +292,18 @@ describe('a request whose token is refused', () => {
     await expect(transport.send(put)).resolves.toMatchObject({ answer: { status: 401 } });
     expect(server.received).toHaveLength(2);
     expect(renewals()).toBe(1);
+  });
+
+  it('fails as the renewal does', async () => {
+    const { server, transport } = await withServer((_, response) => reply(response, 401), {
+      credentials: {
+        ...fixedCredentials('old'),
+        renewed: async () => ({ ok: false, cause: 'token-refused', detail: 'invalid_client' }),
+      },
+    });
+    const failed = { ok: false, cause: 'token-refused', detail: 'invalid_client' };
+    await expect(transport.send(put)).resolves.toEqual(failed);
+    expect(server.received).toHaveLength(1);
   });
 
   it('is refused when there is no other', async () => {
@@ -326,7 +341,7 @@ describe('whether a request may be sent', () => {
         ...fixedCredentials('old'),
         renewed: async () => {
           mayBeSent = false;
-          return 'new';
+          return { ok: true, header: 'new' } as const;
         },
       },
     });
@@ -353,5 +368,48 @@ describe('whether a request may be sent', () => {
     const second = transport.send({ ...get, mayBeSent: ask }).catch((error) => error);
     expect(await second).toEqual({ ok: false, cause: 'network' });
     expect(server.received).toHaveLength(2);
+  });
+
+  it('is asked when its connection is there, however long that took', async () => {
+    const authority = await CertificateAuthority.make();
+    const { certificate: cert, key } = await authority.server({ ip: ['127.0.0.1'] });
+    let requests = 0;
+    const tls = createHttpsServer({ cert, key }, (_, response) => {
+      requests += 1;
+      response.end();
+    });
+    await once(tls.listen(0, '127.0.0.1'), 'listening');
+    // Before it something that lets nothing through until it is told to.
+    const open = Promise.withResolvers<void>();
+    const connected = Promise.withResolvers<void>();
+    const slow = createServer((socket) => {
+      connected.resolve();
+      const inner = connect((tls.address() as AddressInfo).port, '127.0.0.1');
+      inner.on('error', () => {});
+      socket.on('error', () => {}).once('close', () => inner.destroy());
+      void open.promise.then(() => socket.pipe(inner).pipe(socket));
+    });
+    await once(slow.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(async () => {
+      tls.closeAllConnections();
+      await Promise.all([new Promise((resolve) => tls.close(resolve)), new Promise((resolve) => slow.close(resolve))]);
+      await authority.remove();
+    });
+    const transport = transportTo(`https://127.0.0.1:${(slow.address() as AddressInfo).port}/fhir`, {
+      tls: () => ({ ca: authority.certificate }),
+    });
+    let mayBeSent = true;
+    const ask = () => {
+      if (!mayBeSent) throw over;
+    };
+    const sent = transport.send({ ...get, mayBeSent: ask }).catch((error) => error);
+    await connected.promise;
+    mayBeSent = false;
+    open.resolve();
+    expect(await sent).toBe(over);
+    expect(requests).toBe(0);
+    // The connection serves the next one.
+    mayBeSent = true;
+    await expect(transport.send({ ...get, mayBeSent: ask })).resolves.toMatchObject({ answer: { status: 200 } });
   });
 });

@@ -8,10 +8,31 @@ export const ACCESS: readonly Mutant[] = [
   {
     name: 'sent-after-a-slow-token',
     harm: 'The token takes long, another connector takes the slot over meanwhile, and what is sent then is older than what that one sent.',
-    edits: [{ file: 'src/fhir/transport.ts', find: '    request.mayBeSent?.();\n', replace: '' }],
+    edits: [
+      {
+        file: 'src/fhir/answer-collector.ts',
+        find: '      this.#mayBeSent();',
+        replace: '      this.#mayBeSent.toString();',
+      },
+    ],
     test: {
       file: TRANSPORT,
       title: 'whether a request may be sent > is asked when its token is there, however long that took',
+    },
+  },
+  {
+    name: 'sent-after-a-slow-connection',
+    harm: 'The connection takes long, another connector takes the slot over meanwhile, and what is written then is older than what that one sent.',
+    edits: [
+      {
+        file: 'src/fhir/transport.ts',
+        find: 'await dispatch(pool, options, request.maxBytes, deadline, request.mayBeSent)',
+        replace: '(request.mayBeSent?.(), await dispatch(pool, options, request.maxBytes, deadline))',
+      },
+    ],
+    test: {
+      file: TRANSPORT,
+      title: 'whether a request may be sent > is asked when its connection is there, however long that took',
     },
   },
   {
@@ -20,8 +41,8 @@ export const ACCESS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/fhir/transport.ts',
-        find: '  } catch {\n    return false;',
-        replace: '  } catch (error) {\n    throw error;',
+        find: 'if (broken === null) throw error.reason;',
+        replace: 'if (broken === null || broken) throw error.reason;',
       },
     ],
     test: {
@@ -51,8 +72,8 @@ export const ACCESS: readonly Mutant[] = [
     edits: [
       {
         file: 'src/fhir/authorization/token-client.ts',
-        find: '!mayBeAsked(endpoint, allowHttp)',
-        replace: '!mayBeAsked(endpoint, true || allowHttp)',
+        find: 'mayBeAsked(found.tokenEndpoint, allowHttp)',
+        replace: 'mayBeAsked(found.tokenEndpoint, allowHttp || true)',
       },
     ],
     test: {

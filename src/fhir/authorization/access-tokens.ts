@@ -7,6 +7,8 @@ import type { Credentials, Shown } from './credentials.ts';
 const DEFAULT_LIFETIME_MS = 300_000;
 /** After this part of its life it is renewed, while it still serves. */
 const RENEWED_AFTER = 0.8;
+/** Whoever says that a token lives shorter is asked no more often than this. */
+const SHORTEST_LIFETIME_MS = 1000;
 /** A token as young as this that is refused is refused for another reason than its age. */
 const RENEWALS_APART_MS = 10_000;
 /** After failures in a row, so that a wrong secret does not lock the account. */
@@ -54,12 +56,10 @@ export class AccessTokens implements Credentials {
     return { ok: true, header: held.header };
   }
 
-  async renewed(refused: string): Promise<string | null> {
+  async renewed(refused: string): Promise<Shown | null> {
     const held = this.#held;
-    if (held !== null && held.header !== refused) return held.header;
-    if (held !== null && performance.now() - held.askedAt < RENEWALS_APART_MS) return null;
-    const shown = await this.#renew();
-    return (shown.ok && shown.header !== refused && shown.header) || null;
+    if (held === null || held.header !== refused) return await this.header();
+    return performance.now() - held.askedAt < RENEWALS_APART_MS ? null : await this.#renew();
   }
 
   close(): Promise<void> {
@@ -85,7 +85,8 @@ export class AccessTokens implements Credentials {
       return answer;
     }
     const { value, lifetimeS } = answer.token;
-    const lifetimeMs = lifetimeS === undefined ? DEFAULT_LIFETIME_MS : lifetimeS * 1000;
+    const saidMs = lifetimeS === undefined ? DEFAULT_LIFETIME_MS : lifetimeS * 1000;
+    const lifetimeMs = Math.max(SHORTEST_LIFETIME_MS, saidMs);
     const header = `Bearer ${value}`;
     this.#held = { header, askedAt, renewAt: askedAt + RENEWED_AFTER * lifetimeMs, endsAt: askedAt + lifetimeMs };
     this.#failures = 0;

@@ -9,10 +9,10 @@ export interface Credentials {
   /** For the next request. */
   header(): Promise<Shown>;
   /**
-   * The FHIR server answered 401 to a request with this header: another one that it may take, or null when there is
-   * none, for now.
+   * The FHIR server answered 401 to a request with this header: another one that it may take, or why there is none. Null
+   * where it is not to be renewed, or not yet.
    */
-  renewed(refused: string): Promise<string | null>;
+  renewed(refused: string): Promise<Shown | null>;
   /** Breaks off what is still asked for. */
   close(): Promise<void>;
 }

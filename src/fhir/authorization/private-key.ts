@@ -41,7 +41,10 @@ function ofPem(text: string): KeyObject {
 function ofJwk(text: string): { key: KeyObject; id: string | null } {
   try {
     const jwk = JSON.parse(text);
-    return { key: createPrivateKey({ key: jwk, format: 'jwk' }), id: typeof jwk.kid === 'string' ? jwk.kid : null };
+    return {
+      key: createPrivateKey({ key: jwk, format: 'jwk' }),
+      id: typeof jwk.kid === 'string' && jwk.kid !== '' ? jwk.kid : null,
+    };
   } catch {
     throw new RangeError('holds no private key in PEM or as a JSON Web Key');
   }

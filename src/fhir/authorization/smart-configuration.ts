@@ -20,13 +20,11 @@ export function readSmartConfiguration(answer: HttpAnswer): SmartConfiguration |
     return null;
   }
   const tokenEndpoint = document?.token_endpoint;
-  if (typeof tokenEndpoint !== 'string' || !/^https?:/.test(URL.parse(tokenEndpoint)?.protocol ?? '')) return null;
-  const capabilities = Array.isArray(document?.capabilities) ? document.capabilities : [];
-  // Servers of version 1 know neither word; those of version 2 must have the second.
-  return {
-    tokenEndpoint,
-    newScopes: !capabilities.includes('permission-v1') || capabilities.includes('permission-v2'),
-  };
+  if (typeof tokenEndpoint !== 'string' || !/^https?:\/\/[^\s@#]+$/.test(tokenEndpoint) || !URL.canParse(tokenEndpoint))
+    return null;
+  const { capabilities } = document ?? {};
+  // A server of version 2 must say so: https://hl7.org/fhir/smart-app-launch/conformance.html#permissions
+  return { tokenEndpoint, newScopes: Array.isArray(capabilities) && capabilities.includes('permission-v2') };
 }
 
 /** What a client does: `verify` reads, `run` writes, and deletes where FHIR_DELETE says so. */

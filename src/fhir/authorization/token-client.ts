@@ -3,12 +3,13 @@
 // https://hl7.org/fhir/smart-app-launch/backend-services.html
 
 import * as oauth from 'openid-client';
-import { Agent, type Dispatcher } from 'undici';
-import { dispatch } from '../dispatch.ts';
+import type { Dispatcher } from 'undici';
+import type { HttpAnswer } from '../answer-collector.ts';
 import { causeOfError, type Failure } from '../fault.ts';
 import { mayBeAsked } from '../secure-address.ts';
-import { connectOptions, type Tls } from '../tls.ts';
+import type { Tls } from '../tls.ts';
 import type { AccessToken, TokenSource } from './access-tokens.ts';
+import { BoundedAgent } from './bounded-agent.ts';
 import type { SigningKey } from './private-key.ts';
 import { type Access, readSmartConfiguration, type SmartConfiguration, scopesFor } from './smart-configuration.ts';
 
@@ -21,13 +22,12 @@ export interface TokenClientConfig {
   /** Null: of SMART those that `access` needs, else none. */
   readonly scope: string | null;
   readonly access: Access;
-  readonly tls: Tls;
+  readonly tls: () => Tls;
   readonly allowHttp: boolean;
   /** For one answer. */
   readonly timeoutMs: number;
 }
 
-const MOST_BYTES = 256 * 1024;
 /** SMART allows five minutes; a server whose clock is behind by one must not take it for more. */
 const ASSERTION_SECONDS = 240;
 /** https://www.rfc-editor.org/rfc/rfc6749#section-5.2 : words that name no secret, and that an operator can look up. */
@@ -42,52 +42,62 @@ const ERRORS: readonly unknown[] = [
 
 export class TokenClient implements TokenSource {
   readonly #config: TokenClientConfig;
-  readonly #agent: Agent;
+  /** For the FHIR server itself. */
+  readonly #fhirServer: BoundedAgent;
+  /** For who gives out tokens, who may have a certificate of the same CA or of a well-known one. */
+  readonly #authorizationServer: BoundedAgent;
 
   constructor(config: TokenClientConfig) {
     this.#config = config;
-    // Who gives out tokens may have a certificate of the same CA, or of a well-known one.
-    this.#agent = new Agent({
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      connect: connectOptions(config.tls, config.timeoutMs, 'also the well-known'),
-    });
+    this.#fhirServer = new BoundedAgent(config.tls, config.timeoutMs, 'these alone');
+    this.#authorizationServer = new BoundedAgent(config.tls, config.timeoutMs, 'also the well-known');
   }
 
   async ask(): Promise<{ ok: true; token: AccessToken } | ({ ok: false } & Failure)> {
-    const { tokenUrl, scope, access, allowHttp, clientId } = this.#config;
+    const { tokenUrl, scope, access, authentication } = this.#config;
     const found = tokenUrl === null ? await this.#discover() : { tokenEndpoint: tokenUrl, newScopes: true };
     if ('cause' in found) return { ok: false, ...found };
-    const endpoint = found.tokenEndpoint;
-    if (!mayBeAsked(endpoint, allowHttp)) return { ok: false, cause: 'no-token-endpoint' };
-    const server = new oauth.Configuration(
-      { issuer: endpoint, token_endpoint: endpoint },
-      clientId,
-      undefined,
-      this.#authentication(endpoint),
-    );
-    let failure: Failure | null = null;
-    server[oauth.customFetch] = async (url, { method, headers, body }) => {
-      try {
-        return await this.#fetch(url, method, headers, String(body ?? ''));
-      } catch (error) {
-        failure = failureOf(error);
-        throw error;
-      }
-    };
-    // Where http is allowed at all was decided above.
-    oauth.allowInsecureRequests(server);
-    const wanted = scope ?? ('key' in this.#config.authentication ? scopesFor(access, found.newScopes) : null);
+    const wanted = scope ?? ('key' in authentication ? scopesFor(access, found.newScopes) : null);
+    const answered: { status: number | null; failure: Failure | null } = { status: null, failure: null };
     try {
-      const answer = await oauth.clientCredentialsGrant(server, wanted === null ? {} : { scope: wanted });
-      return { ok: true, token: { value: answer.access_token, lifetimeS: answer.expires_in } };
+      const server = this.#serverAt(found.tokenEndpoint, answered);
+      const {
+        access_token: value,
+        token_type: type,
+        expires_in: lifetimeS,
+      } = await oauth.clientCredentialsGrant(server, wanted === null ? {} : { scope: wanted });
+      // What a header can hold: https://www.rfc-editor.org/rfc/rfc6749#appendix-A.12 , without the space.
+      if (type !== 'bearer' || !/^[\x21-\x7e]+$/.test(value))
+        return { ok: false, cause: 'token', detail: 'no bearer token' };
+      return { ok: true, token: { value, lifetimeS } };
     } catch (error) {
-      return { ok: false, ...(failure ?? refusalOf(error)) };
+      return { ok: false, ...(answered.failure ?? refusalOf(error, answered.status)) };
     }
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await Promise.all([this.#fhirServer.close(), this.#authorizationServer.close()]);
+  }
+
+  /** `answered` is told of the answer, or why there was none. */
+  #serverAt(endpoint: string, answered: { status: number | null; failure: Failure | null }): oauth.Configuration {
+    const own = { issuer: endpoint, token_endpoint: endpoint };
+    const server = new oauth.Configuration(own, this.#config.clientId, undefined, this.#authentication(endpoint));
+    server[oauth.customFetch] = async (url, { method, headers, body }) => {
+      try {
+        const options = { method: method as Dispatcher.HttpMethod, headers, body: String(body ?? '') };
+        const answer = await this.#authorizationServer.request(url, options);
+        answered.status = answer.status;
+        if ('missing' in answer.body) answered.failure = { cause: 'token', detail: answer.body.missing };
+        return responseOf(answer);
+      } catch (error) {
+        answered.failure = failureOf(error);
+        throw error;
+      }
+    };
+    // Where http is allowed at all was decided before.
+    oauth.allowInsecureRequests(server);
+    return server;
   }
 
   #authentication(endpoint: string): oauth.ClientAuth {
@@ -110,32 +120,41 @@ export class TokenClient implements TokenSource {
   }
 
   async #discover(): Promise<SmartConfiguration | Failure> {
-    const url = `${this.#config.fhirServer}/.well-known/smart-configuration`;
+    const { fhirServer, allowHttp } = this.#config;
+    const where = 'the SMART configuration';
+    let answer: HttpAnswer;
     try {
-      const answer = await this.#request(url, { method: 'GET', headers: { accept: 'application/json' } });
-      return readSmartConfiguration(answer) ?? { cause: 'no-token-endpoint', detail: `HTTP ${answer.status}` };
+      const options = { method: 'GET', headers: { accept: 'application/json' } } as const;
+      answer = await this.#fhirServer.request(`${fhirServer}/.well-known/smart-configuration`, options);
     } catch (error) {
-      return failureOf(error);
+      const { cause, detail } = failureOf(error);
+      return { cause, detail: `${where}: ${detail ?? 'no answer'}` };
     }
+    const detail = `${where}: HTTP ${answer.status}`;
+    if (isForNow(answer.status)) return { cause: 'token', detail };
+    const found = readSmartConfiguration(answer);
+    // A server that speaks TLS sends nobody to a place without it, not on this machine either.
+    const plain = new URL(fhirServer).protocol === 'http:';
+    if (found === null || !mayBeAsked(found.tokenEndpoint, allowHttp) || (!plain && /^http:/.test(found.tokenEndpoint)))
+      return { cause: 'no-token-endpoint', detail };
+    return found;
   }
+}
 
-  async #fetch(url: string, method: string, headers: Record<string, string>, body: string): Promise<Response> {
-    const answer = await this.#request(url, { method: method as Dispatcher.HttpMethod, headers, body });
-    if ('missing' in answer.body) throw new DOMException('The answer is not complete.', 'DataError');
-    const type = answer.headers['content-type'];
-    const empty = answer.status === 204 || answer.status === 304;
-    return new Response(empty ? null : answer.body.text, {
-      status: answer.status,
-      headers: { 'content-type': String(type ?? '') },
-    });
+/** For the library, which takes members that are null for wrong ones; servers write null for "none". */
+function responseOf({ status, headers, body }: HttpAnswer): Response {
+  const text = 'text' in body ? body.text : '';
+  let without = text;
+  try {
+    without = JSON.stringify(JSON.parse(text, (_, value) => value ?? undefined)) ?? text;
+  } catch {
+    // The library says so.
   }
-
-  /** Rejects with what causeOfError knows. */
-  async #request(url: string, options: Pick<Dispatcher.DispatchOptions, 'method' | 'headers' | 'body'>) {
-    const { origin, pathname, search } = new URL(url);
-    const deadline = performance.now() + this.#config.timeoutMs;
-    return await dispatch(this.#agent, { origin, path: pathname + search, ...options }, MOST_BYTES, deadline);
-  }
+  const empty = status === 204 || status === 304;
+  return new Response(empty ? null : without, {
+    status,
+    headers: { 'content-type': String(headers['content-type'] ?? '') },
+  });
 }
 
 /** The network's part. */
@@ -145,25 +164,27 @@ function failureOf(error: unknown): Failure {
 }
 
 /** What the authorization server answered; nothing of its words but an error code that the standard has. */
-function refusalOf(error: unknown): Failure {
-  const known = error instanceof oauth.ResponseBodyError && ERRORS.includes(error.error) ? error.error : null;
-  const status = statusOf(error);
+function refusalOf(error: unknown, status: number | null): Failure {
   if (status === null) return { cause: 'token' };
-  const refused = status >= 400 && status < 500 && status !== 408 && status !== 429;
-  return { cause: refused ? 'token-refused' : 'token', detail: (refused && known) || `HTTP ${status}` };
+  const known = error instanceof oauth.ResponseBodyError && ERRORS.includes(error.error) ? error.error : null;
+  // 404, 405, 410: that is no token endpoint.
+  const refused =
+    status >= 400 && status < 500 && !isForNow(status) && (known !== null || ![404, 405, 410].includes(status));
+  if (refused) return { cause: 'token-refused', detail: known ?? `HTTP ${status}` };
+  return { cause: 'token', detail: status === 200 ? 'HTTP 200, no bearer token' : `HTTP ${status}` };
 }
 
-function statusOf(error: unknown): number | null {
-  if (error instanceof oauth.ResponseBodyError) return error.status;
-  return error instanceof Error && error.cause instanceof Response ? error.cause.status : null;
+function isForNow(status: number): boolean {
+  return status >= 500 || status === 408 || status === 429;
 }
 
 /**
- * https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 . The library's own also encodes the characters that a form leaves as they
- * are (- . _ *), which servers that decode nothing do not recognise.
+ * https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 . The library's own also encodes characters that need not be (- . _ * and
+ * here ~), which servers that decode nothing do not recognise.
  */
 function basic(secret: string): oauth.ClientAuth {
-  const encoded = (text: string) => new URLSearchParams({ text }).toString().slice('text='.length);
+  const encoded = (text: string) =>
+    new URLSearchParams({ text }).toString().slice('text='.length).replaceAll('%7E', '~');
   return (_, { client_id: id }, __, headers) =>
     headers.set('authorization', `Basic ${Buffer.from(`${encoded(id)}:${encoded(secret)}`).toString('base64')}`);
 }

@@ -85,6 +85,16 @@ describe('a token', () => {
     expect(await tokens.header()).toEqual(bearer(2));
   });
 
+  it('that lives for no time at all is asked for once a second', async () => {
+    source.lifetimeS = 0;
+    for (let turn = 1; turn <= 100; turn += 1) await tokens.header();
+    await settled();
+    expect(source.asked).toBe(1);
+    seconds(1.1);
+    await tokens.header();
+    expect(source.asked).toBe(2);
+  });
+
   it('of which nobody says how long it lives serves for five minutes', async () => {
     source.lifetimeS = undefined;
     await tokens.header();
@@ -125,9 +135,9 @@ describe('a token that the FHIR server refuses', () => {
     await tokens.header();
     seconds(20);
     const renewed = await Promise.all(Array.from({ length: 50 }, () => tokens.renewed('Bearer 1')));
-    expect(new Set(renewed)).toEqual(new Set(['Bearer 2']));
+    expect(new Set(renewed.map((shown) => JSON.stringify(shown)))).toEqual(new Set([JSON.stringify(bearer(2))]));
     // Who comes late is given what is there.
-    expect(await tokens.renewed('Bearer 1')).toBe('Bearer 2');
+    expect(await tokens.renewed('Bearer 1')).toEqual(bearer(2));
     expect(source.asked).toBe(2);
     expect(await tokens.header()).toEqual(bearer(2));
   });
@@ -138,15 +148,21 @@ describe('a token that the FHIR server refuses', () => {
     expect(await tokens.renewed('Bearer 1')).toBeNull();
     expect(source.asked).toBe(1);
     seconds(1);
-    expect(await tokens.renewed('Bearer 1')).toBe('Bearer 2');
+    expect(await tokens.renewed('Bearer 1')).toEqual(bearer(2));
     expect(await tokens.renewed('Bearer 2')).toBeNull();
   });
 
-  it('stays when no other can be had', async () => {
+  it('stays when no other can be had, and why is told', async () => {
     await tokens.header();
     seconds(20);
     source.fails = true;
-    expect(await tokens.renewed('Bearer 1')).toBeNull();
+    expect(await tokens.renewed('Bearer 1')).toEqual(FAILED);
     expect(await tokens.header()).toEqual(bearer(1));
+  });
+
+  it('is not replaced by one whose time is over', async () => {
+    await tokens.header();
+    seconds(101);
+    expect(await tokens.renewed('Bearer 0')).toEqual(bearer(2));
   });
 });

@@ -1,9 +1,14 @@
 // Access tokens from a real authorization server: by a secret, and by a signed assertion as SMART Backend Services has it.
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { readPrivateKey } from '../../../src/fhir/authorization/private-key.ts';
 import { TokenClient, type TokenClientConfig } from '../../../src/fhir/authorization/token-client.ts';
+import type { Tls } from '../../../src/fhir/tls.ts';
 import { CertificateAuthority } from '../../support/certificates.ts';
 import { reply, serve } from '../scripted-server.ts';
 import { AuthorizationServer, KEYS, pemOf, SECRET } from './authorization-server.ts';
@@ -29,7 +34,7 @@ function client(config: Partial<TokenClientConfig>): TokenClient {
     fhirServer: 'http://127.0.0.1:1/fhir',
     scope: null,
     access: { types: ['Patient'], writes: true, deletes: false },
-    tls: {},
+    tls: () => ({}),
     allowHttp: false,
     timeoutMs: 10_000,
     ...config,
@@ -111,7 +116,11 @@ describe("by the FHIR server's SMART configuration", () => {
     );
     return { server, fhirServer: `${server.origin}/fhir` };
   }
-  const found = (more: object = {}) => ({ token_endpoint: authorizes.tokenUrl, ...more });
+  const found = (more: object = {}) => ({
+    token_endpoint: authorizes.tokenUrl,
+    capabilities: ['permission-v2'],
+    ...more,
+  });
 
   it('the token endpoint is found, without credentials', async () => {
     const { server, fhirServer: at } = await fhirServer(found());
@@ -127,7 +136,11 @@ describe("by the FHIR server's SMART configuration", () => {
       ['permission-v1', 'client-confidential-asymmetric'],
       'system/Patient.read system/Patient.write system/Observation.read system/Observation.write',
     ],
-    ['of no word', undefined, 'system/Patient.crus system/Observation.crus'],
+    [
+      'of version 1, which knows no such words',
+      undefined,
+      'system/Patient.read system/Patient.write system/Observation.read system/Observation.write',
+    ],
   ])('its scopes are asked for: %s', async (_, capabilities, scopes) => {
     const { fhirServer: at } = await fhirServer(found({ capabilities }));
     const access = { types: ['Patient', 'Observation'], writes: true, deletes: false };
@@ -152,13 +165,59 @@ describe("by the FHIR server's SMART configuration", () => {
     ['is not JSON', '<html>', 200],
     ['is null', null, 200],
     ['is not there', {}, 404],
+    ['names one with a user', { token_endpoint: 'https://user:hush@auth.example.com/token' }, 200],
+    ['names one with a fragment', { token_endpoint: 'https://auth.example.com/token#hush' }, 200],
     ['names one with http on another machine', { token_endpoint: 'http://auth.example.com/token' }, 200],
   ])('that %s there is no token, and nothing is sent', async (_, document, status) => {
     const { server, fhirServer: at } = await fhirServer(document, status);
     const answer = await signing('RS384', { tokenUrl: null, fhirServer: at }).ask();
-    expect(answer).toMatchObject({ ok: false, cause: 'no-token-endpoint' });
+    const detail = `the SMART configuration: HTTP ${status}`;
+    expect(answer).toEqual({ ok: false, cause: 'no-token-endpoint', detail });
     expect(server.received).toHaveLength(1);
     expect(authorizes.asked).toEqual([]);
+  });
+
+  it.each([500, 503, 408, 429])('that cannot be had for now (%i) is told as such', async (status) => {
+    const { fhirServer: at } = await fhirServer({}, status);
+    expect(await signing('RS384', { tokenUrl: null, fhirServer: at }).ask()).toEqual({
+      ok: false,
+      cause: 'token',
+      detail: `the SMART configuration: HTTP ${status}`,
+    });
+  });
+
+  it('of a server that is away is not told as the token endpoint', async () => {
+    expect(await signing('RS384', { tokenUrl: null }).ask()).toEqual({
+      ok: false,
+      cause: 'token',
+      detail: 'the SMART configuration: unreachable',
+    });
+  });
+
+  describe('over TLS', () => {
+    it('is asked for with the trust that the FHIR server has, and names no place without TLS, not even here', async () => {
+      const authority = await CertificateAuthority.make();
+      const foreign = await CertificateAuthority.make('Somebody else');
+      const { certificate: cert, key } = await authority.server({ ip: ['127.0.0.1'] });
+      const document = JSON.stringify(found());
+      const server = createServer({ cert, key }, (_, response) => response.end(document));
+      await once(server.listen(0, '127.0.0.1'), 'listening');
+      onTestFinished(async () => {
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+        await Promise.all([authority.remove(), foreign.remove()]);
+      });
+      const at = `https://127.0.0.1:${(server.address() as AddressInfo).port}/fhir`;
+      const ask = (ca: string) => signing('RS384', { tokenUrl: null, fhirServer: at, tls: () => ({ ca }) }).ask();
+      expect(await ask(foreign.certificate)).toMatchObject({ detail: 'the SMART configuration: tls' });
+      expect(await ask(authority.certificate)).toMatchObject({ cause: 'no-token-endpoint' });
+      expect(authorizes.asked).toEqual([]);
+      // One of a CA that Node trusts by default is not enough either.
+      const trusted = getCACertificates('default');
+      setDefaultCACertificates([...trusted, authority.certificate]);
+      onTestFinished(() => setDefaultCACertificates(trusted));
+      expect(await ask(foreign.certificate)).toMatchObject({ detail: 'the SMART configuration: tls' });
+    });
   });
 });
 
@@ -172,10 +231,29 @@ describe('a token endpoint', () => {
   it.each<[string, RequestListener, string, string | undefined]>([
     ['fails', wrong(500, '{"error":"hush"}'), 'token', 'HTTP 500'],
     ['is overloaded', wrong(429, '{"error":"temporarily_unavailable"}'), 'token', 'HTTP 429'],
-    ['gives a page', wrong(200, '<html>hush', { 'content-type': 'text/html' }), 'token', 'HTTP 200'],
-    ['gives no token', wrong(200, '{"token_type":"bearer"}'), 'token', undefined],
-    ['gives a token of another kind', wrong(200, '{"access_token":"hush","token_type":"mac"}'), 'token', undefined],
+    ['gives a page', wrong(200, '<html>hush', { 'content-type': 'text/html' }), 'token', 'HTTP 200, no bearer token'],
+    ['gives no token', wrong(200, '{"token_type":"bearer"}'), 'token', 'HTTP 200, no bearer token'],
+    [
+      'gives a token of another kind',
+      wrong(200, '{"access_token":"hush","token_type":"mac"}'),
+      'token',
+      'HTTP 200, no bearer token',
+    ],
+    [
+      'gives a token that is bound to a key',
+      wrong(200, '{"access_token":"hush","token_type":"DPoP"}'),
+      'token',
+      'no bearer token',
+    ],
+    [
+      'gives a token that no header can hold',
+      wrong(200, '{"access_token":"hu\\nsh","token_type":"bearer"}'),
+      'token',
+      'no bearer token',
+    ],
     ['redirects', wrong(302, '', { location: 'http://127.0.0.1:1/' }), 'token', 'HTTP 302'],
+    ['is none', wrong(404, '{}'), 'token', 'HTTP 404'],
+    ['takes no POST', wrong(405, ''), 'token', 'HTTP 405'],
     ['has error words of its own', wrong(400, '{"error":"hush"}'), 'token-refused', 'HTTP 400'],
     [
       'refuses the scope',
@@ -188,13 +266,19 @@ describe('a token endpoint', () => {
       'says too much',
       wrong(200, `{"access_token":"${'x'.repeat(300_000)}","token_type":"bearer"}`),
       'token',
-      undefined,
+      'answer-too-large',
     ],
     ['breaks off', (request) => void request.socket.destroy(), 'token', 'network'],
   ])('that %s gives none, and its words are not repeated', async (_, listener, cause, detail) => {
     authorizes.answerInstead(listener);
     const answer = await client({}).ask();
     expect(answer).toEqual({ ok: false, cause, ...(detail !== undefined && { detail }) });
+  });
+
+  it('may write null for what it does not have', async () => {
+    const answer = '{"access_token":"hush","token_type":"Bearer","expires_in":null,"scope":null,"refresh_token":null}';
+    authorizes.answerInstead(wrong(200, answer));
+    expect(await client({}).ask()).toEqual({ ok: true, token: { value: 'hush', lifetimeS: undefined } });
   });
 
   it('that never answers is waited for as long as for the FHIR server', async () => {
@@ -231,7 +315,7 @@ describe('over TLS', () => {
       await authority.remove();
     });
     const { certificate: cert, key } = own;
-    const ask = (trust: TokenClientConfig['tls']) => client({ tokenUrl: tls.tokenUrl, tls: trust }).ask();
+    const ask = (trust: Tls) => client({ tokenUrl: tls.tokenUrl, tls: () => trust }).ask();
     expect(await ask({ ca: authority.certificate, cert, key })).toMatchObject({ ok: true, token: {} });
     // In TLS 1.3 the client has finished when the server looks at its certificate.
     expect(await ask({ ca: authority.certificate })).toMatchObject({

@@ -1,0 +1,33 @@
+// Requests to an authorization server, or for where it is: bounded in time and size, without redirects.
+
+import { Agent, type Dispatcher } from 'undici';
+import type { HttpAnswer } from '../answer-collector.ts';
+import { dispatch } from '../dispatch.ts';
+import { connector } from '../tls.ts';
+
+const MOST_BYTES = 256 * 1024;
+
+export class BoundedAgent {
+  readonly #agent: Agent;
+  readonly #timeoutMs: number;
+
+  /** As with `connector`, which makes its connections; a whole answer takes `timeoutMs` at most. */
+  constructor(...[tls, timeoutMs, trusted]: Parameters<typeof connector>) {
+    this.#timeoutMs = timeoutMs;
+    this.#agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: connector(tls, timeoutMs, trusted) });
+  }
+
+  /** Rejects with what causeOfError knows. */
+  async request(
+    url: string,
+    options: Pick<Dispatcher.DispatchOptions, 'method' | 'headers' | 'body'>,
+  ): Promise<HttpAnswer> {
+    const { origin, pathname, search } = new URL(url);
+    const deadline = performance.now() + this.#timeoutMs;
+    return await dispatch(this.#agent, { origin, path: pathname + search, ...options }, MOST_BYTES, deadline);
+  }
+
+  close(): Promise<void> {
+    return this.#agent.destroy();
+  }
+}
