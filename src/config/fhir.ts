@@ -6,7 +6,7 @@ import { asTheyAre, type Certificates, readCertificates } from './certificates.t
 import type { FhirConfig } from './environment.ts';
 import { wrong } from './read.ts';
 
-export type Authorization =
+type Authorization =
   | { readonly by: 'none' }
   | { readonly by: 'bearer'; readonly token: string }
   | {
