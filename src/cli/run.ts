@@ -3,6 +3,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { databaseClient } from '../config/database.ts';
 import { environmentSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
+import { readerOf } from '../config/reader.ts';
 import { shardOf } from '../config/shard.ts';
 import { createLog } from '../log.ts';
 import { createHttpServer } from '../metrics/http-server.ts';
@@ -11,6 +12,7 @@ import { createSampler } from '../metrics/sampler.ts';
 import { History } from '../metrics/status-page/history.ts';
 import { live } from '../metrics/status-page/live.ts';
 import { page } from '../metrics/status-page/page.ts';
+import { onlyFor } from '../metrics/status-page/reader.ts';
 import { RecentFaults } from '../metrics/status-page/recent-faults.ts';
 import { openDatabase } from '../outbox/database.ts';
 import { runPipeline } from '../pipeline.ts';
@@ -39,6 +41,7 @@ export async function runCommand(): Promise<void> {
 
   const client = databaseClient(config);
   const shard = shardOf(config);
+  const reader = readerOf(config);
   const slotName = nameOf(config.SLOT_NAME, shard);
   const telemetry = await startTelemetry(process.env, packageJson.version, log);
   const metrics = createMetrics(shard);
@@ -79,6 +82,7 @@ export async function runCommand(): Promise<void> {
           fhirServer: config.FHIR_SERVER,
         }),
     },
+    ...(reader && { mayRead: onlyFor(reader, log) }),
   });
   log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
   const sampling = new AbortController();

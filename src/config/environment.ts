@@ -196,6 +196,18 @@ export const environmentSchema = z.object({
     .describe('Time for requests in flight to end after SIGTERM, in milliseconds.'),
   METRICS_HOST: text.default('0.0.0.0').describe('Address on which /metrics, /healthz and /readyz listen.'),
   METRICS_PORT: port.default(9464).describe('Port of /metrics, /healthz and /readyz.'),
+  STATUS_USER: z
+    .string()
+    .regex(/^[^:\p{Cc}]+$/u, 'may hold no colon and no control character')
+    .optional()
+    .describe(
+      'User that the status page and /status.json are for, by HTTP Basic; with STATUS_PASSWORD. /metrics, /healthz and /readyz stay open. Default: everybody.',
+    ),
+  STATUS_PASSWORD: z
+    .string()
+    .regex(/^\P{Cc}+$/u, 'may hold no control character')
+    .optional()
+    .describe('Password of STATUS_USER; or STATUS_PASSWORD_FILE, a file that holds it.'),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace'], 'must be fatal, error, warn, info, debug or trace')
     .default('info')

@@ -6,7 +6,13 @@ import { readFile } from './files.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Each of these may be given as NAME_FILE, the path of a file that holds the value. */
-export const SECRETS: readonly string[] = ['DB_PASSWORD', 'FHIR_TOKEN', 'FHIR_CLIENT_SECRET', 'FHIR_PRIVATE_KEY'];
+export const SECRETS: readonly string[] = [
+  'DB_PASSWORD',
+  'FHIR_TOKEN',
+  'FHIR_CLIENT_SECRET',
+  'FHIR_PRIVATE_KEY',
+  'STATUS_PASSWORD',
+];
 
 /** Throws a FatalError that names every fault, a sentence each; values are never repeated. */
 export function readConfig<S extends z.ZodObject>(schema: S, environment: Environment): Readonly<z.infer<S>> {

@@ -1,7 +1,7 @@
 // The read-only HTTP server beside the connector: the status page, /metrics for Prometheus, /healthz and /readyz for an orchestrator.
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { FatalError } from '../fatal.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -22,6 +22,8 @@ export interface HttpServerConfig {
   health: () => Health;
   /** What is served at /, and the JSON that it reads at /status.json. */
   statusPage: { readonly body: string; readonly headers: Readonly<Record<string, string>>; live(): Promise<object> };
+  /** Whether this request may have the status page; without it every one may. */
+  mayRead?: (request: IncomingMessage) => boolean;
 }
 
 export interface HttpServer {
@@ -31,6 +33,21 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+/** Prometheus and orchestrators ask for these, without credentials. */
+const OPEN_TO_ALL: ReadonlySet<string> = new Set(['/metrics', '/healthz', '/readyz']);
+/** For browsers: nothing here belongs into a frame, into another site's page or into a cache, or may have anything from elsewhere. */
+const HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+};
+/** A client that reads its answer more slowly than this does not get the rest of it. */
+const LONGEST_ANSWER_MS = 10_000;
+const MOST_CONNECTIONS = 100;
+
 /** Starts the server; rejects with a FatalError that names METRICS_PORT or METRICS_HOST when it cannot listen. */
 export async function createHttpServer({
   host,
@@ -38,28 +55,48 @@ export async function createHttpServer({
   metrics,
   health,
   statusPage,
+  mayRead = () => true,
 }: HttpServerConfig): Promise<HttpServer> {
   // Probes and scrapes are tiny and rare: small limits keep a stuck or hostile client from holding anything.
   const limits = {
     maxHeaderSize: 8_192,
     headersTimeout: 5_000,
-    requestTimeout: 10_000,
-    keepAliveTimeout: 30_000,
-    connectionsCheckingInterval: 5_000,
+    requestTimeout: 5_000,
+    connectionsCheckingInterval: 1_000,
   };
-  const server = createServer(limits, (request, response) => {
-    answer(request, response).catch(() => response.destroy());
+  const server = createServer(limits);
+  // One answer on each connection: what is sent behind the first request, by a client that does not wait, makes no work.
+  server.maxRequestsPerSocket = 1;
+  // With an Expect, too: the client is told at once, and not first to go on with a body that nobody reads.
+  for (const event of ['request', 'checkContinue', 'checkExpectation'])
+    server.on(event, (request: IncomingMessage, response: ServerResponse) => {
+      response.setHeader('connection', 'close');
+      const late = setTimeout(() => response.destroy(), LONGEST_ANSWER_MS);
+      response.once('close', () => clearTimeout(late));
+      answer(request, response).catch(() => response.destroy());
+    });
+
+  // The oldest gives way to the newest: whoever holds all of them keeps no probe out, which needs one for some milliseconds.
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    const [oldest] = open;
+    if (open.size >= MOST_CONNECTIONS) oldest?.destroy();
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
   });
-  server.maxConnections = 100;
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
     const route = routes.get(path);
     if (route === undefined) return send(response, 404, 'text/plain; charset=utf-8', 'not found\n');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
-      // The body of a refused request is not read, so the connection cannot be used again.
-      response.setHeader('allow', 'GET, HEAD').setHeader('connection', 'close');
+      response.setHeader('allow', 'GET, HEAD');
       return send(response, 405, 'text/plain; charset=utf-8', 'only GET and HEAD\n');
+    }
+    if (!OPEN_TO_ALL.has(path) && !mayRead(request)) {
+      // https://www.rfc-editor.org/rfc/rfc7617#section-2.1
+      response.setHeader('www-authenticate', 'Basic realm="FHIR connector", charset="UTF-8"');
+      return send(response, 401, 'text/plain; charset=utf-8', 'the status page wants a user and a password\n');
     }
     await route(response);
   }
@@ -105,11 +142,10 @@ function send(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, {
+    ...HEADERS,
     ...headers,
     'content-type': type,
     'content-length': Buffer.byteLength(body),
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
   });
   response.end(body);
 }

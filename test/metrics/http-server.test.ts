@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHttpServer, type HttpServer } from '../../src/metrics/http-server.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { page } from '../../src/metrics/status-page/page.ts';
+import { onlyFor } from '../../src/metrics/status-page/reader.ts';
 import { parseExposition } from './exposition.ts';
 
 const host = '127.0.0.1';
@@ -20,17 +21,6 @@ beforeEach(async () => {
 afterEach(() => server.close());
 
 const request = (path: string, method = 'GET') => fetch(`http://${host}:${server.port}${path}`, { method });
-
-/** What comes back for bytes that no HTTP client would send, until the server ends the connection. */
-const raw = (text: string) =>
-  new Promise<string>((resolve, reject) => {
-    let answer = '';
-    const socket = connect(server.port, host, () => socket.write(text));
-    socket.setEncoding('utf8').on('data', (chunk) => {
-      answer += chunk;
-    });
-    socket.on('close', () => resolve(answer)).on('error', reject);
-  });
 
 describe('the HTTP server', () => {
   test('shows the metrics in a form that Prometheus reads', async () => {
@@ -92,10 +82,50 @@ describe('the HTTP server', () => {
       expect((await request(path)).status).toBe(404);
   });
 
-  test('refuses a header that is too large and goes on', async () => {
-    const answer = await raw(`GET / HTTP/1.1\r\nhost: x\r\nx-large: ${'x'.repeat(20_000)}\r\n\r\n`);
-    expect(answer).toMatch(/^HTTP\/1\.1 431 /);
-    expect((await request('/healthz')).status).toBe(200);
+  test('tells browsers with every answer that it is for no frame, no other site and no cache', async () => {
+    const answers = await Promise.all([
+      ...['/', '/status.json', '/metrics', '/healthz', '/readyz', '/other'].map((path) => request(path)),
+      request('/', 'POST'),
+    ]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 404, 405]);
+    for (const { headers } of answers) {
+      expect(Object.fromEntries(headers)).toMatchObject({
+        'cache-control': 'no-store',
+        'content-security-policy': expect.stringMatching(/^default-src 'none';.* frame-ancestors 'none'$/),
+        'cross-origin-resource-policy': 'same-origin',
+        'referrer-policy': 'no-referrer',
+        'x-content-type-options': 'nosniff',
+        'x-frame-options': 'DENY',
+      });
+      expect(headers.has('access-control-allow-origin')).toBe(false);
+      expect(headers.has('server')).toBe(false);
+      expect(headers.has('x-powered-by')).toBe(false);
+    }
+  });
+
+  test('shows the status page to its reader alone, and the rest to everybody', async () => {
+    const warnings: unknown[] = [];
+    const mayRead = onlyFor({ user: 'zoe', password: 'secret' }, { warn: (line: unknown) => void warnings.push(line) });
+    const other = await createHttpServer({ host, port: 0, metrics, health: () => health, statusPage, mayRead });
+    const ask = (path: string, password?: string, method = 'GET') =>
+      fetch(`http://${host}:${other.port}${path}`, {
+        method,
+        headers: password === undefined ? {} : { authorization: `Basic ${btoa(`zoe:${password}`)}` },
+      });
+    try {
+      for (const path of ['/', '/?x', '/status.json', '/status.json?x']) {
+        for (const answer of [await ask(path), await ask(path, 'wrong'), await ask(path, undefined, 'HEAD')]) {
+          expect(answer.status).toBe(401);
+          expect(answer.headers.get('www-authenticate')).toBe('Basic realm="FHIR connector", charset="UTF-8"');
+          expect(await answer.text()).not.toMatch(/streaming|html/);
+        }
+        expect((await ask(path, 'secret')).status).toBe(200);
+      }
+      for (const path of ['/metrics', '/healthz', '/readyz']) expect((await ask(path)).status).toBe(200);
+      expect(warnings).toEqual([{ remoteAddress: host, tries: 1 }]);
+    } finally {
+      await other.close();
+    }
   });
 
   test('names METRICS_PORT when its port is taken', async () => {

@@ -1,4 +1,4 @@
-// The status page: one file without anything from elsewhere, and the headers that keep it so.
+// The status page: one file without anything from elsewhere, and the header that keeps it so.
 import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,6 +15,5 @@ export const page = {
   /** https://www.w3.org/TR/CSP3/ : its own script and style, its own server, and nothing else. */
   headers: {
     'content-security-policy': `default-src 'none'; script-src ${sourceOf('script')}; style-src ${sourceOf('style')}; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
-    'referrer-policy': 'no-referrer',
   },
 } as const;
