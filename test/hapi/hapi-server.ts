@@ -1,8 +1,8 @@
 // The one HAPI FHIR server of a test run: the one that FHIR_TEST_URL names, otherwise a container of compose's image.
 
-import { readFileSync } from 'node:fs';
 import { GenericContainer, Wait } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
+import { composeImage } from '../support/compose-image.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -38,8 +38,7 @@ function named(): Running | null {
 
 /** A container of compose's image, not started yet; its port is 8080. */
 export function hapiContainer(): { readonly image: string; readonly container: GenericContainer } {
-  const image = /image: (hapiproject\/hapi:\S+)/.exec(readFileSync('docker-compose.yml', 'utf8'))?.[1];
-  if (image === undefined) throw new Error('docker-compose.yml names no image hapiproject/hapi.');
+  const image = composeImage('hapiproject/hapi');
   const container = new GenericContainer(image)
     // Its image has no shell that could check anything from within.
     .withWaitStrategy(Wait.forHttp('/fhir/metadata', 8080).forStatusCode(200))

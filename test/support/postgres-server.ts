@@ -5,6 +5,7 @@ import pg from 'pg';
 import { getContainerRuntimeClient } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
 import { startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+import { composeImage } from './compose-image.ts';
 
 /** How to reach the server as a superuser. */
 export interface PostgresServer {
@@ -64,7 +65,7 @@ async function dockerAnswers(): Promise<boolean> {
 }
 
 async function inContainer(): Promise<Running> {
-  const image = process.env.PG_IMAGE ?? 'postgres:17';
+  const image = process.env.PG_IMAGE ?? composeImage('postgres');
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const container = await new PostgreSqlContainer(image)
     .withUsername('postgres')
