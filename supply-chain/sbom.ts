@@ -8,9 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 interface Lockfile {
-  readonly packages: Readonly<
-    Record<string, { readonly dev?: true; readonly devOptional?: true; devDependencies?: unknown }>
-  >;
+  readonly packages: Readonly<Record<string, { readonly dev?: true; devDependencies?: unknown }>>;
 }
 
 function read(name: string) {
@@ -19,7 +17,7 @@ function read(name: string) {
 
 const { devDependencies: _, ...manifest } = read('package.json');
 const lockfile: Lockfile = read('package-lock.json');
-const production = Object.entries(lockfile.packages).filter(([, { dev, devOptional }]) => !dev && !devOptional);
+const production = Object.entries(lockfile.packages).filter(([, { dev }]) => !dev);
 for (const [, entry] of production) delete entry.devDependencies;
 
 const parent = mkdtempSync(join(tmpdir(), 'sbom-'));

@@ -48,11 +48,12 @@ beforeEach(async () => {
 });
 
 /** Resolves when its page can be opened. */
-async function startConnector(): Promise<void> {
+async function startConnector(settings: Record<string, string> = {}): Promise<void> {
   const environment = {
     ...connectorEnvironment(database, sink.url),
     WORKER_ID: 'connector-1',
     OUTBOX_LAG_ALERT_SECONDS: '5',
+    ...settings,
   };
   const child = spawn(process.execPath, ['src/main.ts', 'run'], {
     env: { PATH: process.env.PATH, ...environment },
@@ -237,6 +238,46 @@ describe('the status page', () => {
     await stopConnector();
     await expect.poll(() => headline(), PATIENCE).toBe('The connector does not answer');
     expect(await explained()).toMatch(/What is shown below is from/);
+  });
+
+  it('is for its reader alone where there is one, who is asked once and sees it live', async () => {
+    await stopConnector();
+    await startConnector({ STATUS_USER: 'zoe', STATUS_PASSWORD: 'p@ss wörd' });
+    const stranger = await browser.newPage();
+    try {
+      // Nobody is there to be asked.
+      await expect(stranger.goto(address)).rejects.toThrow('ERR_INVALID_AUTH_CREDENTIALS');
+      const answers: number[] = [];
+      stranger.on('response', (response) => {
+        if (response.url().endsWith('status.json')) answers.push(response.status());
+      });
+      // The page's own requests have to do without what stands in its address.
+      await stranger.goto(address.replace('://', `://zoe:${encodeURIComponent('p@ss wörd')}@`));
+      await expect.poll(() => stranger.locator('#headline h1').innerText(), PATIENCE).toBe('Flowing');
+      await expect.poll(() => answers.length, PATIENCE).toBeGreaterThan(2);
+      expect(new Set(answers)).toEqual(new Set([200]));
+    } finally {
+      await stranger.close();
+    }
+  });
+
+  it('says that the password is another one by now', async () => {
+    const reader = { STATUS_USER: 'zoe', METRICS_PORT: new URL(address).port };
+    await stopConnector();
+    await startConnector({ ...reader, STATUS_PASSWORD: 'before' });
+    const open = await browser.newPage({ httpCredentials: { username: 'zoe', password: 'before' } });
+    try {
+      await open.goto(address);
+      await expect.poll(() => open.locator('#headline h1').innerText(), PATIENCE).toBe('Flowing');
+      await stopConnector();
+      await startConnector({ ...reader, STATUS_PASSWORD: 'after' });
+      await expect
+        .poll(() => open.locator('#headline h1').innerText(), PATIENCE)
+        .toBe('Another user or password is needed');
+      expect(await open.locator('#headline .why').innerText()).toMatch(/What is shown below is from/);
+    } finally {
+      await open.close();
+    }
   });
 
   it('is readable in the dark, and on a small screen', async () => {

@@ -7,7 +7,6 @@ export interface LockedPackage {
   readonly integrity?: string;
   readonly link?: true;
   readonly dev?: true;
-  readonly devOptional?: true;
   readonly hasInstallScript?: true;
 }
 
@@ -21,6 +20,7 @@ export function packagesOf(lockfile: string): (LockedPackage & { readonly path: 
     .map(([path, locked]) => ({ ...locked, path, name: path.split('node_modules/').at(-1) ?? '' }));
 }
 
-export function forProduction({ dev, devOptional }: LockedPackage): boolean {
-  return !dev && !devOptional;
+/** What is for development and, as an optional one, for production (`devOptional`) is installed with --omit=dev, too. */
+export function forProduction({ dev }: LockedPackage): boolean {
+  return !dev;
 }

@@ -57,5 +57,8 @@ test('wrong ones are logged with the address and their number, a line a minute, 
   clock.ms += 60_000;
   ask(basic('hush:hush'));
   expect(lines[1]?.[0]).toEqual({ remoteAddress: '192.0.2.7', tries: 1000 });
+  clock.ms += 60_000;
+  ask('hush');
+  expect(lines[2]?.[0]).toEqual({ remoteAddress: '192.0.2.7', tries: 1 });
   expect(JSON.stringify(lines)).not.toContain('hush');
 });
