@@ -84,7 +84,8 @@ export function testsIn(markdown: string): { file: string; title: string }[] {
 
 /** Is there such a test? What is filled into its title when it runs may be anything. */
 export function hasTest({ file, title }: { file: string; title: string }): boolean {
-  const call = /\b(?:it|test)(?:\.(?:each|for)\([\s\S]*?\)|\.\w+)?\(\s*(?:'((?:[^'\\]|\\.)*)'|"([^"]*)"|`([^`]*)`)/g;
+  const call =
+    /\b(?:it|test)(?:\.(?:each|for)(?:<[\s\S]*?>)?\([\s\S]*?\)|\.\w+)?\(\s*(?:'((?:[^'\\]|\\.)*)'|"([^"]*)"|`([^`]*)`)/g;
   return [...read(file).matchAll(call)]
     .map((match) => (match[1] ?? match[2] ?? match[3] ?? '').replaceAll("\\'", "'"))
     .map((written) => written.split(/\$\{[^}]*\}/).map(literally))
