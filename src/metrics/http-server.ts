@@ -80,7 +80,11 @@ export async function createHttpServer({
   const open = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     const [oldest] = open;
-    if (open.size >= MOST_CONNECTIONS) oldest?.destroy();
+    if (oldest !== undefined && open.size >= MOST_CONNECTIONS) {
+      // Now, and not when it has closed: in a burst the next one is another's turn.
+      open.delete(oldest);
+      oldest.destroy();
+    }
     open.add(socket);
     socket.once('close', () => open.delete(socket));
   });
