@@ -11,7 +11,9 @@ import { runCommand } from './cli/run.ts';
 import { addStatusCommand } from './cli/status.ts';
 import { addTraceCommand } from './cli/trace.ts';
 import { addVerifyCommand } from './cli/verify.ts';
-import { FatalError } from './fatal.ts';
+import { keepMessagesOut, lastWords } from './last-words.ts';
+
+keepMessagesOut();
 
 const program = new Command('fhir-connector')
   .description(packageJson.description)
@@ -45,7 +47,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof FatalError)) throw error;
-  process.stderr.write(`${error.message}\n`);
+  process.stderr.write(lastWords(error));
   process.exitCode = 1;
 }

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { databaseSchema, fhirSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { FatalError } from '../fatal.ts';
+import { placeOf } from '../last-words.ts';
 import { errorCode } from '../replication/diagnosis.ts';
 import { type Verification, type VerifyWatcher, verify } from '../verify/verify.ts';
 import { openFhirClient } from './fhir.ts';
@@ -91,6 +92,5 @@ function sentenceFor(error: unknown): string {
   if (error instanceof FatalError) return error.message;
   if (error instanceof Interrupted) return 'Stopped before the end: nothing was verified.';
   // A bug. Its place, not its message, which may quote a patient.
-  const place = (error as Error).stack?.match(/^ {4}at .*$/m)?.[0].trim() ?? '';
-  return `The verification failed (${errorCode(error) ?? (error as Error).name} ${place}). Please report this.`;
+  return `The verification failed (${[errorCode(error), placeOf(error)].filter(Boolean).join(' at ')}). Please report this.`;
 }
