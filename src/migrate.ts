@@ -5,7 +5,9 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
 import { FatalError } from './fatal.ts';
+import { mayPass, sqlState } from './outbox/persistence.ts';
 import { kindsOfTypes } from './outbox/resources.ts';
+import { type Said, toldWords } from './told-words.ts';
 
 const sqlDirectory = join(import.meta.dirname, '..', 'sql');
 
@@ -30,32 +32,44 @@ export async function migrate(
   options: { sample: boolean; resources?: readonly string[] },
   log: (line: string) => void = () => {},
 ): Promise<string[]> {
-  const onNotice = (notice: { code?: string | undefined; message?: string | undefined }) => {
+  const onNotice = (notice: Said) => {
     // By class: severities are translated, and "already exists, skipping" is nothing that an operator needs to read.
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
-    if (/^(01|55)/.test(notice.code ?? '')) log(`PostgreSQL says: ${notice.message ?? ''}`);
+    if (/^(01|55)/.test(notice.code ?? '')) log(`PostgreSQL says: ${toldWords(notice)}`);
   };
   client.on('notice', onNotice);
   try {
-    await refuseOldServer(client);
-    const done: string[] = [];
-    for (const file of await sqlFiles('migrations')) {
-      const applied = await inTransaction(client, file, () => applyOnce(client, file));
-      if (!applied) continue;
-      log(`Applied ${file.name}`);
-      done.push(file.name);
-    }
-    await alignSequences(client, log);
-    for (const { table } of kindsOfTypes(options.resources ?? ['Patient'])) await watch(client, table, log);
-    for (const file of options.sample ? await sqlFiles('sample') : []) {
-      await inTransaction(client, file, () => client.query(file.text));
-      log(`Added what was missing of ${file.name}`);
-      done.push(file.name);
-    }
-    return done;
+    return await bringUpToDate(client, options, log);
+  } catch (error) {
+    if (error instanceof FatalError || (sqlState(error) === null && !mayPass(error))) throw error;
+    // Not in a file, of which `inTransaction` tells.
+    throw new FatalError(`The schema could not be brought up to date: ${toldWords(error as Said)}`);
   } finally {
     client.off('notice', onNotice);
   }
+}
+
+async function bringUpToDate(
+  client: pg.ClientBase,
+  options: { sample: boolean; resources?: readonly string[] },
+  log: (line: string) => void,
+): Promise<string[]> {
+  await refuseOldServer(client);
+  const done: string[] = [];
+  for (const file of await sqlFiles('migrations')) {
+    const applied = await inTransaction(client, file, () => applyOnce(client, file));
+    if (!applied) continue;
+    log(`Applied ${file.name}`);
+    done.push(file.name);
+  }
+  await alignSequences(client, log);
+  for (const { table } of kindsOfTypes(options.resources ?? ['Patient'])) await watch(client, table, log);
+  for (const file of options.sample ? await sqlFiles('sample') : []) {
+    await inTransaction(client, file, () => client.query(file.text));
+    log(`Added what was missing of ${file.name}`);
+    done.push(file.name);
+  }
+  return done;
 }
 
 /** What is watched already stays so, named or not: changes would pass unseen because a variable was forgotten. */
@@ -117,11 +131,7 @@ async function inTransaction<T>(client: pg.ClientBase, file: SqlFile, work: () =
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {});
     if (error instanceof FatalError) throw error;
-    // Message and code only: PostgreSQL's detail may quote the values of a row.
-    const { message, code } = error as { message: string; code?: string };
-    throw new FatalError(
-      `${file.name} could not be applied, nothing of it was kept: ${message}${code ? ` (SQLSTATE ${code})` : ''}`,
-    );
+    throw new FatalError(`${file.name} could not be applied, nothing of it was kept: ${toldWords(error as Said)}`);
   }
 }
 
