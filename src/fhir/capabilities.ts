@@ -4,10 +4,11 @@
 import { z } from 'zod';
 import type { Fault } from './fault.ts';
 import { faultOf } from './fault.ts';
+import { knownSoftware } from './software.ts';
 
 /** Each part is null where the statement does not say: nearly all of it is optional, and many servers leave much out. */
 export interface Capabilities {
-  /** As "HAPI FHIR Server 8.8.0". */
+  /** As "HAPI FHIR Server 8.8.0"; null also for software that is not known. */
   readonly software: string | null;
   /** By the name of the resource type. */
   readonly types: ReadonlyMap<string, TypeCapabilities> | null;
@@ -34,9 +35,6 @@ interface Needs {
   /** The types that are sent. */
   readonly resources: readonly string[];
 }
-
-/** Of software; it goes into a log. */
-const LONGEST_NAME = 100;
 
 /** One element out of order, perhaps of a type that is none of ours, says nothing; it must not make the server none. */
 const lenient = <T extends z.ZodType>(part: T) => part.optional().catch(undefined);
@@ -75,7 +73,7 @@ export function readCapabilities(body: unknown, status: number): CapabilitiesAns
   return {
     ok: true,
     capabilities: {
-      software: software === undefined ? null : nameOf(software),
+      software: software === undefined ? null : knownSoftware(software.name, software.version),
       types: types.length === 0 ? null : new Map(types.map((each) => [each.type ?? '', capabilitiesOf(each)])),
       systemInteractions: setOf(servers.flatMap(({ interaction }) => interaction?.map(({ code }) => code) ?? [])),
     },
@@ -152,8 +150,4 @@ function capabilitiesOf(type: z.infer<typeof resource>): TypeCapabilities {
 /** An empty list says as little as none; R4 knows no empty arrays, https://hl7.org/fhir/R4/json.html#repeats . */
 function setOf(values: readonly string[] | undefined): ReadonlySet<string> | null {
   return values === undefined || values.length === 0 ? null : new Set(values);
-}
-
-function nameOf({ name, version = '' }: { name: string; version?: string | undefined }): string {
-  return `${name} ${version}`.trim().slice(0, LONGEST_NAME);
 }

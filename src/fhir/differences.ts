@@ -1,5 +1,6 @@
 // In what a resource on the server differs from the one that we would write: the names of the elements, never their values.
 import { isObject, type Json } from './answer.ts';
+import { isElementName } from './element-path.ts';
 import { isFhirDateTime } from './fhir-date-time.ts';
 
 /**
@@ -7,8 +8,7 @@ import { isFhirDateTime } from './fhir-date-time.ts';
  * may change claims (https://hl7.org/fhir/R4/resource.html#Meta), and no write of ours would end such a difference.
  */
 const SERVERS_OWN = new Set(['id', 'meta', 'text']);
-/** https://hl7.org/fhir/R4/json.html : names are those of elements. What is no name is not repeated. */
-const NAME = /^_?[A-Za-z][A-Za-z0-9]{0,63}$/;
+const UNKNOWN = '(unknown)';
 
 /** Paths without positions, as `name.family`, in alphabetical order; none when both say the same. The order of members does not count. */
 export function differences(ours: object, theirs: Json): string[] {
@@ -20,7 +20,7 @@ export function differences(ours: object, theirs: Json): string[] {
 function compare(ours: unknown, theirs: unknown, path: string, found: Set<string>): void {
   if (isObject(ours) && isObject(theirs)) {
     for (const name of new Set([...Object.keys(ours), ...Object.keys(theirs)]))
-      compare(ours[name], theirs[name], join(path, name), found);
+      compare(ours[name], theirs[name], join(path, name in ours || isKnown(name) ? name : UNKNOWN), found);
   } else if (Array.isArray(ours) && Array.isArray(theirs) && ours.length === theirs.length) {
     for (const [index, part] of ours.entries()) compare(part, theirs[index], path, found);
   } else if (ours !== theirs && !sameMoment(ours, theirs)) found.add(path);
@@ -37,6 +37,10 @@ function withoutServersOwn(resource: object): Json {
 }
 
 function join(path: string, name: string): string {
-  const safe = NAME.test(name) ? name : '(unknown)';
-  return path === '' ? safe : `${path}.${safe}`;
+  return path === '' ? name : `${path}.${name}`;
+}
+
+/** A server may have anything for a name. With _ it is that of an element's extensions, https://hl7.org/fhir/R4/json.html#primitive . */
+function isKnown(name: string): boolean {
+  return isElementName(name.replace(/^_/, ''));
 }

@@ -2,8 +2,8 @@
 // so only names that R4 has in the resources that we send are repeated, and a name of a person is none of them.
 
 /**
- * Every element of https://hl7.org/fhir/R4/patient.html and of its data types, choices also as they stand in JSON. A
- * resource of another type adds its own.
+ * Every element of https://hl7.org/fhir/R4/patient.html and of its data types, choices also as they stand in JSON; then those that
+ * https://hl7.org/fhir/R4/encounter.html and https://hl7.org/fhir/R4/observation.html add. A resource of another type adds its own.
  */
 const ELEMENTS = new Set(
   `active address assigner birthDate city code coding communication contact contained contentType country creation data
@@ -12,10 +12,16 @@ const ELEMENTS = new Set(
   modifierExtension multipleBirth multipleBirthBoolean multipleBirthInteger name organization other period photo
   postalCode preferred prefix profile rank reference relationship security size source start state status suffix system
   tag telecom text title type url use userSelected value valueBoolean valueCode valueCodeableConcept valueCoding valueDate
-  valueString version versionId`.split(/\s+/),
+  valueString version versionId
+  account admitSource appointment basedOn bodySite category class classHistory code comparator component condition dataAbsentReason
+  derivedFrom destination device diagnosis dietPreference dischargeDisposition effectiveDateTime effectiveInstant effectivePeriod
+  effectiveTiming encounter episodeOfCare focus hasMember high hospitalization individual interpretation issued length location low
+  method note origin partOf participant performer physicalType position preAdmissionIdentifier priority reAdmission reasonCode
+  reasonReference referenceRange role serviceProvider serviceType specialArrangement specialCourtesy specimen statusHistory subject
+  time unit valueInteger valueQuantity valueRange valueDateTime`.split(/\s+/),
 );
 
-const ROOTS = new Set(['Patient']);
+const ROOTS = new Set(['Patient', 'Encounter', 'Observation']);
 
 const TYPES = new Set(
   'boolean code date dateTime integer string uri Address CodeableConcept Coding Identifier Period Reference'.split(' '),
@@ -40,5 +46,9 @@ export function elementsNamed(diagnostics: string): string[] {
 }
 
 function isElement(step: string): boolean {
-  return ELEMENTS.has(STEP.exec(step)?.[1] ?? '');
+  return isElementName(STEP.exec(step)?.[1] ?? '');
+}
+
+export function isElementName(name: string): boolean {
+  return ELEMENTS.has(name);
 }

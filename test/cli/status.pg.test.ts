@@ -48,7 +48,7 @@ it('says what flows while a connector works, and exits with 0; without one it ex
     expect(stdout).toMatch(
       /^✓ Delivered +1 events finished in the last minute; the newest \d+ s ago: transaction \d+ → Patient\/r1 version 1$/m,
     );
-    expect(stdout).toMatch(/^✓ FHIR server +sink answers$/m);
+    expect(stdout).toMatch(/^✓ FHIR server +it answers$/m);
   }, PATIENCE);
   await connector.stop();
   expect((await status()).stdout).toMatch(/^✗ Slot +no connector reads slot_/m);

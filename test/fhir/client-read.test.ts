@@ -180,11 +180,11 @@ describe('capabilities', () => {
     const statement = {
       resourceType: 'CapabilityStatement',
       fhirVersion: '4.0.1',
-      software: { name: 'large' },
+      software: { name: 'Blaze' },
       description: 'x'.repeat(2_000_000),
     };
     const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, statement));
-    await expect(fhir.capabilities()).resolves.toMatchObject({ ok: true, capabilities: { software: 'large' } });
+    await expect(fhir.capabilities()).resolves.toMatchObject({ ok: true, capabilities: { software: 'Blaze' } });
     expect(asked()).toEqual(['GET metadata']);
   });
 

@@ -47,6 +47,11 @@ describe('the differences between two resources', () => {
   });
 
   it('never repeat a name that is no element’s: it may be anything', () => {
+    expect(differences(ours, { ...ours, Jane: 1, telecom: [{ ...ours.telecom[0], JaneDoe: 1 }] })).toEqual([
+      '(unknown)',
+      'telecom.(unknown)',
+    ]);
+    expect(differences(ours, { ...ours, maritalStatus: 1, contact: 2 })).toEqual(['contact', 'maritalStatus']);
     expect(differences(ours, { ...ours, 'Jane Doe, 1990': 1, name: [{ ...ours.name[0], '\u001b[31m': 2 }] })).toEqual([
       '(unknown)',
       'name.(unknown)',

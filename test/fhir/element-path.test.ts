@@ -67,7 +67,7 @@ describe('a path', () => {
     'Patient.identifier:Smith',
     'Line[1] Col[98]',
     '/f:Patient/f:name',
-    'Observation.code',
+    'Practitioner.code',
   ])('is none: %j', (path) => {
     expect(isElementPath(path)).toBe(false);
   });
