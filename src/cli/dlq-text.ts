@@ -73,9 +73,10 @@ export function detailsText(letter: DeadLetterDetails): string {
   const text = lines
     .filter(([, value]) => value !== null && value !== undefined && value !== '')
     .map(([name, value]) => `${name.padEnd(13)}${String(value).replace(/\p{Cc}+/gu, ' ')}`);
-  if ('payload' in letter)
-    text.push('', 'Payload', json(letter.payload), '', 'OperationOutcome', json(letter.operationOutcome ?? null));
-  else text.push('', 'The payload and the words of the server are patient data: --payload shows them.');
+  text.push(
+    '',
+    'The payload and the words of the server are patient data: docs/patient-data.md says how to read them.',
+  );
   return `${text.join('\n')}\n`;
 }
 
@@ -134,8 +135,4 @@ function count(number: number, noun: string): string {
 
 function timeText(time: Date): string {
   return time.toISOString().replace('T', ' ').replace(/\.\d+/, '');
-}
-
-function json(value: unknown): string {
-  return JSON.stringify(value, null, 2);
 }

@@ -43,8 +43,7 @@ export function addDlqCommands(program: Command): void {
   dlq
     .command('show')
     .argument('<id>', 'of the dead letter', wholeNumber)
-    .description('all about one dead letter')
-    .option('--payload', "also what is patient data: the payload and the server's words", false)
+    .description('all about one dead letter; never patient data')
     .addOption(json())
     .action(show);
   dlq
@@ -72,8 +71,8 @@ async function list({ state, limit, json }: Output & { state: 'all'; limit: numb
   print(json ? asJson(found) : listText(found, state, width));
 }
 
-async function show(id: number, { payload, json }: Output & { payload: boolean }): Promise<void> {
-  const found = await connected((client) => readDeadLetter(client, id, payload));
+async function show(id: number, { json }: Output): Promise<void> {
+  const found = await connected((client) => readDeadLetter(client, id));
   if (!found) throw new FatalError(`There is no dead letter ${id}: \`dlq list --state all\` shows which there are.`);
   print(json ? asJson(found) : detailsText(found));
 }

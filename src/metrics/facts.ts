@@ -119,8 +119,10 @@ export interface DeliveryFacts {
     readonly fhirId: string;
     readonly version: string | null;
     readonly secondsAgo: number;
+    /** Patient data: it says whether the id may be told, and is not told itself. */
+    readonly payload: unknown;
   } | null;
-  /** Rows that wait after a failed try, by the connector's own words for it; the most frequent first. */
+  /** Rows that wait after a failed try, by the connector's own words for it (an earlier one's may quote the patient, and its rows have no revision); the most frequent first. */
   readonly failing: readonly { readonly reason: string; readonly rows: number }[];
 }
 
@@ -130,12 +132,12 @@ export async function deliveryFacts<DB>(db: Kysely<DB>): Promise<DeliveryFacts> 
   const { rows } = await sql<DeliveryFacts>`
     SELECT (SELECT count(*) FROM (SELECT processed_at FROM public.fhir_processed_event ORDER BY id DESC LIMIT ${sql.lit(MOST_COUNTED)}) AS newest
              WHERE processed_at > clock_timestamp() - interval '1 minute')::float8 AS "lastMinute",
-           (SELECT jsonb_build_object('txid', txid, 'table', table_name, 'fhirId', fhir_resource_id, 'version', fhir_version,
+           (SELECT jsonb_build_object('txid', txid, 'table', table_name, 'fhirId', fhir_resource_id, 'version', fhir_version, 'payload', payload_json,
                                       'secondsAgo', greatest(extract(epoch FROM clock_timestamp() - processed_at), 0))
               FROM public.fhir_outbox WHERE processed AND fhir_resource_id IS NOT NULL ORDER BY id DESC LIMIT 1) AS last,
            coalesce((SELECT jsonb_agg(jsonb_build_object('reason', reason, 'rows', number) ORDER BY number DESC)
               FROM (SELECT last_error AS reason, count(*) AS number FROM public.fhir_outbox
-                     WHERE NOT processed AND last_error IS NOT NULL GROUP BY last_error ORDER BY number DESC LIMIT 5) AS reasons), '[]') AS failing
+                     WHERE NOT processed AND last_error IS NOT NULL AND patient_revision > 0 GROUP BY last_error ORDER BY number DESC LIMIT 5) AS reasons), '[]') AS failing
   `.execute(db);
   return only(rows);
 }

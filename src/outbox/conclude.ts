@@ -1,10 +1,11 @@
 // The end of a delivery: recorded in PostgreSQL, remembered, counted and told.
 import type { Logger } from 'pino';
 import { sameTokens } from '../fhir/token.ts';
+import { toldId } from '../fhir/told-id.ts';
 import { formatLsn } from '../lsn.ts';
 import type { Metrics } from '../metrics/metrics.ts';
 import { type Delivery, identifiersOf } from './delivery.ts';
-import type { DeliveryTrace } from './delivery-trace.ts';
+import type { DeliveryTrace, ToldIds } from './delivery-trace.ts';
 import type { Links } from './links.ts';
 import type { Outcome } from './record.ts';
 import type { Recorder } from './recorder.ts';
@@ -46,7 +47,8 @@ export async function conclude(
   trace: DeliveryTrace | null,
 ): Promise<void> {
   const outcome = await recorder.record(delivery, ended);
-  trace?.recorded(outcome);
+  const told = toldIds(delivery, outcome);
+  trace?.recorded(outcome, told);
   const { txid, eventKey, outboxIds, endLsn } = delivery;
   const ids = { txid, lsn: endLsn === null ? undefined : formatLsn(endLsn), eventKey, outboxIds, traceId: trace?.id };
   metrics.progressed();
@@ -72,6 +74,12 @@ export async function conclude(
       });
     }
     metrics.processed.inc(delivery.outboxIds.length);
-    log.info({ ...ids, fhirId: outcome.fhirId, version: outcome.versionId }, 'delivered');
+    log.info({ ...ids, ...told }, 'delivered');
   }
+}
+
+function toldIds({ mapped }: Delivery, outcome: Outcome): ToldIds {
+  if (outcome.kind !== 'delivered') return { fhirId: null, version: null };
+  const about = mapped?.ok ? mapped.resource : mapped?.identifier;
+  return { fhirId: toldId(outcome.fhirId, about), version: toldId(outcome.versionId, about) };
 }

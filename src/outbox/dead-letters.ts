@@ -1,6 +1,7 @@
 // Dead letters as an operator handles them: read from fhir_dlq, replayed and discarded through the database's own functions.
 import type pg from 'pg';
 import { readOutcome, type ToldIssue, toldIssues } from '../fhir/outcome.ts';
+import { toldId } from '../fhir/told-id.ts';
 import { KINDS } from './resources.ts';
 
 export const DEAD_LETTER_STATES = ['unresolved', 'replayed', 'discarded', 'superseded'] as const;
@@ -60,10 +61,6 @@ export interface DeadLetterDetails extends DeadLetter {
   readonly replay: Replay | null;
   /** Unresolved dead letters of the same row, this one left out. */
   readonly others: readonly number[];
-  /** Patient data, and only there when it was asked for. */
-  readonly payload?: unknown;
-  /** As the server sent it; it may quote the patient. Only there when the payload was asked for. */
-  readonly operationOutcome?: unknown;
 }
 
 export interface DeadLetterList {
@@ -123,12 +120,8 @@ export async function listDeadLetters(
 }
 
 /** Null when there is none with this id. */
-export async function readDeadLetter(
-  client: pg.ClientBase,
-  id: number,
-  withPayload: boolean,
-): Promise<DeadLetterDetails | null> {
-  const { rows } = await client.query<DeadLetterDetails & { payload: unknown; operationOutcome: unknown }>(
+export async function readDeadLetter(client: pg.ClientBase, id: number): Promise<DeadLetterDetails | null> {
+  const { rows } = await client.query<DeadLetterDetails & { operationOutcome: unknown; delivered: unknown }>(
     `SELECT ${COLUMNS}, q.outbox_id::float8 AS "outboxId", q.txid::float8 AS txid, q.table_name AS "table",
             q.record_id AS "recordId", q.patient_revision::float8 AS revision,
             CASE WHEN q.replay_outbox_id IS NOT NULL THEN jsonb_build_object(
@@ -142,18 +135,24 @@ export async function readDeadLetter(
                    WHERE other.resolved_at IS NULL AND other.source_table = q.source_table AND other.source_id = q.source_id
                      AND other.id <> q.id ORDER BY 1) AS others,
             CASE WHEN q.waits_for_id IS NOT NULL THEN jsonb_build_object('table', q.waits_for_table, 'id', q.waits_for_id) END AS "waitsFor",
-            q.operation_outcome AS "operationOutcome", CASE WHEN $2 THEN q.payload_json END AS payload
+            q.operation_outcome AS "operationOutcome", o.payload_json AS delivered
        FROM public.fhir_dlq AS q
        LEFT JOIN public.fhir_outbox AS o ON o.id = q.replay_outbox_id
        LEFT JOIN LATERAL (SELECT max(a.id) AS id FROM public.fhir_dlq AS a WHERE a.outbox_id = o.id) AS again ON true
       WHERE q.id = $1`,
-    [id, withPayload],
+    [id],
   );
   const [row] = rows;
   if (!row) return null;
-  const { payload, operationOutcome, ...details } = row;
+  // These two never leave here: they are the patient, and what the server says of the patient.
+  const { delivered, operationOutcome, ...details } = row;
   const issues = toldIssues(readOutcome(operationOutcome));
-  return { ...details, issues, ...(withPayload && { payload, operationOutcome }) };
+  const replay = details.replay && {
+    ...details.replay,
+    fhirId: toldId(details.replay.fhirId, delivered),
+    version: toldId(details.replay.version, delivered),
+  };
+  return { ...details, issues, replay };
 }
 
 /** Ids of all unresolved dead letters whose row's state can be sent. */

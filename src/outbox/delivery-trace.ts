@@ -42,6 +42,12 @@ export function traceOf(delivery: Delivery): DeliveryTrace | null {
   return new DeliveryTrace(span, resourceType);
 }
 
+/** What anybody may read of the resource's id and version; null where there is none. */
+export interface ToldIds {
+  readonly fhirId: string | null;
+  readonly version: string | null;
+}
+
 export class DeliveryTrace {
   readonly #span: Span;
   readonly #type: string;
@@ -76,11 +82,10 @@ export class DeliveryTrace {
     }
   }
 
-  recorded(outcome: Outcome): void {
+  recorded(outcome: Outcome, { fhirId, version }: ToldIds): void {
     this.#span.setAttribute('fhir_connector.outcome', outcome.kind);
     if (outcome.kind === 'dead') this.#span.setStatus({ code: SpanStatusCode.ERROR });
-    if (outcome.kind === 'delivered' && outcome.fhirId !== null)
-      this.#span.setAttributes({ 'fhir.id': outcome.fhirId, 'fhir.version': outcome.versionId ?? undefined });
+    if (fhirId !== null) this.#span.setAttributes({ 'fhir.id': fhirId, 'fhir.version': version ?? undefined });
   }
 
   end(): void {

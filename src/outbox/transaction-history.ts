@@ -1,5 +1,6 @@
 // What became of one transaction: its events, as the outbox and the dead letters tell. No patient's data.
 import { sql } from 'kysely';
+import { toldId } from '../fhir/told-id.ts';
 import type { Database } from './database.ts';
 import { sqlState } from './persistence.ts';
 
@@ -27,7 +28,7 @@ interface EventHistory {
   readonly deadLetterId: number | null;
   /** What was decided on the dead letter; null while nothing was. */
   readonly resolution: string | null;
-  /** The connector's own words: why it waits, or why it is a dead letter. */
+  /** The connector's own words: why it waits, or why it is a dead letter. Null for those of an earlier one, which may quote the patient: its rows have no revision. */
   readonly reason: string | null;
 }
 
@@ -39,7 +40,7 @@ export interface TransactionHistory {
 
 /** `txid`: as pg_current_xact_id() gave it to the application, and as every log line has it. Reads the whole outbox: it has no index for this. */
 export async function transactionHistory(db: Database, txid: number): Promise<TransactionHistory> {
-  const { rows: events } = await sql<EventHistory>`
+  const { rows } = await sql<EventHistory & { payload: unknown }>`
     SELECT o.id::float8 AS "outboxId", o.table_name AS "table", o.record_id AS "recordId",
            CASE o.operation WHEN 'I' THEN 'insert' WHEN 'D' THEN 'delete' ELSE 'update' END AS operation,
            o.patient_id AS "patientId", o.patient_revision::float8 AS revision, o.created_at AS "startedAt",
@@ -50,10 +51,15 @@ export async function transactionHistory(db: Database, txid: number): Promise<Tr
                 ELSE 'delivered' END AS state,
            o.attempts, o.processed_at AS "finishedAt", o.fhir_resource_id AS "fhirId", o.fhir_version AS version,
            letter.id::float8 AS "deadLetterId", letter.resolution,
-           CASE WHEN letter.id IS NOT NULL OR NOT o.processed THEN o.last_error END AS reason
+           CASE WHEN (letter.id IS NOT NULL OR NOT o.processed) AND o.patient_revision > 0 THEN o.last_error END AS reason, o.payload_json AS payload
       FROM public.fhir_outbox AS o
       LEFT JOIN LATERAL (SELECT q.id, q.resolution FROM public.fhir_dlq AS q WHERE q.outbox_id = o.id ORDER BY q.id DESC LIMIT 1) AS letter ON true
      WHERE o.txid = ${txid} ORDER BY o.id`.execute(db);
+  const events = rows.map(({ payload, ...event }) => ({
+    ...event,
+    fhirId: toldId(event.fhirId, payload),
+    version: toldId(event.version, payload),
+  }));
   return { status: await statusOf(db, txid), events };
 }
 

@@ -1,6 +1,7 @@
 // One row's verdict: the resource that it makes now, against the one that the server has under the linked id.
 import { differences } from '../fhir/differences.ts';
 import type { Profile } from '../fhir/mapped-resource.ts';
+import { toldId } from '../fhir/told-id.ts';
 import type { DriftKind } from '../metrics/metrics.ts';
 import type { Source as Row } from '../outbox/links.ts';
 import { missingSentence, withReferences } from '../outbox/references.ts';
@@ -41,7 +42,7 @@ export async function judge(
   const drift = (what: DriftKind, fields: readonly string[] = [], reason: string | null = null): Drift => ({
     kind: 'drift',
     drift: what,
-    fhirId,
+    fhirId: toldId(fhirId, source.payload),
     fields,
     reason,
   });

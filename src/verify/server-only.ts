@@ -1,8 +1,9 @@
 // The other direction: resources on the server that the database knows nothing of, as after a restore to an earlier point.
 import type { Json } from '../fhir/answer.ts';
-import { isObject } from '../fhir/answer.ts';
+import { isObject, matchOf } from '../fhir/answer.ts';
 import type { FhirClient } from '../fhir/client.ts';
 import { readIdentifier, type Token } from '../fhir/token.ts';
+import { toldId } from '../fhir/told-id.ts';
 import type { Database } from '../outbox/database.ts';
 import { isWithdrawn, type ResourceKind } from '../outbox/resources.ts';
 import { doesNotWork, patiently, readResource } from './resource-reader.ts';
@@ -14,6 +15,7 @@ interface Listed {
 }
 
 export interface ServerOnly {
+  /** As it may be told. */
   readonly fhirId: string;
   /** The row that has another resource with this primary identifier; null when no row has it. */
   readonly sourceId: number | null;
@@ -71,17 +73,20 @@ export async function confirmUnlinked(
   const confirmed: ServerOnly[] = [];
   for (const { id } of candidates) {
     const found = await readResource(fhir, kind.type, id, signal);
-    const current = found.kind === 'found' ? listed(found.resource, kind, systems) : null;
+    const resource = found.kind === 'found' ? found.resource : null;
+    const current = resource && listed(resource, kind, systems);
     // Read first, asked afterwards: a link is recorded after its resource is there.
     for (const { sourceId, linked } of current ? await unlinkedOf(db, kind.table, [current]) : [])
-      if (sourceId === null || linked) confirmed.push({ fhirId: id, sourceId });
+      if (sourceId === null || linked) confirmed.push({ fhirId: toldId(id, resource), sourceId });
   }
   return confirmed;
 }
 
 function listed(resource: Json, kind: ResourceKind, systems: ReadonlySet<string>): Listed | null {
-  const { id, identifier } = resource;
-  if (typeof id !== 'string' || isWithdrawn(resource, kind) || !Array.isArray(identifier)) return null;
+  const { identifier } = resource;
+  // What is no id of FHIR is not repeated either.
+  const id = matchOf(resource)?.id;
+  if (id === undefined || isWithdrawn(resource, kind) || !Array.isArray(identifier)) return null;
   const identifiers = identifier.filter(isObject).flatMap(({ system, value }) => {
     const reading = readIdentifier(textOf(system), textOf(value));
     return reading.kind === 'token' && systems.has(reading.token.system) ? [reading.token] : [];

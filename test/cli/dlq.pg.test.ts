@@ -182,15 +182,6 @@ describe('dlq show', () => {
     expect(stdout).toContain(`also unresolved of this row: ${other}\n`);
   });
 
-  it('shows the payload and the words of the server when asked', async () => {
-    const { id } = await deadPatient();
-    expect(await json(['show', String(id), '--payload'])).toMatchObject({
-      payload: { name_family: CANARY },
-      operationOutcome: { issue: [{ details: { text: CANARY } }] },
-    });
-    expect((await dlq('show', String(id), '--payload')).stdout).toContain(`"name_family": "${CANARY}"`);
-  });
-
   it.each(['0', '-1', 'x', '1.5', '99999999999999999999'])('refuses %s as an id', async (id) => {
     const { status, stderr } = await dlq('show', '--', id);
     expect({ status, stderr }).toEqual({ status: 1, stderr: `“${id}” is no whole number greater than 0.\n` });
@@ -351,7 +342,7 @@ describe('dlq discard', () => {
 });
 
 describe('whatever it is asked', () => {
-  it('no command writes patient data without --payload', async () => {
+  it('no command writes patient data', async () => {
     const { patient, id } = await deadPatient();
     await changeAndFail(patient);
     await database.pool.query(

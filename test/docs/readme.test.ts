@@ -39,6 +39,8 @@ describe('what the pages name', () => {
     ...Object.keys(environmentSchema.shape),
     ...SECRETS.map((name) => `${name}_FILE`),
     'NODE_EXTRA_CA_CERTS',
+    'NODE_DEBUG',
+    'NODE_OPTIONS',
     ...[...read('.env.example').matchAll(/^(\w+)=/gm)].map((match) => match[1] ?? ''),
     ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN', 'CHROMIUM', 'PG_UPGRADE_FROM', 'PG_UPGRADE_TO'],
   ];
