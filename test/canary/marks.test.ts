@@ -26,7 +26,10 @@ const SPELLINGS: [string, string][] = [
   ['a text, in base64url', Buffer.from(`?>${name}`).toString('base64url')],
   ['the SHA-256 of a text', hash('sha256', name).digest('hex')],
   ['the MD5 of a text, in capitals', hash('md5', name).digest('hex').toUpperCase()],
-  ['the SHA-256 of an identifier with its system', hash('sha256', `urn:mrn|${marks.hashed(name, 'urn:mrn')}`).digest('base64')],
+  [
+    'the SHA-256 of an identifier with its system',
+    hash('sha256', `urn:mrn|${marks.hashed(name, 'urn:mrn')}`).digest('base64'),
+  ],
   ['a phone number', phone],
   ['a phone number, digits alone', phone.replaceAll(/\D/g, '')],
   ['a phone number, with spaces', phone.replaceAll(/\d{3}/g, '$& ')],

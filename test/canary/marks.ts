@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 
 /** What all marked texts have in common: letters and digits alone, so that no encoding of characters takes it apart. */
 const STEM = 'QzCanary';
-/** Ten digits: no clock, no LSN and no size of this century begins with them. */
+/** Ten digits in all: no clock, no LSN and no size of this century begins with them. */
 const READING = '184720';
-const PHONE = '918473';
+const PHONE = '918473650';
 const YEAR = '1702';
 const ALGORITHMS = ['md5', 'sha1', 'sha256', 'sha512'] as const;
 
@@ -24,8 +24,12 @@ export class Marks {
     ['a text in base64', new RegExp([STEM, STEM.toLowerCase(), STEM.toUpperCase()].flatMap(inBase64).join('|'))],
     ['a text in hexadecimal', new RegExp([STEM, STEM.toLowerCase(), STEM.toUpperCase()].map(hex).join('|'), 'i')],
     ['a text in UTF-16', new RegExp([...STEM].join('(?:\\0|\\\\u0000|%00)'), 'i')],
-    ['a reading', new RegExp([...READING, ...'dddd'].map((digit) => digit.replace('d', '\\d')).join("[,.'_ ]?"))],
-    ['a phone number', new RegExp([...PHONE].join('\\D{0,3}'))],
+    [
+      'a reading',
+      // Digits of an id of a trace have others, or letters, beside them.
+      new RegExp(`(?<![\\da-f])${[...READING, ...'####'].join("[,.'_ ]?").replaceAll('#', '\\d')}(?![\\da-f])`, 'i'),
+    ],
+    ['a phone number', new RegExp([...PHONE].join('[-. ()]{0,2}'))],
     [
       'a birth date',
       new RegExp(
@@ -51,7 +55,7 @@ export class Marks {
   }
 
   phone(): string {
-    return this.#note(`+1-55${PHONE}${this.#next()}`);
+    return this.#note(`+1-${PHONE}${this.#next()}`);
   }
 
   reading(): number {
@@ -103,7 +107,10 @@ function inBase64(text: string): string[] {
   return [0, 1, 2].map((before) => {
     const whole = Buffer.from('\0'.repeat(before) + text).toString('base64');
     const from = Math.ceil((before * 4) / 3);
-    return whole.slice(from, Math.floor(((before + text.length) * 4) / 3)).replaceAll('+', '[+-]').replaceAll('/', '[/_]');
+    return whole
+      .slice(from, Math.floor(((before + text.length) * 4) / 3))
+      .replaceAll('+', '[+-]')
+      .replaceAll('/', '[/_]');
   });
 }
 

@@ -5,6 +5,7 @@ import { IDENTITIES } from './identity.ts';
 import { MAPPING } from './mapping.ts';
 import type { Mutant } from './mutant.ts';
 import { ORDERING } from './ordering.ts';
+import { PRIVACY } from './privacy.ts';
 import { SHARDED } from './shards.ts';
 
 export const MUTANTS: readonly Mutant[] = [
@@ -14,4 +15,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...MAPPING,
   ...SHARDED,
   ...ACCESS,
+  ...PRIVACY,
 ];
