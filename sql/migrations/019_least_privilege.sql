@@ -120,8 +120,8 @@ INSERT INTO public.fhir_role_right (role_name, granted) VALUES
   ('fhir_connector', 'EXECUTE ON FUNCTION public.fhir_align_sequences(), public.fhir_cleanup_step(integer, integer, bigint, bigint)'),
   ('fhir_connector', 'EXECUTE ON FUNCTION public.fhir_emit(text, integer[]), public.fhir_replay_waiting(bigint, integer)'),
   ('fhir_connector', 'EXECUTE ON FUNCTION public.fhir_move_outbox_to_dlq(bigint, text, integer, jsonb, integer, text, bigint)'),
-  -- Neither payloads nor identifiers of the outbox. No clean-up: it would remove what was decided.
-  ('fhir_operator', 'SELECT (id, txid, sequence_in_tx, table_name, record_id, operation, patient_id, patient_revision, created_at, processed, processed_at, attempts, next_retry_at, fhir_resource_id, fhir_version, last_error, traceparent) ON public.fhir_outbox'),
+  -- Not the identifiers of before. The payload decides whether an id that the server made may be told. No clean-up: it would remove what was decided.
+  ('fhir_operator', 'SELECT (id, txid, sequence_in_tx, table_name, record_id, operation, patient_id, patient_revision, created_at, processed, processed_at, attempts, next_retry_at, fhir_resource_id, fhir_version, last_error, traceparent, payload_json) ON public.fhir_outbox'),
   ('fhir_operator', 'SELECT ON public.fhir_dlq, public.fhir_processed_event, public.fhir_link, public.fhir_slot, public.fhir_source'),
   ('fhir_operator', 'SELECT ON public.fhir_backfill, public.fhir_verification, public.vw_fhir_pending_txids'),
   ('fhir_operator', 'EXECUTE ON FUNCTION public.fhir_replay_dead_letters(bigint[], text), public.fhir_discard_dead_letters(bigint[], text)'),

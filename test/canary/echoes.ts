@@ -78,6 +78,17 @@ const BY_CAUSE: Readonly<Record<Cause, readonly Causing[] | null>> = {
     { operation: 'put-by-id', answer: () => 'cut' },
   ],
   token: null,
+  'token-refused': null,
+  'no-token-endpoint': null,
+  'insufficient-scope': [
+    {
+      operation: 'put-by-id',
+      answer: (_, word) => ({
+        status: 403,
+        headers: { 'www-authenticate': `Bearer error="insufficient_scope", scope="${word}"` },
+      }),
+    },
+  ],
   'not-fhir': [
     { operation: 'put-by-id', answer: (_, word) => page(word) },
     { operation: 'read', answer: (_, word) => ({ status: 404, body: `{"${word}": "${word}"` }) },

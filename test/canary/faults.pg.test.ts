@@ -1,5 +1,7 @@
 // A connector in all the trouble of the fault table, with a FHIR server that repeats the patient in every answer: nothing of it is said.
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { FAULT_TABLE, type Operation } from '../../src/fhir/fault-table.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { casesOf, type FaultCase, outcomeAbout } from './echoes.ts';
@@ -155,4 +157,34 @@ test('ids and versions that are made of what identifies a patient are not told',
   await world.expectClean('log', 'traces', 'trace', 'trace --json', 'status', 'status --json', 'verify');
   expect(world.said('log')).toContain('"fhirId":"(withheld)","version":"(withheld)"');
   expect(world.said('trace --json')).toContain('"fhirId": "(withheld)"');
+});
+
+test('an authorization server that repeats what it is told is told of without a patient, and without the secret', async () => {
+  const { word } = world.fhir;
+  const answers = [
+    [503, word],
+    [400, JSON.stringify({ error: word, error_description: word, error_uri: `https://${word}/` })],
+    [200, JSON.stringify({ access_token: `${word}\n`, token_type: 'bearer' })],
+    [200, JSON.stringify({ access_token: word, token_type: word })],
+  ] as const;
+  let asked = 0;
+  const authorizes = createServer((_, response) => {
+    const [status, body] = answers[asked] ?? [200, JSON.stringify({ access_token: word, token_type: 'bearer' })];
+    asked += 1;
+    response.writeHead(status, { 'content-type': 'application/json', 'www-authenticate': `Basic realm="${word}"` });
+    response.end(body);
+  });
+  await new Promise<void>((resolve) => authorizes.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void authorizes.close().closeAllConnections());
+  const connector = world.start({
+    FHIR_AUTH: 'client_credentials',
+    FHIR_TOKEN_URL: `http://127.0.0.1:${(authorizes.address() as AddressInfo).port}/token`,
+    FHIR_CLIENT_ID: 'connector',
+    FHIR_CLIENT_SECRET: word,
+  });
+  await world.delivered(await world.patients.add());
+  await world.streaming(connector);
+  expect(asked).toBe(answers.length + 1);
+  await world.expectClean('log', '/metrics', '/status.json');
+  for (const code of ['token', 'token-refused']) expect(world.said('log')).toContain(`"code":"${code}"`);
 });

@@ -1,9 +1,13 @@
 // What the FHIR client says of each row of the fault table, for each operation that it is about: a sentence and a code, whatever the
 // server repeats. (test/canary/faults.pg.test.ts has the connector in the same trouble.)
 
+import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { AccessTokens } from '../../src/fhir/authorization/access-tokens.ts';
+import type { Credentials } from '../../src/fhir/authorization/credentials.ts';
+import { TokenClient } from '../../src/fhir/authorization/token-client.ts';
 import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
 import { FAULT_TABLE, type Fault } from '../../src/fhir/fault.ts';
 import type { Operation } from '../../src/fhir/fault-table.ts';
@@ -30,11 +34,38 @@ afterEach(async () => {
   await server.stop();
 });
 
-function clientOf(baseUrl: string, authorization?: () => Promise<string>): FhirClient {
+function clientOf(baseUrl: string, credentials?: Credentials): FhirClient {
   const config = { baseUrl, concurrency: 1, batchSize: 2, timeoutMs: 500, userAgent: 'canary' };
-  return createFhirClient({ ...config, ...(authorization && { authorization }) }, ({ outcome }) =>
-    outcomes.push(outcome),
-  );
+  return createFhirClient({ ...config, ...(credentials && { credentials }) }, ({ outcome }) => outcomes.push(outcome));
+}
+
+/** Of a client whose authorization server, or its SMART configuration where it has no token URL, answers so. */
+async function tokensFrom(tokenUrl: string | null, status: number, body: string): Promise<void> {
+  const authorizes = createHttpServer((_, response) => {
+    response.writeHead(status, {
+      'content-type': 'application/json',
+      'www-authenticate': `Basic realm="${server.word}"`,
+    });
+    response.end(body);
+  });
+  await new Promise<void>((resolve) => authorizes.listen(0, '127.0.0.1', resolve));
+  onTestFinished(async () => {
+    authorizes.closeAllConnections();
+    await new Promise((resolve) => authorizes.close(resolve));
+  });
+  const origin = `http://127.0.0.1:${(authorizes.address() as AddressInfo).port}`;
+  const source = new TokenClient({
+    clientId: 'canary',
+    authentication: { secret: server.word },
+    tokenUrl: tokenUrl === null ? null : origin + tokenUrl,
+    fhirServer: origin,
+    scope: null,
+    access: { types: ['Patient'], writes: true, deletes: false },
+    tls: () => ({}),
+    allowHttp: false,
+    timeoutMs: 500,
+  });
+  client = clientOf(server.url, new AccessTokens(source));
 }
 
 function patient(): { resource: Patient; token: { system: string; value: string } } {
@@ -57,7 +88,11 @@ const ASKING: Readonly<Record<Operation, () => Promise<Given>>> = {
   'put-by-id': () => client.putById(patient().resource, FIRST_ID, null, 'Patient/1/1'),
   transaction: async () => (await Promise.all([put(), put()]))[0] ?? { ok: true },
   'delete-by-id': () => client.deleteById('Patient', FIRST_ID, 'Patient/1/1'),
-  search: () => client.deleteByIdentifier('Patient', patient().token, 'Patient/1/1'),
+  search: () => {
+    // It does not say where.
+    server.plan('conditional-put', '', () => ({ status: 200, body: '' }));
+    return put();
+  },
   read: () => client.read('Patient', FIRST_ID),
   probe: async () => {
     const fault = await client.probe();
@@ -101,11 +136,10 @@ const ELSEWHERE: Readonly<Record<string, () => Promise<void>>> = {
     await new Promise((resolve) => closed.close(resolve));
     client = clientOf(`http://127.0.0.1:${port}/fhir`);
   },
-  token: async () => {
-    client = clientOf(server.url, async () => {
-      throw new Error(server.word);
-    });
-  },
+  token: () => tokensFrom('/token', 500, server.word),
+  'token-refused': () =>
+    tokensFrom('/token', 401, JSON.stringify({ error: server.word, error_description: server.word })),
+  'no-token-endpoint': () => tokensFrom(null, 200, JSON.stringify({ token_endpoint: server.word })),
 };
 
 test.each(FAULT_TABLE.filter(isSetUpElsewhere))('$code says nothing of a patient', async ({ code }) => {

@@ -71,6 +71,7 @@ describe('the SQL in the README, the runbook, the operations and the roles', () 
     { heading: 'Major upgrade of PostgreSQL', role: 'NONE' },
     { heading: 'A FHIR server restored, empty, or another one', role: 'NONE' },
     { heading: 'Very many dead letters', role: 'fhir_operator' },
+    { heading: 'TLS to PostgreSQL, and its certificates', role: 'NONE' },
   ].flatMap(({ heading, role }) =>
     blocksOf(sectionOf('docs/operations.md', heading), 'sql').map((block) => ({ block, role })),
   );

@@ -153,10 +153,11 @@ describe('by its own login', () => {
     },
     {
       kind: 'operator',
-      what: "read or change a patient's row, see a payload of the outbox, settle an event, or touch what was decided",
+      what: "read or change a patient's row, change a payload or settle an event, or touch what was decided",
       sql: [
         ...PATIENTS.flatMap((table) => [`SELECT FROM ${table}`, `UPDATE ${table} SET id = id`, `DELETE FROM ${table}`]),
-        'SELECT payload_json FROM fhir_outbox',
+        'SELECT previous_identifiers FROM fhir_outbox',
+        "UPDATE fhir_outbox SET payload_json = '{}'",
         'TABLE fhir_outbox',
         'TABLE fhir_link_identifier',
         'UPDATE fhir_outbox SET processed = true',
