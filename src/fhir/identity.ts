@@ -1,7 +1,7 @@
 // Whose resource it is: the identifiers that it has, as tokens, and whether it has, or can have, a certain one.
 import { isObject, type Json } from './answer.ts';
 import type { Resource } from './resources.ts';
-import { readIdentifier, sameToken, type Token } from './token.ts';
+import { readIdentifier, type Token, tokenKey } from './token.ts';
 
 /** What is no identifier is left out. */
 export function identifiersIn({ identifier }: Json): Token[] {
@@ -13,7 +13,8 @@ export function identifiersIn({ identifier }: Json): Token[] {
 }
 
 export function haveOneInCommon(some: readonly Token[], others: readonly Token[]): boolean {
-  return some.some((one) => others.some((other) => sameToken(one, other)));
+  const keys = new Set(others.map(tokenKey));
+  return some.some((one) => keys.has(tokenKey(one)));
 }
 
 /** Whether it has the identifier that it is written by. */

@@ -11,7 +11,7 @@ import type { MappedResource, Profile } from './mapped-resource.ts';
 import type { PatientPayload } from './patient-payload.ts';
 import type { Address, ContactPoint, HumanName, Identifier, Patient } from './resources.ts';
 import type { Token } from './token.ts';
-import { readIdentifier, sameToken } from './token.ts';
+import { readIdentifier, withoutRepeats } from './token.ts';
 import { asUsCorePatient } from './us-core.ts';
 
 /**
@@ -75,11 +75,9 @@ function identifiersOf(payload: PatientPayload): { ok: true; identifiers: Token[
     if (other.kind === 'invalid') {
       return { ok: false, reason: `An other identifier of the patient cannot be sent: ${other.reason}.` };
     }
-    if (other.kind === 'token' && !identifiers.some((known) => sameToken(known, other.token))) {
-      identifiers.push(other.token);
-    }
+    if (other.kind === 'token') identifiers.push(other.token);
   }
-  return { ok: true, identifiers };
+  return { ok: true, identifiers: withoutRepeats(identifiers) };
 }
 
 function identifierElement({ system, value }: Token): Identifier {

@@ -27,7 +27,7 @@ export const patientPayload = z.object({
     'White space around it is removed, as servers do when they search. White space or control characters in it refuse the patient. Empty: an identifier without system. What is no absolute URI is sent as it is; servers that validate refuse it',
   ),
   identifier_value: text.describe(
-    'White space around it is removed, as servers do when they search. Control characters in it refuse the patient. Empty: the patient is refused, and no other identifier takes its place',
+    'White space around it is removed, as servers do when they search. Control characters in it refuse the patient, and more than 2,000 bytes of it and its system. Empty: the patient is refused, and no other identifier takes its place',
   ),
   phone_number: text.describe('As it is'),
   email: text.describe('As it is'),

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { MappedResource, Profile, RowReference } from './mapped-resource.ts';
 import type { Resource } from './resources.ts';
+import { readIdentifier } from './token.ts';
 
 export interface RecordMapping {
   /** Its columns id and patient_id are those of the row and of its patient. */
@@ -53,8 +54,9 @@ export function recordMapping<Columns extends z.ZodObject, R extends Resource>(
     withdrawn,
     map(payload, profile, withdraw) {
       const own = ownIdentifier.safeParse(payload.fhir_identifier);
-      if (!own.success) return { ok: false, reason: 'The outbox row has no fhir_identifier.' };
-      const identifier = own.data;
+      const reading = own.success ? readIdentifier(own.data.system, own.data.value) : null;
+      if (reading?.kind !== 'token') return { ok: false, reason: 'The outbox row has no fhir_identifier.' };
+      const identifier = reading.token;
       // An event that was emitted for a row that was gone by then.
       if (typeof payload.id !== 'number')
         return { ok: false, reason: 'The row is gone, and its last state was not kept.', identifier };
@@ -66,10 +68,14 @@ export function recordMapping<Columns extends z.ZodObject, R extends Resource>(
         ...elements(parsed.data, profile),
         ...(withdraw && withdrawn),
       } as unknown as Resource;
-      const refers = references.flatMap(({ element, column, table: to }): RowReference[] => {
+      const refers: RowReference[] = [];
+      for (const { element, column, table: to } of references) {
         const id = payload[column];
-        return typeof id === 'number' ? [{ element, table: to, id }] : [];
-      });
+        if (typeof id !== 'number') continue;
+        // PostgreSQL would refuse to look for such a row.
+        if (!Number.isSafeInteger(id)) return { ok: false, reason: `${column} is no id of a row.`, identifier };
+        refers.push({ element, table: to, id });
+      }
       return { ok: true, resource, identifier, identifiers: [identifier], references: refers };
     },
   };

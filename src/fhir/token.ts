@@ -1,6 +1,9 @@
 // Identifiers as FHIR search tokens: how a (system, value) pair of the database is read, compared and written into a URL.
 
-import { isFhirString, MAX_FHIR_STRING } from './fhir-string.ts';
+import { isFhirString } from './fhir-string.ts';
+
+/** Of system and value in UTF-8: PostgreSQL keeps identifiers in an index, whose entries have 2,704 bytes at most. */
+export const MOST_IDENTIFIER_BYTES = 2000;
 
 /** A token, https://hl7.org/fhir/R4/search.html#token ; the system is '' for an identifier without one. */
 export interface Token {
@@ -18,8 +21,8 @@ export type IdentifierReading =
  * Reads identifier_system and identifier_value. White space around either is removed, because servers remove it when
  * they search: on HAPI ' 7 ' and '7' are one patient, so two rows that differ in nothing else must be one token here
  * too, or one patient's data would land on the other's resource. An empty value is no identifier. What cannot be an
- * Identifier at all (white space inside a URI, control characters, more than 1 MB) is invalid: changing it could make
- * two equal.
+ * Identifier at all (white space inside a URI, control characters) or is too long to be kept is invalid: changing it could
+ * make two equal.
  */
 export function readIdentifier(system: string | null | undefined, value: string | null | undefined): IdentifierReading {
   const token: Token = { system: (system ?? '').trim(), value: (value ?? '').trim() };
@@ -31,8 +34,8 @@ export function readIdentifier(system: string | null | undefined, value: string 
   if (!isFhirString(token.system) || !isFhirString(token.value)) {
     return { kind: 'invalid', reason: 'it holds control characters, which FHIR does not allow' };
   }
-  if (token.system.length > MAX_FHIR_STRING || token.value.length > MAX_FHIR_STRING) {
-    return { kind: 'invalid', reason: 'it is longer than a FHIR string may be' };
+  if (Buffer.byteLength(token.system) + Buffer.byteLength(token.value) > MOST_IDENTIFIER_BYTES) {
+    return { kind: 'invalid', reason: 'it is longer than 2,000 bytes' };
   }
   return { kind: 'token', token };
 }
@@ -40,6 +43,17 @@ export function readIdentifier(system: string | null | undefined, value: string 
 /** Whether two tokens name the same identifier. */
 export function sameToken(one: Token, other: Token): boolean {
   return one.system === other.system && one.value === other.value;
+}
+
+/** Equal for tokens that name the same identifier: a system has no white space. To look for one among thousands. */
+export function tokenKey({ system, value }: Token): string {
+  return `${system} ${value}`;
+}
+
+/** Each identifier once, where it comes first. */
+export function withoutRepeats(tokens: readonly Token[]): Token[] {
+  const seen = new Set<string>();
+  return tokens.filter((token) => seen.size < seen.add(tokenKey(token)).size);
 }
 
 /** Whether two lists name the same identifiers in the same order. */

@@ -55,6 +55,9 @@ export function identifiersOf({ mapped, table }: Delivery): readonly Token[] | n
   return mapped?.ok && kindOfTable(table)?.hasIdentifiers ? mapped.identifiers : null;
 }
 
+/** What can be repeated in a reason: what is no such name may hold anything. */
+const TABLE_NAME = /^[a-z_][a-z0-9_]{0,62}$/;
+
 /** One Delivery for each resource that the rows touch: who is referred to comes before who refers, and is deleted after it. */
 export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapState: MapState): Delivery[] {
   const groups = new Map<string, { kind: ResourceKind; sourceId: number; events: OutboxEvent[] }>();
@@ -70,7 +73,7 @@ export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapSt
     if (!kind || sourceId === null) {
       const reason = kind
         ? 'The outbox row names no patient.'
-        : `No FHIR resource is mapped from the table ${event.table}.`;
+        : `No FHIR resource is mapped from ${TABLE_NAME.test(event.table) ? `the table ${event.table}` : 'what the row names as its table'}.`;
       unreadable.push(unreadableRow(event.id, event.txid, reason, origin));
       continue;
     }

@@ -5,7 +5,7 @@ import { pause } from '../pause.ts';
 const RETRY_MS = 1000;
 
 /** SQLSTATE classes in which the data, not the connection or the moment, is wrong. https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const DATA_ERRORS = new Set(['21', '22', '23']);
+const DATA_ERRORS = new Set(['21', '22', '23', '54']);
 /** A missing table, column, function or right: trying again cannot help, and going on would hide it. */
 const PROGRAM_ERRORS = new Set(['42', '0A']);
 

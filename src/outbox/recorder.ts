@@ -97,6 +97,9 @@ export class Recorder {
       // It was sent.
       const outcome = deadOutcome(first.delivery, reason, null, true);
       await this.#writeGroup([{ ...first, outcome }]);
+    } else if (first?.outcome.kind === 'dead' && first.outcome.mayCarry !== null) {
+      // PostgreSQL may have refused the identifiers themselves.
+      await this.#writeGroup([{ ...first, outcome: { ...first.outcome, mayCarry: null } }]);
     } else first?.reject(error);
   }
 }

@@ -63,6 +63,18 @@ describe('golden', () => {
   });
 });
 
+it('a patient with a hundred thousand other identifiers is mapped in a moment, each identifier once', () => {
+  const other_identifiers = Array.from({ length: 100_000 }, (_, n) => ({
+    identifier_system: 'urn:many',
+    identifier_value: `${n % 99_999}`,
+  }));
+  const started = performance.now();
+  const mapped = mapColumns({ other_identifiers });
+  // Comparing each with all others takes minutes, in which nobody else is delivered.
+  expect(performance.now() - started).toBeLessThan(10_000);
+  expect(mapped).toMatchObject({ ok: true, identifiers: { length: 100_000 } });
+});
+
 describe('the validator', () => {
   it('finds nothing wrong with a sound Patient', () => {
     expect(problemsOf(SOUND, 'us-core')).toEqual([]);

@@ -215,6 +215,8 @@ describe('every row', () => {
     // numeric writes it as a text.
     [pulse, { rate: 'NaN' }, 'rate is no number that FHIR can hold.'],
     [bloodPressure, { comment: 5 }, 'comment is no text.'],
+    [pulse, { patient_id: 1.5 }, 'patient_id is no id of a row.'],
+    [pulse, { form_id: 1e300 }, 'form_id is no id of a row.'],
     [
       bloodPressure,
       { comment: 'x'.repeat(1024 * 1024 + 1) },
@@ -228,6 +230,16 @@ describe('every row', () => {
     },
   );
 });
+
+it.each([{ system: 'urn:with space', value: 'pulse/7' }, { system: 'urn:x', value: ' ' }, { value: 'pulse/7' }])(
+  'a row whose fhir_identifier is none that FHIR can hold is refused (%j)',
+  (fhir_identifier) => {
+    expect(mapped(pulse, { fhir_identifier })).toEqual({
+      ok: false,
+      reason: 'The outbox row has no fhir_identifier.',
+    });
+  },
+);
 
 describe('a moment', () => {
   it.each([

@@ -1,8 +1,14 @@
 // Identifiers as tokens: how they are read, when two are the same, and how they stand in a URL.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_FHIR_STRING } from '../../src/fhir/fhir-string.ts';
-import { readIdentifier, sameToken, type Token, tokenParameter } from '../../src/fhir/token.ts';
+import {
+  MOST_IDENTIFIER_BYTES,
+  readIdentifier,
+  sameToken,
+  type Token,
+  tokenParameter,
+  withoutRepeats,
+} from '../../src/fhir/token.ts';
 import { anyCharacters } from './texts.ts';
 
 const token = (system: string, value: string): Token => ({ system, value });
@@ -53,12 +59,17 @@ describe('readIdentifier', () => {
     });
   });
 
-  it('refuses what is longer than a FHIR string may be, and nothing shorter', () => {
-    const long = '7'.repeat(MAX_FHIR_STRING);
-    expect(readIdentifier(`${long} `, long)).toEqual({ kind: 'token', token: token(long, long) });
-    const refused = { kind: 'invalid', reason: 'it is longer than a FHIR string may be' };
-    expect(readIdentifier('urn:x', `${long}7`)).toEqual(refused);
-    expect(readIdentifier(`${long}7`, '7')).toEqual(refused);
+  it('refuses what PostgreSQL can keep in no index, and nothing shorter', () => {
+    const half = 'é'.repeat(MOST_IDENTIFIER_BYTES / 4);
+    expect(readIdentifier(`${half} `, half)).toEqual({ kind: 'token', token: token(half, half) });
+    const refused = { kind: 'invalid', reason: 'it is longer than 2,000 bytes' };
+    expect(readIdentifier(half, `${half}7`)).toEqual(refused);
+    expect(readIdentifier(`${half}7`, half)).toEqual(refused);
+  });
+
+  it('knows which ones name the same identifier, among many', () => {
+    const tokens = [token('urn:x', '7'), token('', 'urn:x 7'), token('urn:x', '8'), token('urn:x', '7')];
+    expect(withoutRepeats(tokens)).toEqual(tokens.slice(0, 3));
   });
 });
 

@@ -164,6 +164,14 @@ describe('deliveriesOf', () => {
     ]);
   });
 
+  it('repeats a table only by a name that can be one', () => {
+    const { deliveries } = deliver({ id: 1, table_name: 'Smith, John' });
+    expect(deliveries[0]?.mapped).toEqual({
+      ok: false,
+      reason: 'No FHIR resource is mapped from what the row names as its table.',
+    });
+  });
+
   it('dead-letters a row that cannot be read, and delivers the others of its transaction', () => {
     const { deliveries } = deliver({ id: 1, operation: 'T' as 'I' }, { id: 2, patient_id: 4 });
     expect(deliveries[0]).toMatchObject({

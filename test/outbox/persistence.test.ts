@@ -52,6 +52,8 @@ describe('persistently', () => {
     ['23505', 'unique_violation'],
     ['23514', 'check_violation'],
     ['21000', 'cardinality_violation'],
+    ['54000', 'program_limit_exceeded, by what is too long for an index'],
+    ['54001', 'statement_too_complex'],
     ['42P01', 'undefined_table'],
     ['42501', 'insufficient_privilege'],
     ['42601', 'syntax_error'],

@@ -1,4 +1,5 @@
 // The record of a delivery: committed with its outbox rows, or not at all.
+import { randomBytes } from 'node:crypto';
 import pino from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseLsn } from '../../src/lsn.ts';
@@ -66,6 +67,29 @@ it('waits for a transaction that the slot told of before others can see it, and 
   await recording;
   expect(await records()).toEqual({ processed: true, events: 1, links: 1 });
   expect((await metrics.removedRows.get()).values[0]?.value).toBe(0);
+});
+
+it('what is too long for an index of PostgreSQL is a dead letter, and keeps nobody else from being recorded', async () => {
+  const recorder = new Recorder(db, createMetrics(), pino({ enabled: false }), new AbortController().signal);
+  await database.pool.query(
+    `INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'X'), ('urn:t', 'Y')`,
+  );
+  const { rows } = await database.pool.query('SELECT * FROM fhir_outbox ORDER BY id');
+  const deliveries = deliveriesOf(
+    rows.map((row) => parseEvent(row)),
+    { committedAt: null, endLsn: null },
+    () => null,
+  );
+  const [long, other] = deliveries;
+  if (!long || !other) throw new Error('Two patients make two deliveries.');
+  const value = randomBytes(5000).toString('hex');
+  const [recorded, beside] = await Promise.all([
+    recorder.record(long, { ...DELIVERED, identifiers: [{ system: 'urn:t', value }] }),
+    recorder.record(other, { ...DELIVERED, fhirId: 'r2' }),
+  ]);
+  expect(recorded).toMatchObject({ kind: 'dead', reason: expect.stringContaining('SQLSTATE 54000') });
+  expect(beside).toMatchObject({ kind: 'delivered' });
+  expect(await records()).toMatchObject({ processed: true, links: 1 });
 });
 
 async function records(): Promise<unknown> {
