@@ -36,7 +36,10 @@ export function standingLookup(
       // Each by its index (of EXISTS PostgreSQL may make one pass over all that was ever recorded); rows only of what is not
       // pending, for nearly all is.
       const standings = sql<StandingRow>`
-        SELECT d.no, CASE WHEN event.found OR outbox.processed THEN 'recorded' WHEN link.newer OR ${superseded} THEN 'superseded' ELSE 'waits' END AS standing
+        SELECT d.no,
+               CASE WHEN coalesce(outbox.processed, event.found) THEN 'recorded'
+                    -- The event is recorded with other rows: these have been given its revision once more, by hand.
+                    WHEN event.found OR link.newer OR ${superseded} THEN 'superseded' ELSE 'waits' END AS standing
           FROM jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
             AS d(no int, "eventKey" text, "outboxIds" bigint[], "table" text, "sourceId" bigint, revision bigint, txid bigint, streamed boolean)
           LEFT JOIN LATERAL (SELECT true AS found FROM fhir_processed_event e WHERE e.event_key = d."eventKey" LIMIT 1) AS event ON true
