@@ -5,6 +5,9 @@ import type { Dispatcher } from 'undici';
 import type { Cause } from './fault.ts';
 import { causeOfError } from './fault.ts';
 
+/** A refusal is read no further: its OperationOutcome is short, whatever the answer that was asked for may be. */
+const REFUSAL_BYTES = 1024 * 1024;
+
 type Headers = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2];
 
 export interface HttpAnswer {
@@ -27,7 +30,7 @@ export class NotSent extends Error {
 }
 
 export class AnswerCollector implements Dispatcher.DispatchHandler {
-  readonly #maxBytes: number;
+  #maxBytes: number;
   readonly #mayBeSent: () => void;
   readonly #settled = Promise.withResolvers<HttpAnswer>();
   #controller: Dispatcher.DispatchController | null = null;
@@ -69,7 +72,9 @@ export class AnswerCollector implements Dispatcher.DispatchHandler {
 
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Headers): void {
     // 1xx announce the answer.
-    if (status >= 200) this.#head = { status, headers };
+    if (status < 200) return;
+    this.#head = { status, headers };
+    if (status >= 300) this.#maxBytes = Math.min(this.#maxBytes, REFUSAL_BYTES);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

@@ -1,6 +1,7 @@
 // Reading answers: a resource's id and version from headers or body, and whether what came is FHIR at all.
 
 import { type HttpAnswer, headerOf } from './answer-collector.ts';
+import { isNestedTooDeeply } from './json-depth.ts';
 import { readOutcome } from './outcome.ts';
 
 export type Json = Record<string, unknown>;
@@ -11,8 +12,11 @@ export interface Match {
   versionId: string | null;
 }
 
-/** https://hl7.org/fhir/R4/datatypes.html#id */
-const ID = '[A-Za-z0-9\\-.]{1,64}';
+/**
+ * https://hl7.org/fhir/R4/datatypes.html#id , but for those that a path would lose: .. leads to the folder above
+ * (https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4 ), and a DELETE of Patient/.. to the whole server.
+ */
+const ID = '(?!\\.{1,2}(?![A-Za-z0-9\\-.]))[A-Za-z0-9\\-.]{1,64}';
 const WHOLE_ID = new RegExp(`^${ID}$`);
 const LOCATION = new RegExp(`^(?:[^?#]*/)?([A-Za-z]+)/(${ID})(?:/_history/(${ID}))?(?:[?#]|$)`);
 const ETAG = new RegExp(`^(?:W/)?"(${ID})"$`);
@@ -20,7 +24,7 @@ const ENTRY_ETAG = new RegExp(`^(?:(?:W/)?"(${ID})"|(${ID}))$`);
 
 /** The body as a JSON object; null when there is none or it is something else. */
 export function jsonOf(answer: HttpAnswer): Json | null {
-  if (!('text' in answer.body)) return null;
+  if (!('text' in answer.body) || isNestedTooDeeply(answer.body.text)) return null;
   try {
     const parsed: unknown = JSON.parse(answer.body.text);
     return isObject(parsed) ? parsed : null;

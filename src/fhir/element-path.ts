@@ -31,8 +31,12 @@ const TYPES = new Set(
 const STEP = /^([a-z][A-Za-z]*)(?:\[\d{1,3}\])?$/;
 const TYPE = /\.ofType\(([A-Za-z]+)\)/g;
 
+/** No path of R4's is nearly as long. */
+const LONGEST = 200;
+
 /** As `Patient.name[0].family`, from `expression` or `location`; false for what is or may be anything else. */
 export function isElementPath(path: string): boolean {
+  if (path.length > LONGEST) return false;
   const types = [...path.matchAll(TYPE)].map(([, type = '']) => type);
   const [root = '', ...steps] = path.replace(TYPE, '').split('.');
   return ROOTS.has(root) && steps.every(isElement) && types.every((type) => TYPES.has(type));

@@ -35,6 +35,7 @@ export type Cause =
   | 'not-r4'
   | 'several-found'
   | 'not-several'
+  | 'another-resource'
   | 'search-ignored'
   | 'bundle-unreadable'
   | 'answer-too-large';
@@ -171,6 +172,9 @@ export const FAULT_TABLE: readonly FaultRow[] = [
   { code: 'not-several', on: ['conditional-put'], match: 'not-several', ...RETRY,
     when: 'Refused as for several matches (412), while a search finds one or none: two writes met (Aidbox)',
     sentence: 'The FHIR server refused the write as if several resources had this identifier, and has one or none.' },
+  { code: 'another-resource', on: ['conditional-put'], match: 'another-resource', ...RETRY,
+    when: 'The answer to a write by identifier holds a resource that does not have the identifier',
+    sentence: 'The FHIR server answers a write with the resource of somebody else: nothing can be linked to it.' },
   { code: 'create-race', on: ['conditional-put'], match: { status: ['409'] }, ...RETRY,
     when: 'Another write creates the resource at the same moment',
     sentence: 'Another write created the resource at the same moment.' },

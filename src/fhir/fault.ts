@@ -1,5 +1,6 @@
 // Turns an answer or an error into a Fault, by the fault table alone.
 
+import { AssertionError } from 'node:assert';
 import type { Attempt, Cause, Disposition, FaultRow, Operation } from './fault-table.ts';
 import { FAULT_TABLE } from './fault-table.ts';
 import type { Outcome } from './outcome.ts';
@@ -82,6 +83,8 @@ export function causeOfError(error: unknown): Cause | null {
   if (error.name === 'TimeoutError') return 'timeout';
   // An answer that is no HTTP. undici means to give it a code of llhttp (HPE_…) and leaves it undefined.
   if (error.name === 'HTTPParserError') return 'network';
+  // Of undici's parser, on an answer that no server may give, such as one with the status 000.
+  if (error instanceof AssertionError) return 'network';
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'timeout';
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED' || code.startsWith('ERR_INVALID')) return null;

@@ -22,9 +22,12 @@ const issue = z.object({
   expression: listOf(z.string().transform(toFhirString)),
 });
 
+/** That are kept: a server may send as many as an answer has room for. */
+const MOST_ISSUES = 1000;
+
 const operationOutcome = z.object({
   resourceType: z.literal('OperationOutcome'),
-  issue: z.array(issue),
+  issue: z.preprocess((all) => (Array.isArray(all) ? all.slice(0, MOST_ISSUES) : all), z.array(issue)),
 });
 
 export type Outcome = z.infer<typeof operationOutcome>;

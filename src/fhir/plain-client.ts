@@ -64,6 +64,10 @@ export class PlainFhirClient implements FhirClient {
     const sent = await this.#call('conditional-put', this.#put(put, sending));
     if (!sent.ok) return sent.fault.code === 'several-matches' ? await this.#several(type, identifier, sent) : sent;
     const { answer } = sent;
+    const sentBack = resourceOf(answer, type);
+    // What comes back with other identifiers is another patient's: its id must not become this one's.
+    if (sentBack !== null && !couldMatch(sentBack, identifier))
+      return { ok: false, fault: faultOf('another-resource', answer.status) };
     const named = writtenTo(answer, type);
     this.#wantVersion(versionOf(answer, named));
     // A 2xx without a word of where: the search tells, and whether this is a FHIR server at all.
@@ -87,7 +91,8 @@ export class PlainFhirClient implements FhirClient {
     const { answer } = sent;
     const written = writtenTo(answer, type);
     if (written === null && !isFhirAnswer(answer)) return { ok: false, fault: noResource(answer) };
-    const version = versionOf(answer, written);
+    // The version of another resource is none of this one's; without one it is looked up before the next write.
+    const version = written === null || written.id === id ? versionOf(answer, written) : null;
     this.#wantVersion(version);
     return { ok: true, id, versionId: version, status: answer.status };
   }
@@ -152,7 +157,9 @@ export class PlainFhirClient implements FhirClient {
     const sent = await this.#call('read', { method: 'GET', path, maxBytes: READ_BYTES });
     if (!sent.ok) return sent;
     const resource = resourceOf(sent.answer, type);
-    if (resource === null) return { ok: false, fault: noResource(sent.answer) };
+    // Of another one, perhaps out of a cache on the way, it must not be taken for this one.
+    const isOther = typeof resource?.id === 'string' && resource.id !== id;
+    if (resource === null || isOther) return { ok: false, fault: noResource(sent.answer) };
     return { ok: true, resource, versionId: matchOf(resource, sent.answer)?.versionId ?? null };
   }
 
@@ -162,7 +169,9 @@ export class PlainFhirClient implements FhirClient {
     if (!sent.ok) return sent;
     const bundle = resourceOf(sent.answer, 'Bundle');
     if (bundle === null) return { ok: false, fault: noResource(sent.answer) };
-    return { ok: true, total: typeof bundle.total === 'number' ? bundle.total : null };
+    // https://hl7.org/fhir/R4/datatypes.html#unsignedInt
+    const isCount = typeof bundle.total === 'number' && Number.isSafeInteger(bundle.total) && bundle.total >= 0;
+    return { ok: true, total: isCount ? (bundle.total as number) : null };
   }
 
   async list(

@@ -58,7 +58,9 @@ export function entriesWritten(bundle: Json | null, puts: readonly Put[]): Writt
 function entryWritten(entry: unknown, { type, by }: Put): WrittenEntry | null {
   if (!isObject(entry) || !isObject(entry.response)) return null;
   const { status, location, etag } = entry.response;
-  const code = Number(/^20[01]\b/.exec(String(status))?.[0]);
+  // Some servers have a number there.
+  const text = typeof status === 'string' || typeof status === 'number' ? String(status) : '';
+  const code = Number(/^20[01]\b/.exec(text)?.[0]);
   if (Number.isNaN(code)) return null;
   const named = typeof location === 'string' ? locationOf(location, type) : null;
   const resource = isObject(entry.resource) && entry.resource.resourceType === type ? entry.resource : null;

@@ -42,6 +42,9 @@ export interface HttpRequest {
 // (https://github.com/FirelyTeam/firely-net-sdk/issues/1899 ): so the plain type stands beside it.
 const ACCEPT = 'application/fhir+json; fhirVersion=4.0, application/fhir+json;q=0.9';
 
+/** Of all headers of an answer together; servers send some hundred bytes. */
+const MOST_HEADER_BYTES = 16 * 1024;
+
 export type Exchange = { ok: true; answer: HttpAnswer } | ({ ok: false } & Failure);
 
 export class Transport {
@@ -132,6 +135,7 @@ export class Transport {
     return new Pool(origin, {
       connections,
       pipelining: 1,
+      maxHeaderSize: MOST_HEADER_BYTES,
       // `dispatch` has a deadline for the whole request.
       headersTimeout: 0,
       bodyTimeout: 0,

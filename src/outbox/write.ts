@@ -1,6 +1,6 @@
 // Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
 import type { FhirClient, Match } from '../fhir/client.ts';
-import type { Fault } from '../fhir/fault.ts';
+import { type Fault, faultOf } from '../fhir/fault.ts';
 import type { MappedResource } from '../fhir/mapped-resource.ts';
 import { putOfId, type Sending } from '../fhir/put.ts';
 import type { Resource } from '../fhir/resources.ts';
@@ -194,9 +194,14 @@ export class Writer {
     const answer = await this.#fhir.putByIdentifier(context.mapped.resource, identifier, delivery.eventKey, context);
     if (!answer.ok) return { kind: 'failed', fault: answer.fault };
     if (answer.status === 201) {
-      // A server gives an id away a second time only if it knows nothing of the first.
-      const takenOver = await this.#links.takeOver(delivery, answer.id);
-      if (takenOver) await this.#doubt(context);
+      // A server gives an id away a second time only if it knows nothing of the first; or its answer names another one's.
+      if ((await this.#links.livingOwner(delivery, answer.id)) !== null) {
+        const found = await this.#readOwn(context, answer.id);
+        if (found.kind === 'of-another') return { kind: 'failed', fault: faultOf('another-resource', answer.status) };
+        if (found.kind !== 'own') return { kind: 'failed', fault: found.fault };
+        await this.#links.takeOver(delivery, answer.id);
+        await this.#doubt(context);
+      }
     } else if (answer.id !== linked) {
       // Nothing but the answer tells whose resource has the identifier there.
       const owner = await this.#links.livingOwner(delivery, answer.id);

@@ -1,4 +1,5 @@
 // The other direction: resources on the server that the database knows nothing of, as after a restore to an earlier point.
+import { FatalError } from '../fatal.ts';
 import type { Json } from '../fhir/answer.ts';
 import { isObject, matchOf } from '../fhir/answer.ts';
 import type { FhirClient } from '../fhir/client.ts';
@@ -8,6 +9,12 @@ import type { Database } from '../outbox/database.ts';
 import { isWithdrawn, type ResourceKind } from '../outbox/resources.ts';
 import { doesNotWork, patiently, readResource } from './resource-reader.ts';
 import { unlinkedOf } from './source.ts';
+
+/** A list that goes on and on without a single resource has no end that could be waited for. */
+const MOST_EMPTY_PAGES = 1000;
+/** Some hundred megabytes. Nobody looks through so many by hand; rather the whole database is the wrong one. */
+const MOST_CANDIDATES = 1_000_000;
+const NO_END = 'The FHIR server could not be compared with: its list of resources has no end: ';
 
 interface Listed {
   readonly id: string;
@@ -37,6 +44,8 @@ export async function listUnlinked(
 ): Promise<Listed[]> {
   const candidates: Listed[] = [];
   let seen = 0;
+  let emptyPages = 0;
+  const asked = new Set<string>();
   // Only of what we identify ourselves do we know the system before.
   const ofSystem = kind.hasIdentifiers ? null : ([...systems][0] ?? null);
   const pageOf = async (next: string | null) => {
@@ -51,6 +60,12 @@ export async function listUnlinked(
     seen += page.resources.length;
     onPage(seen);
     if (page.next === null) return candidates;
+    emptyPages = page.resources.length === 0 ? emptyPages + 1 : 0;
+    if (asked.has(page.next)) throw new FatalError(`${NO_END}a page leads back to one before it.`);
+    if (emptyPages > MOST_EMPTY_PAGES) throw new FatalError(`${NO_END}page after page holds none.`);
+    if (candidates.length > MOST_CANDIDATES)
+      throw new FatalError(`${NO_END}the database knows nothing of more than a million of them. Is it the right one?`);
+    asked.add(page.next);
   }
 }
 

@@ -31,6 +31,7 @@ const CAUSES: Readonly<Record<Cause, string>> = {
   'not-r4': 'another version',
   'several-found': 'several matches',
   'not-several': '412, and no several matches',
+  'another-resource': "somebody else's resource",
   'search-ignored': 'wrong matches',
   'bundle-unreadable': 'not of each PUT',
   'answer-too-large': 'too large',

@@ -31,6 +31,9 @@ describe('a location', () => {
     ['nothing below the type', 'Patient/'],
     ['an operation', 'Patient/7/$validate'],
     ['an id that is none', 'Patient/a_b'],
+    ['the folder itself as its id', 'Patient/.'],
+    ['the folder above as its id', 'Patient/../_history/1'],
+    ['the folder above as its version', 'Patient/7/_history/..'],
     ['an id that is too long', `Patient/${'a'.repeat(65)}`],
     ['no text', ''],
   ])('says nothing where it names %s', (_, location) => {
@@ -40,6 +43,19 @@ describe('a location', () => {
   it('may have any FHIR id', () => {
     const id = `${'A-z.9'.repeat(12)}1234`;
     expect(writtenTo(answerOf(undefined, { location: `Patient/${id}` }), 'Patient')?.id).toBe(id);
+  });
+});
+
+describe('JSON that is nested', () => {
+  const nested = (levels: number) => answerOf(`${'{"a":'.repeat(levels - 1)}{"b":"]}\\""}${'}'.repeat(levels - 1)}`);
+
+  it('a thousand times is read', () => {
+    expect(jsonOf(nested(1000))).not.toBeNull();
+  });
+
+  it('more deeply is none: who walks through it would run out of stack', () => {
+    expect(jsonOf(nested(1001))).toBeNull();
+    expect(isFhirAnswer(nested(1001))).toBe(false);
   });
 });
 

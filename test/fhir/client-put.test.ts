@@ -115,6 +115,17 @@ describe('putByIdentifier', () => {
     await expect(fhir.putByIdentifier(JOHN, MRN, EVENT_KEY)).resolves.toMatchObject({ ok: true, versionId: '3' });
   });
 
+  it('is linked to nothing where the resource that comes back is somebody else’s', async () => {
+    const other = { resourceType: 'Patient', id: '8', identifier: [{ system: MRN.system, value: 'another' }] };
+    const { fhir } = await serveFhir((_, response) =>
+      reply(response, 200, other, { location: 'Patient/8/_history/1' }),
+    );
+    await expect(fhir.putByIdentifier(JOHN, MRN, EVENT_KEY)).resolves.toMatchObject({
+      ok: false,
+      fault: { code: 'another-resource', disposition: 'retry' },
+    });
+  });
+
   it.each([
     [409, outcomeWith('HAPI-0824: x', 'conflict'), 'create-race', 'retry'],
     [500, outcomeWith('HAPI-0550: x'), 'create-race', 'retry'],
@@ -275,6 +286,16 @@ describe('putById', () => {
     await expect(fhir.putById(JOHN, '7', '3', EVENT_KEY)).resolves.toMatchObject({
       ok: false,
       fault: { code, disposition, status },
+    });
+  });
+
+  it('has no version where the answer names another resource: the next write looks before', async () => {
+    const location = 'Patient/8/_history/5';
+    const { fhir } = await serveFhir((_, response) => reply(response, 200, undefined, { location, etag: 'W/"5"' }));
+    await expect(fhir.putById(JOHN, '7', '3', EVENT_KEY)).resolves.toMatchObject({
+      ok: true,
+      id: '7',
+      versionId: null,
     });
   });
 

@@ -113,6 +113,7 @@ describe('read', () => {
     [200, '', 'not-fhir', 'hold'],
     [200, outcomeWith('x'), 'not-fhir', 'hold'],
     [200, { resourceType: 'Observation', id: '7' }, 'not-fhir', 'hold'],
+    [200, { resourceType: 'Patient', id: '8' }, 'not-fhir', 'hold'],
   ])('takes %i with %j for %s: %s', async (status, body, code, disposition) => {
     const { fhir } = await serveFhir((_, response) => reply(response, status, body));
     await expect(fhir.read('Patient', '7')).resolves.toMatchObject({ ok: false, fault: { code, disposition, status } });
@@ -300,6 +301,8 @@ describe('the count', () => {
   it.each([
     [{ resourceType: 'Bundle', total: 17 }, 17],
     [{ resourceType: 'Bundle' }, null],
+    [{ resourceType: 'Bundle', total: -1 }, null],
+    [{ resourceType: 'Bundle', total: 1e300 }, null],
   ])('is what the server says, if it does', async (body, total) => {
     const { fhir, asked } = await serveFhir((_, response) => reply(response, 200, body));
     await expect(fhir.count('Patient')).resolves.toEqual({ ok: true, total });

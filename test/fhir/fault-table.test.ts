@@ -39,6 +39,7 @@ const EXAMPLES: readonly (Cause | readonly [operation: Operation, status: number
   ['conditional-put', 412],
   'several-found',
   'not-several',
+  'another-resource',
   ['conditional-put', 409],
   ['conditional-put', 500, 'HAPI-0550: HAPI-0824: The operation has failed with a unique index constraint failure'],
   ['delete-by-id', 409],

@@ -98,7 +98,17 @@ describe('hapiCodes', () => {
   });
 });
 
+it('of an outcome with very many issues a thousand are kept', () => {
+  const read = readOutcome({ resourceType: 'OperationOutcome', issue: Array(5000).fill({ code: 'invalid' }) });
+  expect(read?.issue).toHaveLength(1000);
+});
+
 describe('shortReason', () => {
+  it('repeats no path that is longer than any of R4', () => {
+    const outcome = ofIssues({ severity: 'error', code: 'invalid', expression: [`Patient${'.name'.repeat(100)}`] });
+    expect(shortReason(outcome)).toBe('error invalid');
+  });
+
   it('tells severity, type, code of HAPI and element of each error, each once', () => {
     const outcome = ofIssues(
       { severity: 'error', code: 'invalid', diagnostics: 'HAPI-0450: x' },

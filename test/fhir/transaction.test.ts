@@ -106,6 +106,10 @@ describe('entriesWritten', () => {
     ['one entry more', response([linked, first, first])],
     ['an entry that is none', response([linked, null])],
     ['an entry without a response', response([{ resource: first.resource }, first])],
+    [
+      'an entry whose status is no text',
+      response([{ response: { ...linked.response, status: { toString: 1 } } }, first]),
+    ],
     ['an entry without a status', response([without('status'), first])],
     ['an entry that failed', response([{ response: { ...linked.response, status: '412' } }, first])],
     ['an entry that says not where', response([without('location'), first])],

@@ -145,6 +145,17 @@ describe('an answer', () => {
     await expect(transport.send(get)).resolves.toMatchObject(tooLarge);
   });
 
+  it('that refuses may have a megabyte, whatever the one that was asked for may have', async () => {
+    let body = 'x'.repeat(1024 * 1024);
+    const { transport } = await withServer((_, response) => reply(response, 500, body));
+    const large = { ...get, maxBytes: 16 * 1024 * 1024 };
+    await expect(transport.send(large)).resolves.toMatchObject({ answer: { body: { text: body } } });
+    body += 'x';
+    await expect(transport.send(large)).resolves.toMatchObject({
+      answer: { status: 500, body: { missing: 'answer-too-large' } },
+    });
+  });
+
   it('without an end is read no further, and its connection is given up', async () => {
     let closed: Promise<unknown> | undefined;
     const { transport } = await withServer((request, response) => {
@@ -221,6 +232,9 @@ describe('no answer', () => {
     '\u0015\u0003\u0003\u0000\u0002\u0002P',
     'SSH-2.0-OpenSSH_9.2\r\n',
     'HTTP/1.1 abc\r\n\r\n',
+    'HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.1 099 X\r\nContent-Length: 0\r\n\r\n',
+    `HTTP/1.1 200 OK\r\n${'x: yyyyyyyy\r\n'.repeat(5000)}\r\n`,
     'HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n',
   ])('in HTTP but %j: network', async (text) => {
     const origin = await serveRaw((socket) => socket.end(text));
