@@ -7,7 +7,7 @@ import { FhirLedger } from '../support/fhir-ledger.ts';
 import { type FuzzDatabase, openFuzzDatabase, type Server } from './database.ts';
 import { oddJson, oddText } from './hostile-json.ts';
 import { int4, payloadIn, TABLES } from './payloads.ts';
-import { propertyOf, type Surface } from './surface.ts';
+import { opened, type Surface } from './surface.ts';
 
 /** From the insert to the last record, however busy the machine is. */
 const PATIENCE_MS = 60_000;
@@ -146,11 +146,15 @@ class World {
     }
   }
 
+  #said(): string {
+    return JSON.stringify(this.connector.log.filter(({ level }) => Number(level) >= 40).slice(-5));
+  }
+
   async #until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
     const ended = this.connector.done.then(() => 'ended' as const);
     const deadline = performance.now() + PATIENCE_MS;
     while (!(await isSo())) {
-      assert.ok(performance.now() < deadline, `Not within ${PATIENCE_MS} ms: ${what}.`);
+      assert.ok(performance.now() < deadline, `Not within ${PATIENCE_MS} ms: ${what}. ${this.#said()}`);
       assert.notEqual(await Promise.race([ended, pause(5)]), 'ended');
     }
   }
@@ -173,14 +177,12 @@ export function outboxRows(server: Server | null): Surface {
       const ledger = await FhirLedger.start();
       const connector = startConnector(database, ledger.url, { resources: ['Patient', 'Encounter', 'Observation'] });
       const world = new World(database, ledger, connector);
-      return {
-        property: propertyOf(fc.array(row, { minLength: 1, maxLength: 12 }), (rows) => world.holds(rows)),
-        async close() {
-          await connector.stop().catch(() => undefined);
-          await database.drop();
-          await ledger.stop();
-        },
+      const end = async () => {
+        await connector.stop().catch(() => undefined);
+        await database.drop();
+        await ledger.stop();
       };
+      return opened(fc.array(row, { minLength: 1, maxLength: 12 }), (rows) => world.holds(rows), end);
     },
   };
 }

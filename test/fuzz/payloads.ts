@@ -11,7 +11,7 @@ import { TransactionRows } from '../../src/outbox/transaction-rows.ts';
 import { payloadOf } from '../fhir/payloads.ts';
 import { recordPayload } from '../fhir/records.ts';
 import { CANARY, mustBeUnpolluted, oddJson, oddText, spoiled } from './hostile-json.ts';
-import { propertyOf, type Surface } from './surface.ts';
+import { opened, type Surface } from './surface.ts';
 
 /** A row of thousands of identifiers takes milliseconds; this is for a machine that does much else. */
 const LONGEST_MS = 5000;
@@ -144,10 +144,8 @@ export function mustBeSentence(reason: string | undefined): void {
 
 export const payloads: Surface = {
   name: 'payloads',
-  open: async () => ({
-    property: propertyOf(fc.tuple(columns, fc.constantFrom<Profile>('us-core', 'r4'), fc.boolean()), (input) =>
+  open: async () =>
+    opened(fc.tuple(columns, fc.constantFrom<Profile>('us-core', 'r4'), fc.boolean()), (input) =>
       holds(input as [Record<string, unknown>, Profile, boolean]),
     ),
-    close: async () => undefined,
-  }),
 };

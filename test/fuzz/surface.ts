@@ -3,14 +3,22 @@ import fc from 'fast-check';
 
 /** What the surface needs has been started. */
 export interface Opened {
-  readonly property: fc.IRawProperty<unknown>;
+  readonly inputs: fc.Arbitrary<unknown>;
+  /** Throws, or rejects, where it does not hold. */
+  holds(input: unknown): void | Promise<void>;
   close(): Promise<void>;
+}
+
+export function opened<T>(
+  inputs: fc.Arbitrary<T>,
+  holds: (input: T) => void | Promise<void>,
+  close: () => Promise<void> = async () => undefined,
+): Opened {
+  return { inputs, holds: (input) => holds(input as T), close };
 }
 
 export interface Surface {
   readonly name: string;
-  /** One run is a process, a database or some seconds, and not microseconds. */
-  readonly slow?: true;
   open(): Promise<Opened>;
 }
 
@@ -29,35 +37,42 @@ export interface Checked {
   readonly failure: { readonly path: string; readonly counterexample: string; readonly error: string } | null;
 }
 
-export function propertyOf<T>(inputs: fc.Arbitrary<T>, holds: (input: T) => void | Promise<void>): Opened['property'] {
-  return fc.asyncProperty(inputs, async (input) => await holds(input)) as fc.IRawProperty<unknown>;
-}
-
 /** The first failure ends it, with its smallest counterexample. */
 export async function check(surface: Surface, { seed, runs, seconds, path }: Limits): Promise<Checked> {
-  const { property, close } = await surface.open();
+  const { inputs, holds, close } = await surface.open();
+  let last: { readonly input: unknown; readonly over: Promise<void> } | null = null;
+  const run = async (input: unknown) => {
+    const over = (async () => await holds(input))();
+    last = { input, over };
+    await over;
+  };
   try {
-    const details = await fc.check(property, {
+    const details = await fc.check(fc.asyncProperty(inputs, run), {
       seed,
       numRuns: runs,
       interruptAfterTimeLimit: seconds * 1000,
       ...(path !== undefined && { path }),
     });
-    return {
-      runs: details.numRuns,
-      seed,
-      failure:
-        details.counterexample === null
-          ? null
-          : {
-              path: details.counterexamplePath ?? '',
-              counterexample: shown(details.counterexample),
-              error: textOf(details.errorInstance),
-            },
-    };
+    if (details.counterexample !== null)
+      return { runs: details.numRuns, seed, failure: failureOf(details.counterexample[0], details) };
+    // fast-check does not wait for the run in which the time was up: that one may hang.
+    const unfinished = last as { readonly input: unknown; readonly over: Promise<void> } | null;
+    const error = await unfinished?.over.then(
+      () => null,
+      (reason: unknown) => reason,
+    );
+    const failure = error ? failureOf(unfinished?.input, { counterexamplePath: null, errorInstance: error }) : null;
+    return { runs: details.numRuns, seed, failure };
   } finally {
     await close();
   }
+}
+
+function failureOf(
+  input: unknown,
+  { counterexamplePath, errorInstance }: { counterexamplePath: string | null; errorInstance: unknown },
+): NonNullable<Checked['failure']> {
+  return { path: counterexamplePath ?? '', counterexample: shown(input), error: textOf(errorInstance) };
 }
 
 export function repeatOf(name: string, { seed, failure }: Checked): string {
