@@ -115,6 +115,7 @@ async function stream(
   for await (const batch of tenure.messages()) {
     const committed: (CommittedTransaction & { ticket: Ticket })[] = [];
     let position: Lsn | null = null;
+    let seen: Lsn | null = null;
     for (const message of batch) {
       switch (message.tag) {
         case 'begin':
@@ -129,21 +130,24 @@ async function stream(
           if (open) committed.push({ ...open, endLsn: message.endLsn });
           open = null;
           position = message.endLsn;
+          seen = message.endLsn;
           break;
         case 'heartbeat':
           metrics.heartbeat.set((Date.now() - Number(message.content)) / 1000);
           tracker.idle(message.walEnd);
           if (tracker.unfinished === 0) metrics.progressed();
           position = message.walEnd;
+          seen = message.walEnd;
           break;
         case 'keepalive':
+          // Nothing else bears this position out: it may end the sweep's wait, and be acknowledged once the WAL has reached it.
           tracker.idle(message.walEnd);
           position = message.walEnd;
           break;
       }
     }
     // Before any of it is on its way: where the server is behind this one day, what was on its way is not there any more.
-    if (position !== null) server.saw(position);
+    if (seen !== null) server.saw(seen);
     // Both may wait for the database for long; a stop or a lost slot does not wait for that.
     const prepared = await untilAborted(outbox.prepare(committed), ended);
     for (const [index, transaction] of prepared.entries()) {

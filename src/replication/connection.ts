@@ -5,15 +5,20 @@ import pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../lsn.ts';
 import { PostgresClient } from '../postgres-client.ts';
+import { guardFrames, UnreadableStream } from './frame-guard.ts';
 import { KnownServer } from './identity.ts';
 import { MessageQueue } from './message-queue.ts';
 import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
+import { StrictReader } from './strict-reader.ts';
 
 /** The server ends a connection whose client was silent for this long; set per connection, whatever the server's default is. */
 export const WAL_SENDER_TIMEOUT_MS = 10_000;
 
 const XLOG_DATA = 0x77; // 'w'
 const KEEPALIVE = 0x6b; // 'k'
+const KEEPALIVE_BYTES = 18;
+/** Of XLogData, before the message: where it starts in the WAL, the end of the WAL, and the time. */
+const XLOG_HEADER_BYTES = 24;
 /** Milliseconds from 1970-01-01 to 2000-01-01, where the protocol's clock starts. */
 const POSTGRES_EPOCH_MS = 946_684_800_000;
 
@@ -35,6 +40,7 @@ export class ReplicationConnection {
   readonly #copy: CopyBothConnection;
   readonly #queue: MessageQueue<Buffer | Keepalive>;
   readonly #plugin: PgoutputPlugin;
+  readonly #reader = new StrictReader();
   #streaming = false;
   #closed = false;
 
@@ -98,6 +104,7 @@ export class ReplicationConnection {
    * with PostgreSQL's error, 55006 for instance while another connection holds the slot.
    */
   async start(slot: string): Promise<void> {
+    guardFrames(this.#copy.stream, (error) => this.#queue.end(error));
     this.#copy.on('copyData', ({ chunk }: { chunk: Buffer }) => this.#receive(chunk));
     const accepted = once(this.#copy, 'replicationStart');
     const ended: Promise<never> = this.#plugin.start(this.#client, slot, formatLsn(LSN_ZERO)).then(() => {
@@ -116,21 +123,32 @@ export class ReplicationConnection {
     for await (const batch of this.#queue) {
       const messages: ReplicationMessage[] = [];
       for (const item of batch) {
-        const message = Buffer.isBuffer(item) ? narrow(this.#plugin.parse(item), item.length) : item;
+        const message = Buffer.isBuffer(item) ? this.#read(item) : item;
         if (message) messages.push(message);
       }
       yield messages;
     }
   }
 
+  #read(data: Buffer): ReplicationMessage | null {
+    const message = data.subarray(XLOG_HEADER_BYTES);
+    try {
+      this.#reader.check(message, data.readBigUInt64BE(0) as Lsn);
+      return narrow(this.#plugin.parse(message), message.length);
+    } catch (error) {
+      // The library says it by errors of its own, and by those of a program that reads what is not there.
+      throw new UnreadableStream(error);
+    }
+  }
+
   #receive(chunk: Buffer): void {
     if (chunk[0] === XLOG_DATA) {
       // Read when its turn comes: until then it is only bytes. A copy, for pg's buffer will hold what comes next.
-      this.#queue.push(Buffer.from(chunk.subarray(25)), chunk.length);
-    } else if (chunk[0] === KEEPALIVE) {
+      this.#queue.push(Buffer.from(chunk.subarray(1)), chunk.length);
+    } else if (chunk[0] === KEEPALIVE && chunk.length === KEEPALIVE_BYTES) {
       // Read at once: behind a long transaction thousands wait, and so small a copy would keep a slab of Node's alive.
       this.#queue.push({ tag: 'keepalive', walEnd: chunk.readBigUInt64BE(1) as Lsn }, chunk.length);
-    } else this.#queue.end(new Error(`PostgreSQL sent a replication message of unknown type ${chunk[0]}.`));
+    } else this.#queue.end(new UnreadableStream(new Error('A replication message of an unknown type.')));
   }
 
   /**

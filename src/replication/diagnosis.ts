@@ -55,6 +55,11 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
     sentence:
       'DB_HOST leads to another PostgreSQL server than a moment ago: it is being switched; trying again every second.',
   },
+  UNREADABLE_STREAM: {
+    kind: 'wait',
+    sentence:
+      'What came from the replication slot cannot be read: something on the way changes it, or it is no PostgreSQL. Nothing of it was acknowledged; trying again every second.',
+  },
   NO_SUCH_HOST: {
     kind: 'wait',
     sentence:

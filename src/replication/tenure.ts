@@ -13,6 +13,7 @@ import { SlotLease } from './lease.ts';
 import type { ReplicationMessage } from './messages.ts';
 import { dropOtherCounts, type Family } from './other-counts.ts';
 import { waitForTurn } from './turn.ts';
+import { WalEnd } from './wal-end.ts';
 
 /** The names are what those of the shard's own slot and publication are made of (shard.ts). */
 export interface SlotSettings extends Family {
@@ -36,6 +37,8 @@ export interface CatchUpHooks {
 export type HooksOf = (server: KnownServer) => Promise<CatchUpHooks>;
 
 const STATUS_MIN_INTERVAL_MS = 50;
+/** Who is silent for longer keeps nobody from ending: what was finished is sent again, and recognised. */
+const LAST_QUESTION_MS = 1000;
 export class Tenure {
   readonly slot: string;
   readonly server: KnownServer;
@@ -49,6 +52,8 @@ export class Tenure {
   readonly #statusTimer: NodeJS.Timeout;
   #soon: NodeJS.Timeout | null = null;
   #statusSentAt = 0;
+  #acknowledged: Lsn;
+  readonly #walEnd: WalEnd;
 
   private constructor(
     control: pg.Client,
@@ -62,6 +67,8 @@ export class Tenure {
     this.server = held.server;
     this.caughtUp = held.caughtUp;
     this.tracker = new AckTracker(held.confirmed);
+    this.#acknowledged = held.confirmed;
+    this.#walEnd = new WalEnd(control, held.confirmed);
     // PostgreSQL's fast shutdown ends SQL connections first and then waits for us to confirm all WAL, which unfinished
     // work forbids. Losing the control connection therefore ends the tenure: nobody's shutdown is held up.
     control.on('error', (error) => this.#lose(error));
@@ -163,10 +170,24 @@ export class Tenure {
     this.#connection.stopReading();
   }
 
-  /** THE place where an LSN is acknowledged. The position is the tracker's low-water mark and nothing else; sent at most every 50 ms. */
+  /** THE place where an LSN is acknowledged: the tracker's low-water mark and nothing else, once the WAL has reached it. At most every 50 ms. */
   #sendStatus(): void {
     this.#statusSentAt = performance.now();
-    this.#connection.sendStatus(this.tracker.flushed);
+    const { flushed } = this.tracker;
+    if (this.#walEnd.isKnownToReach(flushed)) this.#acknowledged = flushed;
+    else if (!this.#walEnd.isAsked) {
+      this.#walEnd.mustReach(flushed).then(
+        () => {
+          if (this.#ended.signal.aborted) return;
+          this.#acknowledged = flushed;
+          this.#connection.sendStatus(flushed);
+          if (this.tracker.flushed > flushed) this.acknowledgeSoon();
+        },
+        (error: Error) => this.#lose(error),
+      );
+      return;
+    }
+    this.#connection.sendStatus(this.#acknowledged);
   }
 
   /** Something was finished: the new position goes out soon, many finishes in one message. */
@@ -195,7 +216,10 @@ export class Tenure {
   /** Sends the last position, then gives the slot back. */
   async close(): Promise<void> {
     this.#lose(new Error('The replication slot was given back.'));
-    this.#sendStatus();
+    const { flushed } = this.tracker;
+    if (!this.#walEnd.isKnownToReach(flushed))
+      await untilAborted(this.#walEnd.mustReach(flushed), AbortSignal.timeout(LAST_QUESTION_MS)).catch(() => undefined);
+    if (this.#walEnd.isKnownToReach(flushed)) this.#connection.sendStatus(flushed);
     await this.#connection.close();
     await this.#control.end().catch(() => undefined);
   }
