@@ -26,7 +26,7 @@ const address = (example: string) =>
       /^[^@?#]*$/,
       'must have no user, no password, no ? and no #: credentials go into the variables of FHIR_AUTH',
     );
-const fhirBase = address('https://fhir.example.com/fhir').transform((url) => url.replace(/\/+$/, ''));
+const fhirBase = address('https://fhir.example.com/fhir').transform((url) => url.replace(/(?<!\/)\/+$/, ''));
 
 /** Several, separated by commas: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS */
 const several = <T>(one: z.ZodType<T, string>) =>

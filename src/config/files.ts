@@ -1,30 +1,19 @@
 // The files that variables name.
-import { closeSync, openSync, readSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { FatalError } from '../fatal.ts';
 
-/** Bundles of certificates have a quarter of it. What has no end, such as a device, is not read for ever. */
+/** Of a file with a secret or certificates; all that the world trusts are a quarter of it. */
 const MOST_BYTES = 1024 * 1024;
 
 /** Throws a FatalError that names the variable, and never the path. */
 export function readFile(variable: string, path: string): string {
   try {
-    return readWhole(path);
+    // A device or a pipe may have no end.
+    const file = statSync(path);
+    if (!file.isFile() || file.size > MOST_BYTES)
+      throw Object.assign(new Error(), { code: 'no file of a megabyte at most' });
+    return readFileSync(path, 'utf8');
   } catch (error) {
-    const { code = 'larger than 1 MB' } = error as NodeJS.ErrnoException;
-    throw new FatalError(`The file that ${variable} names cannot be read (${code}).`);
-  }
-}
-
-function readWhole(path: string): string {
-  const descriptor = openSync(path, 'r');
-  try {
-    const buffer = Buffer.alloc(MOST_BYTES + 1);
-    let length = 0;
-    for (let read = -1; read !== 0 && length < buffer.length; length += read)
-      read = readSync(descriptor, buffer, length, buffer.length - length, null);
-    if (length > MOST_BYTES) throw new RangeError('The file is too large.');
-    return buffer.toString('utf8', 0, length);
-  } finally {
-    closeSync(descriptor);
+    throw new FatalError(`The file that ${variable} names cannot be read (${(error as NodeJS.ErrnoException).code}).`);
   }
 }

@@ -130,10 +130,10 @@ describe('a secret from a file', () => {
 
   it('is not read for ever from what has no end, and not from a folder', () => {
     expect(faults({ ...NEEDED, DB_PASSWORD_FILE: '/dev/zero' })).toEqual([
-      'The file that DB_PASSWORD_FILE names cannot be read (larger than 1 MB).',
+      'The file that DB_PASSWORD_FILE names cannot be read (no file of a megabyte at most).',
     ]);
     expect(faults({ ...NEEDED, DB_PASSWORD_FILE: folder })).toEqual([
-      'The file that DB_PASSWORD_FILE names cannot be read (EISDIR).',
+      'The file that DB_PASSWORD_FILE names cannot be read (no file of a megabyte at most).',
     ]);
     expect(read({ DB_PASSWORD_FILE: file('most', 'x'.repeat(1024 * 1024)) }).DB_PASSWORD).toHaveLength(1024 * 1024);
   });

@@ -107,7 +107,7 @@ describe('a fault of the files is told by the variable and not by the path', () 
     expect(told({ DB_SSLROOTCERT: join(folder, 'no1'), DB_SSLCERT: join(folder, 'no2'), DB_SSLKEY: folder })).toEqual([
       'The file that DB_SSLROOTCERT names cannot be read (ENOENT).',
       'The file that DB_SSLCERT names cannot be read (ENOENT).',
-      'The file that DB_SSLKEY names cannot be read (EISDIR).',
+      'The file that DB_SSLKEY names cannot be read (no file of a megabyte at most).',
     ]);
   });
 
