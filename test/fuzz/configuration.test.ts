@@ -1,0 +1,7 @@
+// Whatever the environment holds.
+import { it } from 'vitest';
+import { briefly } from './brief.ts';
+import { environment } from './configuration.ts';
+
+it('whatever the environment holds is a configuration within bounds, or one error that names variables and repeats no value', () =>
+  briefly(environment, 1500));
