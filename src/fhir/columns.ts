@@ -6,7 +6,11 @@ import { MAX_FHIR_STRING, toFhirString } from './fhir-string.ts';
 /** Texts that FHIR can hold; undefined when there is nothing to say. */
 export const text = z
   .string('is no text')
-  .max(MAX_FHIR_STRING, 'is longer than the 1,048,576 characters that a FHIR string may have')
+  // No max(): zod would ask what is no text for its length all the same, and jsonb holds objects with any "length".
+  .refine(
+    (value) => value.length <= MAX_FHIR_STRING,
+    'is longer than the 1,048,576 characters that a FHIR string may have',
+  )
   .nullish()
   .transform((value) => (value == null || value.trim() === '' ? undefined : toFhirString(value)));
 

@@ -215,6 +215,7 @@ describe('every row', () => {
     // numeric writes it as a text.
     [pulse, { rate: 'NaN' }, 'rate is no number that FHIR can hold.'],
     [bloodPressure, { comment: 5 }, 'comment is no text.'],
+    [bloodPressure, { comment: { length: { toString: 1 } } }, 'comment is no text.'],
     [pulse, { patient_id: 1.5 }, 'patient_id is no id of a row.'],
     [pulse, { form_id: 1e300 }, 'form_id is no id of a row.'],
     [
