@@ -58,7 +58,7 @@ const ADDRESS = fc.constantFrom(
   'a,b,,c',
 );
 
-export function configuration(folder: string): fc.Arbitrary<Record<string, string | undefined>> {
+function configuration(folder: string): fc.Arbitrary<Record<string, string | undefined>> {
   const file = fc.constantFrom(
     '/dev/zero',
     '/dev/random',

@@ -47,7 +47,7 @@ const CALL: fc.Arbitrary<Call> = fc.record({
 });
 
 /** A server on a socket, which notes each request line. */
-export class RawServer {
+class RawServer {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   answers: readonly Answer[] = [];

@@ -53,7 +53,7 @@ const oddNumber = fc.oneof(
 );
 
 /** The members that JavaScript's own objects have. */
-export const INHERITED = ['__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'toJSON', 'length', 'then'];
+const INHERITED = ['__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'toJSON', 'length', 'then'];
 
 const memberName = fc.oneof(fc.constantFrom(...INHERITED, 'id', 'system', 'value', ''), oddText);
 

@@ -41,7 +41,7 @@ describe('what pgoutput sends', () => {
     read(BEGIN, RELATION, ROW, row(NULL, text('')), commit(), BEGIN, ROW, commit(), message(END_LSN));
   });
 
-  it.each<[string, Buffer[]]>([
+  const wrong: [string, Buffer[]][] = [
     ['a begin in a transaction', [BEGIN, BEGIN]],
     ['a begin of another length', [bytesOf(BEGIN, '\0')]],
     ['a commit without a begin', [commit()]],
@@ -60,7 +60,9 @@ describe('what pgoutput sends', () => {
     ['a column that ends behind the row', [BEGIN, RELATION, row(NULL, bytesOf('t', int(-1, 4)))]],
     ['a column that is no UTF-8', [BEGIN, RELATION, row(text(Buffer.of(0xc3)), NULL)]],
     ['a relation without its end', [RELATION.subarray(0, 12)]],
-  ])('is an error where it is %s', (_, messages) => {
+  ];
+
+  it.each(wrong)('is an error where it is %s', (_, messages) => {
     expect(() => read(...messages)).toThrow();
   });
 });
