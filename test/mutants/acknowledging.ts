@@ -12,15 +12,27 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     harm: 'The slot stands one byte behind the commit: the next one, which begins exactly there, is skipped after a restart.',
     edits: [
       {
-        file: TENURE,
-        find: 'sendStatus(this.tracker.flushed)',
-        replace: 'sendStatus((this.tracker.flushed + 1n) as typeof this.tracker.flushed)',
+        file: CONNECTION,
+        find: 'writeBigUInt64BE(flushed, 9)',
+        replace: 'writeBigUInt64BE(flushed + 1n, 9)',
       },
     ],
     test: {
       file: 'test/replication/acknowledge.pg.test.ts',
       title:
         'two concurrent transactions whose commit records touch > delivers the second after the first was acknowledged and the connector was killed',
+    },
+  },
+  {
+    name: 'position-that-only-the-stream-tells',
+    harm: 'One changed byte in a keepalive moves the slot far beyond the WAL, and PostgreSQL never sends anything again.',
+    edits: [
+      { file: 'src/replication/wal-end.ts', find: 'return position <= this.#known', replace: 'return position >= 0n' },
+    ],
+    test: {
+      file: 'test/replication/wild-position.pg.test.ts',
+      title:
+        'a keepalive whose position the WAL has not reached is not acknowledged, and the slot goes on where it was',
     },
   },
   {
@@ -131,7 +143,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
   {
     name: 'server-as-it-was',
     harm: 'Files of before are put back: what was on its way is recorded as the change that has its number now, which is never sent.',
-    edits: [{ file: 'src/pipeline.ts', find: 'server.saw(position)', replace: 'void server' }],
+    edits: [{ file: 'src/pipeline.ts', find: 'server.saw(seen)', replace: 'void server' }],
     test: {
       file: 'test/operations/restore.pg.test.ts',
       title:

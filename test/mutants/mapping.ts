@@ -48,7 +48,7 @@ export const MAPPING: readonly Mutant[] = [
   {
     name: 'identifiers-told-apart-by-value',
     harm: "An identifier is dropped when another one of the patient's has the same number.",
-    edits: [{ file: MAPPER, find: 'sameToken(known, other.token)', replace: 'known.value === other.token.value' }],
+    edits: [{ file: 'src/fhir/token.ts', find: 'seen.add(tokenKey(token))', replace: 'seen.add(token.value)' }],
     test: {
       file: TEST,
       title: `${GOLDEN}/identifiers.json > other identifiers that differ in one thing only, in their order`,
