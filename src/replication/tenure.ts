@@ -3,10 +3,10 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import { type Lsn, parseLsn } from '../lsn.ts';
 import { untilAborted } from '../pause.ts';
-import { PostgresClient } from '../postgres-client.ts';
 import { LINKS_CHANGED, nameOf, type Shard } from '../shard.ts';
 import { AckTracker } from './ack-tracker.ts';
 import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from './connection.ts';
+import { controlConnection } from './control-connection.ts';
 import { tellingWhatHoldsItUp } from './hold-up.ts';
 import { type KnownServer, mustBe, watchServer } from './identity.ts';
 import { SlotLease } from './lease.ts';
@@ -90,14 +90,7 @@ export class Tenure {
     onLinksChanged: () => void,
     signal: AbortSignal,
   ): Promise<Tenure> {
-    const control = new PostgresClient({
-      ...settings.client,
-      application_name: 'fhir-connector control',
-      keepAlive: true,
-      query_timeout: WAL_SENDER_TIMEOUT_MS,
-      // A half-open connection must not keep the set-up lock for the two hours that are TCP's default.
-      options: '-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c lock_timeout=10s',
-    });
+    const control = controlConnection(settings.client);
     let connection: ReplicationConnection | null = null;
     // Making a slot waits for the transactions of others, for hours perhaps; a stop does not wait for that.
     const giveUp = () => void connection?.close();

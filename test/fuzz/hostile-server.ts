@@ -153,6 +153,8 @@ export function hostileServer(server: PostgresServer | null): Surface {
       const ledger = await FhirLedger.start();
       const front = await Front.start(Number(new URL(ledger.url).port));
       const connector = startConnector(database, front.url, { timeoutMs: TIMEOUT_MS, maxRetries: 3 });
+      // At its first start a server that is none of FHIR's ends the connector, as it should.
+      while (connector.metrics.connectorState.get() !== 'streaming') await Promise.race([connector.done, pause(10)]);
       const world = new World(database, front, ledger, connector);
       const end = async () => {
         await connector.stop().catch(() => undefined);
