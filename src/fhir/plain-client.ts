@@ -158,7 +158,7 @@ export class PlainFhirClient implements FhirClient {
     if (!sent.ok) return sent;
     const resource = resourceOf(sent.answer, type);
     // Of another one, perhaps out of a cache on the way, it must not be taken for this one.
-    const isOther = typeof resource?.id === 'string' && resource.id !== id;
+    const isOther = resource?.id !== undefined && resource.id !== id;
     if (resource === null || isOther) return { ok: false, fault: noResource(sent.answer) };
     return { ok: true, resource, versionId: matchOf(resource, sent.answer)?.versionId ?? null };
   }

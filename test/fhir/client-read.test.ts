@@ -114,6 +114,7 @@ describe('read', () => {
     [200, outcomeWith('x'), 'not-fhir', 'hold'],
     [200, { resourceType: 'Observation', id: '7' }, 'not-fhir', 'hold'],
     [200, { resourceType: 'Patient', id: '8' }, 'not-fhir', 'hold'],
+    [200, { resourceType: 'Patient', id: [] }, 'not-fhir', 'hold'],
   ])('takes %i with %j for %s: %s', async (status, body, code, disposition) => {
     const { fhir } = await serveFhir((_, response) => reply(response, status, body));
     await expect(fhir.read('Patient', '7')).resolves.toMatchObject({ ok: false, fault: { code, disposition, status } });
