@@ -80,6 +80,15 @@ const BY_CAUSE: Readonly<Record<Cause, readonly Causing[] | null>> = {
   token: null,
   'token-refused': null,
   'no-token-endpoint': null,
+  'another-resource': [
+    {
+      operation: 'conditional-put',
+      answer: (_, word) => ({
+        status: 200,
+        body: JSON.stringify({ resourceType: 'Patient', id: 'r0', identifier: [{ system: 'urn:other', value: word }] }),
+      }),
+    },
+  ],
   'insufficient-scope': [
     {
       operation: 'put-by-id',

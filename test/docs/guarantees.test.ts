@@ -18,7 +18,9 @@ const promises = headingsOf(page)
 
 describe(page, () => {
   test('has the twelve promises', () => {
-    expect(promises.map(({ promise }) => Number.parseInt(promise, 10))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    expect(promises.map(({ promise }) => Number.parseInt(promise, 10))).toEqual([
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+    ]);
   });
 
   test.each(promises)('$promise', ({ files, tests }) => {

@@ -2,6 +2,9 @@
 import assert from 'node:assert/strict';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import fc from 'fast-check';
+import { AccessTokens } from '../../src/fhir/authorization/access-tokens.ts';
+import { fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
+import { TokenClient } from '../../src/fhir/authorization/token-client.ts';
 import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
 import { FAULT_TABLE, type Fault } from '../../src/fhir/fault.ts';
 import type { Patient } from '../../src/fhir/resources.ts';
@@ -10,8 +13,8 @@ import { CANARY, mustBeUnpolluted } from './hostile-json.ts';
 import { opened, type Surface } from './surface.ts';
 
 const TIMEOUT_MS = 400;
-/** A search may follow a write, and a read each of three PUTs of a Bundle; and this is for a machine that does much else. */
-const LONGEST_MS = 8 * TIMEOUT_MS + 5000;
+/** A search may follow a write, and a read each of three PUTs of a Bundle, and a token may be asked for before; and this is for a machine that does much else. */
+const LONGEST_MS = 12 * TIMEOUT_MS + 5000;
 const LONGEST_REASON = 2000;
 
 const patientOf = (value: string): Patient => ({
@@ -24,7 +27,6 @@ const METHODS: Readonly<Record<string, (fhir: FhirClient) => Promise<unknown>>> 
   putByIdentifier: (fhir) => fhir.putByIdentifier(patientOf('7'), IDENTIFIER, 'key'),
   putById: (fhir) => fhir.putById(patientOf('7'), '7', '1', 'key'),
   deleteById: (fhir) => fhir.deleteById('Patient', '7', 'key'),
-  deleteByIdentifier: (fhir) => fhir.deleteByIdentifier('Patient', IDENTIFIER, 'key'),
   search: (fhir) => fhir.search('Patient', IDENTIFIER),
   read: (fhir) => fhir.read('Patient', '7'),
   readVersion: (fhir) => fhir.read('Patient', '7', '1'),
@@ -38,12 +40,15 @@ interface Call {
   readonly method: string;
   readonly answers: readonly Answer[];
   readonly bundled: boolean;
+  /** Where the same server is asked for an access token first. */
+  readonly tokens: 'nowhere' | 'at a URL' | 'where it says';
 }
 
 const CALL: fc.Arbitrary<Call> = fc.record({
   method: fc.constantFrom(...Object.keys(METHODS), 'transaction'),
   answers: fc.array(ANSWER, { minLength: 1, maxLength: 4 }),
   bundled: fc.boolean(),
+  tokens: fc.constantFrom('nowhere', 'nowhere', 'at a URL', 'where it says'),
 });
 
 /** A server on a socket, which notes each request line. */
@@ -95,12 +100,29 @@ class RawServer {
   }
 }
 
-async function holds(server: RawServer, { method, answers, bundled }: Call): Promise<void> {
+function tokensOf(fhirServer: string, atUrl: boolean): AccessTokens {
+  const source = new TokenClient({
+    clientId: 'fuzz',
+    authentication: { secret: 'secret' },
+    tokenUrl: atUrl ? `${fhirServer}/token` : null,
+    fhirServer,
+    scope: null,
+    access: { types: ['Patient'], writes: true, deletes: false },
+    tls: () => ({}),
+    allowHttp: false,
+    timeoutMs: TIMEOUT_MS,
+  });
+  return new AccessTokens(source);
+}
+
+async function holds(server: RawServer, { method, answers, bundled, tokens }: Call): Promise<void> {
   server.answers = answers;
   server.asked = [];
   const options = { baseUrl: server.url, concurrency: 2, timeoutMs: TIMEOUT_MS, userAgent: 'fuzz' };
   const isTransaction = method === 'transaction';
-  const fhir = createFhirClient({ ...options, batchSize: bundled || isTransaction ? 4 : 1 }, () => undefined);
+  const batchSize = bundled || isTransaction ? 4 : 1;
+  const credentials = tokens === 'nowhere' ? fixedCredentials(null) : tokensOf(server.url, tokens === 'at a URL');
+  const fhir = createFhirClient({ ...options, batchSize, credentials }, () => undefined);
   const started = performance.now();
   try {
     const called = isTransaction
