@@ -6,6 +6,9 @@ import { check, repeatOf, type Surface } from './surface.ts';
 /** Within these, however slow the machine is. */
 const SECONDS = 40;
 
+/** The last run that was begun in that time is waited for, and may wait for a time-out of its own. */
+export const PATIENCE = { timeout: 300_000 };
+
 /** Draws anew each time, or by FUZZ_SEED. */
 export async function briefly(surface: Surface, runs: number): Promise<void> {
   const seed = Number(process.env.FUZZ_SEED ?? randomInt(1, 1_000_000));

@@ -1,7 +1,10 @@
 // Whatever a FHIR server answers.
 import { it } from 'vitest';
-import { briefly } from './brief.ts';
+import { briefly, PATIENCE } from './brief.ts';
 import { fhirAnswers } from './fhir-answers.ts';
 
-it('whatever a FHIR server answers, in whatever manner, is one answer or one fault of the table, in time and without its words', () =>
-  briefly(fhirAnswers, 150));
+it(
+  'whatever a FHIR server answers, in whatever manner, is one answer or one fault of the table, in time and without its words',
+  PATIENCE,
+  () => briefly(fhirAnswers, 150),
+);

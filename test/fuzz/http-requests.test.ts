@@ -1,7 +1,8 @@
 // Whatever is asked of the connector's own HTTP server.
 import { it } from 'vitest';
-import { briefly } from './brief.ts';
+import { briefly, PATIENCE } from './brief.ts';
 import { httpRequests } from './http-requests.ts';
 
-it('whatever is asked of the HTTP server, it repeats nothing of it and answers the next one', () =>
-  briefly(httpRequests, 60));
+it('whatever is asked of the HTTP server, it repeats nothing of it and answers the next one', PATIENCE, () =>
+  briefly(httpRequests, 60),
+);

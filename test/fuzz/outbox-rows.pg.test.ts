@@ -1,7 +1,10 @@
 // Whatever is written into fhir_outbox by hand, with a connector running.
 import { inject, it } from 'vitest';
-import { briefly } from './brief.ts';
+import { briefly, PATIENCE } from './brief.ts';
 import { outboxRows } from './outbox-rows.ts';
 
-it('each row of fhir_outbox, whatever is in it, is delivered or a dead letter; nobody else waits for it, and the connector goes on', () =>
-  briefly(outboxRows(inject('postgres')), 40));
+it(
+  'each row of fhir_outbox, whatever is in it, is delivered or a dead letter; nobody else waits for it, and the connector goes on',
+  PATIENCE,
+  () => briefly(outboxRows(inject('postgres')), 40),
+);
