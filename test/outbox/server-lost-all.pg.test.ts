@@ -40,6 +40,31 @@ async function lostThree(deletes: 'deactivate' | 'delete' = 'deactivate'): Promi
   fhir.lose();
 }
 
+describe('a server that names the resource of another row for a new one', () => {
+  it('is not believed: neither row is linked to the resource of the other', async () => {
+    await start();
+    await insert(1);
+    await settled();
+    const lie = { location: `${fhir.url}/Patient/r1/_history/1`, etag: 'W/"1"' };
+    let lies = 0;
+    fhir.fault = ({ method, path }) => {
+      if (method !== 'PUT' || !path.endsWith('P-2') || lies > 0) return undefined;
+      lies += 1;
+      return { headers: lie };
+    };
+    await insert(2);
+    await settled();
+    expect(lies).toBe(1);
+    expect(connector.log.filter(({ msg }) => msg === 'delivered').map(({ fhirId }) => fhirId)).toEqual(['r1', 'r2']);
+    await rename(1);
+    await rename(2);
+    await settled();
+    expect(await links()).toEqual({ 1: 'r1', 2: 'r2' });
+    expect(people()).toEqual({ r1: 'Changed-1 P-1', r2: 'Changed-2 P-2' });
+    expect(await deadLetters()).toEqual([]);
+  });
+});
+
 describe('a server that lost everything', () => {
   it('gets each patient again with its next change, as one resource that the link names, and the log tells of it', async () => {
     await lostThree();
