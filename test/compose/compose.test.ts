@@ -90,10 +90,10 @@ describe('docker compose up', () => {
     await expect.poll(async () => (await values())?.toSorted(), { timeout: 30_000 }).toEqual(SAMPLES);
   });
 
-  it('builds an image that adds less than 60 MB to its base', async () => {
+  it('builds an image that adds less than 40 MB to its base', async () => {
     const megabytes = Number.parseInt(await composition.inConnector('du', '-sm', '/app'), 10);
     console.log(`The connector's image adds ${megabytes} MB to its base.`);
-    expect(megabytes).toBeLessThan(60);
+    expect(megabytes).toBeLessThan(40);
   });
 
   it('lets Prometheus scrape the connector', async () => {
