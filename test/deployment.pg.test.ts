@@ -1,12 +1,13 @@
 // compose/create-databases.sh on a server of its own: with the logins that it makes all of the compose file works, on a new volume and on one of before.
 import { readFileSync } from 'node:fs';
-import pg from 'pg';
+import type pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../demo/embedded-postgres.ts';
 import { statementsOf } from '../demo/script.ts';
 import { migrate } from '../src/migrate.ts';
 import { runCommand } from './support/command.ts';
 import { FhirSink } from './support/fhir-sink.ts';
+import { withClient } from './support/with-client.ts';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 /** The defaults of the compose file. */
@@ -26,25 +27,15 @@ afterEach(async () => {
   await server.stop('immediate');
 });
 
-async function connected<T>(login: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client(login);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
-}
-
 function asSuperuser<T>(database: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const { host, port, user, password } = server;
-  return connected({ host, port, user, password, database }, work);
+  return withClient({ host, port, user, password, database }, work);
 }
 
 function as<T>(user: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const { host, port } = server;
   const password = passwords[`${user.toUpperCase()}_PASSWORD`] ?? '';
-  return connected({ host, port, user, password, database: 'health' }, work);
+  return withClient({ host, port, user, password, database: 'health' }, work);
 }
 
 /** As psql runs the script's statements: \gexec executes what they give. */

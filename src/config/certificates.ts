@@ -38,10 +38,10 @@ export function readCertificates(named: Record<keyof Certificates, Named>, fault
 
 /**
  * What `read` gives at each call. While it throws a FatalError, as in the middle of a renewal of the files, what it gave
- * before; the first time that is thrown.
+ * before; that was `first`.
  */
-export function asTheyAre<T>(read: () => T): () => T {
-  let last = read();
+export function asTheyAre<T>(first: T, read: () => T): () => T {
+  let last = first;
   return () => {
     try {
       last = read();

@@ -37,10 +37,10 @@ export interface FhirAccess {
 /** Throws a FatalError that names what does not fit together, a sentence each. */
 export function fhirAccess(config: FhirConfig): FhirAccess {
   const faults = [...plainAddresses(config), ...unfitting(config)];
-  certificatesOf(config, faults);
+  const first = certificatesOf(config, faults);
   const authorization = authorizationOf(config, faults);
   if (faults.length > 0) throw wrong(faults);
-  const tls = asTheyAre(() => {
+  const tls = asTheyAre(first, () => {
     const now: string[] = [];
     const certificates = certificatesOf(config, now);
     if (now.length > 0) throw wrong(now);

@@ -22,11 +22,11 @@ export function tlsOf(config: DatabaseConfig): Pick<ClientConfig, 'ssl' | 'tls' 
       unused.map((variable) => `${variable} is for TLS, and DB_SSLMODE=disable goes without: take one of them away.`),
     );
   }
-  const tls = asTheyAre(() => readOptions(config, mode));
+  const ssl = readOptions(config, mode);
   return {
     // For whoever knows pg's options only: never without TLS where there should be some.
-    ssl: tls(),
-    tls,
+    ssl,
+    tls: asTheyAre(ssl, () => readOptions(config, mode)),
     // The name tells who answers. Where it is not verified, SCRAM tells when somebody in between passes the login on.
     enableChannelBinding: mode === 'require',
   };

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { migrate } from '../../src/migrate.ts';
 import type { DatabaseTarget } from '../support/connector.ts';
+import { withClient } from '../support/with-client.ts';
 
 export type Server = Omit<DatabaseTarget['config'], 'database'>;
 
@@ -42,14 +43,4 @@ export async function openFuzzDatabase(server: Server | null): Promise<FuzzDatab
       await own?.stop('immediate');
     },
   };
-}
-
-async function withClient<T>(config: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client(config);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
 }

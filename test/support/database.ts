@@ -6,6 +6,7 @@ import pg from 'pg';
 import { inject } from 'vitest';
 import { migrate } from '../../src/migrate.ts';
 import type { Database, Schema } from '../../src/outbox/database.ts';
+import { withClient } from './with-client.ts';
 
 export interface TestDatabase {
   readonly name: string;
@@ -83,15 +84,5 @@ async function dropSlots(admin: pg.Client, database: string): Promise<void> {
     await admin.query('SELECT pg_drop_replication_slot($1)', [slot.slot_name]).catch((error: pg.DatabaseError) => {
       if (error.code !== '55006' && error.code !== '42704') throw error;
     });
-  }
-}
-
-async function withClient<T>(config: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client(config);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
   }
 }

@@ -1,0 +1,13 @@
+// A connection for a moment.
+import pg from 'pg';
+
+/** It is ended when `work` is done, or failed. */
+export async function withClient<T>(config: pg.ClientConfig, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(config);
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
