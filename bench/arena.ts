@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../demo/embedded-postgres.ts';
-import { migrate } from '../src/migrate.ts';
+import { migrate } from '../src/schema/migrate.ts';
 import type { DatabaseTarget } from '../test/support/connector.ts';
 import { Sink } from './sink.ts';
 import { familyCpuSeconds } from './usage.ts';

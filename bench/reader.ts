@@ -1,6 +1,6 @@
 // A reader of a slot as the connector is one, in this process: what its walsender uses to decode up to a mark in the WAL.
-import { LSN_ZERO, type Lsn } from '../src/lsn.ts';
-import { ReplicationConnection } from '../src/replication/connection.ts';
+import { LSN_ZERO, type Lsn } from '../src/postgres/lsn.ts';
+import { ReplicationConnection } from '../src/replication/stream/connection.ts';
 import type { DatabaseTarget } from '../test/support/connector.ts';
 import { cpuSeconds } from './usage.ts';
 

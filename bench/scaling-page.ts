@@ -1,6 +1,6 @@
 // What docs/scaling.md says of the recorded runs, each part as Markdown: what was measured, and what a rate of changes needs by it.
 import { figure, middle } from './cells.ts';
-import type { Recording } from './page.ts';
+import type { Recording } from './performance-page.ts';
 import type { Measurements } from './run.ts';
 import { type Drained, multipleOf } from './workloads/shards.ts';
 

@@ -8,9 +8,9 @@
 import { randomUUID } from 'node:crypto';
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { createFhirClient, type FhirClient } from '../src/fhir/client.ts';
-import type { Patient } from '../src/fhir/resources.ts';
-import type { Token } from '../src/fhir/token.ts';
+import { createFhirClient, type FhirClient } from '../src/fhir/client/create-client.ts';
+import type { Patient } from '../src/fhir/model/resource-types.ts';
+import type { Token } from '../src/fhir/model/token.ts';
 import { median, percentile } from './statistics.ts';
 
 /** Few, so that the rounds of a set are close in time. */

@@ -1,5 +1,5 @@
 // The WAL of a benchmark: how much of it some work writes, and marks in it up to which a slot is read.
-import { HEARTBEAT_PREFIX } from '../src/replication/messages.ts';
+import { HEARTBEAT_PREFIX } from '../src/replication/stream/messages.ts';
 import type { BenchDatabase } from './arena.ts';
 
 /** In bytes, with what others write meanwhile. */

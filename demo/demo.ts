@@ -1,8 +1,8 @@
 // `npm run demo`: PostgreSQL, a FHIR server and the connector on this machine, from npm packages alone, and what they do.
 
 import { parseArgs, styleText } from 'node:util';
-import { alignedLine, tableLines } from '../src/cli/table.ts';
-import { formatLsn, LSN_ZERO, parseLsn } from '../src/lsn.ts';
+import { alignedLine, tableLines } from '../src/cli/output.ts';
+import { formatLsn, LSN_ZERO, parseLsn } from '../src/postgres/lsn.ts';
 import { comparePatients } from './comparison.ts';
 import type { FhirWrite } from './fhir-write.ts';
 import { LiveView } from './live-view.ts';

@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
-import { alignedLine } from '../src/cli/table.ts';
-import { formatLsn, LSN_ZERO, type Lsn } from '../src/lsn.ts';
+import { alignedLine } from '../src/cli/output.ts';
+import { formatLsn, LSN_ZERO, type Lsn } from '../src/postgres/lsn.ts';
 import type { FhirWrite } from './fhir-write.ts';
 import type { Delivery, Watch, WatchedTransaction } from './watch.ts';
 

@@ -3,8 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { styleText } from 'node:util';
 import pg from 'pg';
-import { alignedLine } from '../src/cli/table.ts';
-import { migrate } from '../src/migrate.ts';
+import { alignedLine } from '../src/cli/output.ts';
+import { migrate } from '../src/schema/migrate.ts';
 import { type Connector, startConnector } from './connector.ts';
 import { startEmbeddedPostgres } from './embedded-postgres.ts';
 import { type FhirServer, startFhirServer } from './fhir-server.ts';

@@ -2,7 +2,7 @@
 
 import { parseArgs } from 'node:util';
 import pg from 'pg';
-import { tableLines } from '../src/cli/table.ts';
+import { tableLines } from '../src/cli/output.ts';
 import { type RunningDemo, runningDemos } from './running-demo.ts';
 
 const USAGE = `Give the SQL in quotes, for example: npm run demo:sql -- "UPDATE patient SET email = 'new@example.com' WHERE id = 1"`;

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises';
 import { styleText } from 'node:util';
 import type pg from 'pg';
-import { tableLines } from '../src/cli/table.ts';
+import { tableLines } from '../src/cli/output.ts';
 import type { LiveView, Say } from './live-view.ts';
 import { statementsOf, withoutComments } from './script.ts';
 

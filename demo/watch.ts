@@ -3,7 +3,7 @@
 
 import type pg from 'pg';
 import { PgoutputPlugin } from 'pg-logical-replication';
-import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../src/lsn.ts';
+import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../src/postgres/lsn.ts';
 
 interface OutboxRow {
   readonly id: string;

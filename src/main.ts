@@ -11,7 +11,7 @@ import { runCommand } from './cli/run.ts';
 import { addStatusCommand } from './cli/status.ts';
 import { addTraceCommand } from './cli/trace.ts';
 import { addVerifyCommand } from './cli/verify.ts';
-import { keepMessagesOut, lastWords } from './last-words.ts';
+import { keepMessagesOut, lastWords } from './privacy/last-words.ts';
 
 keepMessagesOut();
 

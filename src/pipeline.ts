@@ -6,21 +6,21 @@
 //
 // Data flows to the right; the promise `finished` is the only way back.
 import { FatalError } from './fatal.ts';
-import { lacking } from './fhir/capabilities.ts';
-import type { Lsn } from './lsn.ts';
-import { sweepSkippedRows } from './outbox/catch-up.ts';
-import type { CommittedTransaction } from './outbox/outbox.ts';
-import { Stopped } from './outbox/slot-guard.ts';
-import { TransactionRows } from './outbox/transaction-rows.ts';
-import { replayWaiting } from './outbox/waiting.ts';
-import { warnOfUnwatched } from './outbox/watched.ts';
+import { lacking } from './fhir/client/capabilities.ts';
+import { sweepSkippedRows } from './outbox/catch-up/catch-up.ts';
+import { Stopped } from './outbox/courier/slot-guard.ts';
+import { TransactionRows } from './outbox/delivery/transaction-rows.ts';
+import type { CommittedTransaction } from './outbox/lanes/scheduler.ts';
+import { warnOfUnwatched } from './outbox/operator/watched.ts';
+import { replayWaiting } from './outbox/upkeep/replay-waiting.ts';
 import { pause, untilAborted } from './pause.ts';
-import type { Ticket } from './replication/ack-tracker.ts';
-import { diagnose, errorCode } from './replication/diagnosis.ts';
-import { type HooksOf, type SlotSettings, Tenure } from './replication/tenure.ts';
-import { type AtServer, Site, type SiteParts } from './site.ts';
+import type { Lsn } from './postgres/lsn.ts';
+import type { Ticket } from './replication/acknowledgement/ack-tracker.ts';
+import { diagnose, errorCode } from './replication/server/diagnosis.ts';
+import { type HooksOf, type SlotSettings, Tenure } from './replication/slot/tenure.ts';
+import { type AtServer, ServerSession, type ServerSessionParts } from './server-session.ts';
 
-export interface PipelineParts extends SiteParts {
+export interface PipelineParts extends ServerSessionParts {
   readonly slot: SlotSettings;
   /** FHIR_RESOURCES. */
   readonly resources: readonly string[];
@@ -37,7 +37,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
   const bug = new AbortController();
   const stop = AbortSignal.any([signal, bug.signal]);
-  const site = new Site(parts);
+  const site = new ServerSession(parts);
   let tenure: Tenure | null = null;
   try {
     const taking = takeSlot(parts, site, true, stop);
@@ -180,7 +180,7 @@ async function stream(
 /** Waits for PostgreSQL and for the slot, a line a second. At the first start what waiting cannot mend ends the process. */
 async function takeSlot(
   { slot, metrics, log }: PipelineParts,
-  site: Site,
+  site: ServerSession,
   first: boolean,
   stop: AbortSignal,
 ): Promise<Tenure> {

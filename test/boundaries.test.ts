@@ -30,12 +30,19 @@ function importsOf(file: string): Import[] {
 const files = globSync('src/**/*.ts').map(normalize).toSorted();
 const imports = files.flatMap(importsOf);
 
-/** `src/outbox/lanes.ts` → `outbox`; a file directly in src is its own folder. */
+/** `src/outbox/lanes/lanes.ts` → `outbox`; a file directly in src is its own folder. */
 function folderOf(file: string): string {
   return file.split('/').slice(1)[0] ?? '';
 }
 
 const FOLDERS = ['replication', 'outbox', 'fhir', 'metrics'];
+
+/** The folders within a folder, as docs/architecture.md has them: each knows those behind it, and none before it. */
+const WITHIN = {
+  replication: ['slot', 'acknowledgement', 'stream', 'server'],
+  outbox: ['engine.ts', 'upkeep', 'operator', 'catch-up', 'lanes', 'courier', 'writer', 'tables', 'delivery'],
+  fhir: ['client', 'authorization', 'http', 'faults', 'mapping', 'model'],
+};
 
 function between(from: string, to: readonly string[], typesToo = true): string[] {
   return imports
@@ -104,11 +111,11 @@ describe('the folders of src', () => {
   });
 
   it('know nothing of the files that join them', () => {
-    const joining = ['cli', 'pipeline.ts', 'site.ts', 'main.ts', 'config'];
+    const joining = ['cli', 'pipeline.ts', 'server-session.ts', 'main.ts', 'config'];
     expect(FOLDERS.flatMap((folder) => between(folder, joining))).toEqual([]);
   });
 
-  it('are joined only by pipeline, site, cli and main', () => {
+  it('are joined only by pipeline, server-session, cli and main', () => {
     const joining = files.filter((file) => {
       const known = imports.filter(({ from, typesOnly }) => from === file && !typesOnly).map(({ to }) => to);
       const folders = new Set(known.filter((to) => to.startsWith('src/')).map(folderOf));
@@ -117,14 +124,33 @@ describe('the folders of src', () => {
         FOLDERS.filter((folder) => folders.has(folder)).length > 1 && !['outbox', 'verify'].includes(folderOf(file))
       );
     });
-    expect(joining.filter((file) => !/^src\/(pipeline\.ts|site\.ts|main\.ts|cli\/.*)$/.test(file))).toEqual([]);
+    expect(joining.filter((file) => !/^src\/(pipeline\.ts|server-session\.ts|main\.ts|cli\/.*)$/.test(file))).toEqual(
+      [],
+    );
     expect(joining).toContain('src/pipeline.ts');
+  });
+});
+
+describe.each(Object.entries(WITHIN))('the folders of %s', (folder, order) => {
+  const placeOf = (file: string) => order.indexOf(file.split('/')[2] ?? '');
+
+  it('are those', () => {
+    const found = files.filter((file) => folderOf(file) === folder).map((file) => file.split('/')[2]);
+    expect(new Set(found)).toEqual(new Set(order));
+  });
+
+  it('know only what is behind them', () => {
+    const backwards = imports
+      .filter(({ from, to }) => folderOf(from) === folder && to.startsWith(`src/${folder}/`))
+      .filter(({ from, to }) => placeOf(to) < placeOf(from))
+      .map(({ from, to }) => `${from} → ${to}`);
+    expect(backwards).toEqual([]);
   });
 });
 
 describe('the packages', () => {
   it('pg-logical-replication is known to one file', () => {
-    expect(importersOf('pg-logical-replication')).toEqual(['src/replication/connection.ts']);
+    expect(importersOf('pg-logical-replication')).toEqual(['src/replication/stream/connection.ts']);
   });
 
   it('undici is known to fhir only', () => {
@@ -135,7 +161,7 @@ describe('the packages', () => {
 
   it('OpenTelemetry is known to one file of the outbox, and its SDK to the one that starts it', () => {
     const importers = importersOf('@opentelemetry');
-    expect(importers.toSorted()).toEqual(['src/outbox/delivery-trace.ts', 'src/telemetry.ts']);
+    expect(importers.toSorted()).toEqual(['src/outbox/courier/delivery-trace.ts', 'src/telemetry.ts']);
   });
 
   it('prom-client is known to metrics only, and PostgreSQL is not known to fhir', () => {

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../demo/embedded-postgres.ts';
 import { statementsOf } from '../demo/script.ts';
-import { migrate } from '../src/migrate.ts';
+import { migrate } from '../src/schema/migrate.ts';
 import { runCommand } from './support/command.ts';
 import { FhirSink } from './support/fhir-sink.ts';
 import { withClient } from './support/with-client.ts';

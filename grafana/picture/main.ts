@@ -5,7 +5,7 @@ import { setInterval, setTimeout } from 'node:timers/promises';
 import type { Panel, RowPanel } from '@grafana/grafana-foundation-sdk/dashboard';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { migrate } from '../../src/migrate.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { type Prometheus, startPrometheus } from '../../test/prometheus/prometheus.ts';
 import { runCommand } from '../../test/support/command.ts';
 import { connectorEnvironment, spawnConnector } from '../../test/support/connector.ts';

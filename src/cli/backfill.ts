@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { databaseSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
-import { type BackfillRun, backfill } from '../outbox/backfill.ts';
+import { type BackfillRun, backfill } from '../outbox/operator/backfill.ts';
 import { asOperator, Interrupted } from './operator.ts';
 import { createProgress } from './progress.ts';
 import { sentenceOf } from './waits.ts';

@@ -1,5 +1,5 @@
 // What `dlq` tells people: a table, one dead letter in full, and what became of those that were replayed or discarded.
-import { issueText } from '../fhir/outcome.ts';
+import { issueText } from '../fhir/faults/operation-outcome.ts';
 import type {
   DeadLetter,
   DeadLetterDetails,
@@ -7,8 +7,8 @@ import type {
   Replay,
   Resolution,
   SourceRow,
-} from '../outbox/dead-letters.ts';
-import { tableLines } from './table.ts';
+} from '../outbox/operator/dead-letters.ts';
+import { tableLines } from './output.ts';
 
 /** On a narrower terminal lines wrap: of the reason, which comes last, something must be left. */
 const LEAST_WIDTH = 100;

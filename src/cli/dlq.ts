@@ -12,7 +12,7 @@ import {
   replayableDeadLetters,
   replayDeadLetters,
   unresolvedOf,
-} from '../outbox/dead-letters.ts';
+} from '../outbox/operator/dead-letters.ts';
 import { confirm } from './confirm.ts';
 import { withConnection } from './connection.ts';
 import { detailsText, listText, resolutionsText } from './dlq-text.ts';

@@ -6,7 +6,7 @@ import { readConfig } from '../config/read.ts';
 import { shardOf } from '../config/shard.ts';
 import { examine } from '../doctor/examine.ts';
 import type { Finding, Verdict } from '../doctor/finding.ts';
-import { openFhirClient } from './fhir.ts';
+import { openFhirClient } from './open-fhir-client.ts';
 
 const SIGNS: Readonly<Record<Verdict, string>> = { ok: '✓', warning: '!', fault: '✗', unknown: '?' };
 

@@ -4,10 +4,10 @@ import { databaseClient } from '../config/database.ts';
 import { migrateSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { FatalError } from '../fatal.ts';
-import { migrate } from '../migrate.ts';
 import { pause } from '../pause.ts';
-import { PostgresClient } from '../postgres-client.ts';
-import { diagnose } from '../replication/diagnosis.ts';
+import { PostgresClient } from '../postgres/client.ts';
+import { diagnose } from '../replication/server/diagnosis.ts';
+import { migrate } from '../schema/migrate.ts';
 
 const RETRY_MS = 1000;
 

@@ -3,8 +3,8 @@ import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { databaseClient } from '../config/database.ts';
 import type { DatabaseConfig } from '../config/environment.ts';
-import type { Database } from '../outbox/database.ts';
-import { connectTimeoutMs, PostgresClient } from '../postgres-client.ts';
+import type { Database } from '../outbox/tables/database.ts';
+import { connectTimeoutMs, PostgresClient } from '../postgres/client.ts';
 import { withConnection } from './connection.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;

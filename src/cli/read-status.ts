@@ -1,7 +1,7 @@
 // How it stands at this moment, line by line: is the slot read, what waits, what was delivered last, does the server answer?
 import type { Kysely } from 'kysely';
-import type { FhirClient } from '../fhir/client.ts';
-import { toldId } from '../fhir/told-id.ts';
+import type { FhirClient } from '../fhir/client/create-client.ts';
+import { toldId } from '../fhir/model/told-id.ts';
 import {
   type DeadLetterFacts,
   type DeliveryFacts,
@@ -15,7 +15,7 @@ import {
   type VerificationFacts,
   verificationFacts,
 } from '../metrics/facts.ts';
-import { tookTooLong } from '../replication/diagnosis.ts';
+import { tookTooLong } from '../replication/server/diagnosis.ts';
 import type { Shard } from '../shard.ts';
 
 type Last = NonNullable<DeliveryFacts['last']>;

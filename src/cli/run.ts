@@ -3,23 +3,23 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { databaseClient } from '../config/database.ts';
 import { environmentSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
-import { readerOf } from '../config/reader.ts';
 import { shardOf } from '../config/shard.ts';
+import { statusLogin } from '../config/status-login.ts';
 import { createLog } from '../log.ts';
 import { createHttpServer } from '../metrics/http-server.ts';
 import { createMetrics } from '../metrics/metrics.ts';
 import { createSampler } from '../metrics/sampler.ts';
+import { basicAuth } from '../metrics/status-page/basic-auth.ts';
 import { History } from '../metrics/status-page/history.ts';
 import { live } from '../metrics/status-page/live.ts';
 import { page } from '../metrics/status-page/page.ts';
-import { onlyFor } from '../metrics/status-page/reader.ts';
 import { RecentFaults } from '../metrics/status-page/recent-faults.ts';
-import { openDatabase } from '../outbox/database.ts';
+import { openDatabase } from '../outbox/tables/database.ts';
 import { runPipeline } from '../pipeline.ts';
-import { mustBe } from '../replication/identity.ts';
+import { mustBe } from '../replication/server/known-server.ts';
 import { nameOf } from '../shard.ts';
 import { startTelemetry } from '../telemetry.ts';
-import { openFhirClient } from './fhir.ts';
+import { openFhirClient } from './open-fhir-client.ts';
 
 /** In which /readyz answers 200. */
 export const READY_STATES: ReadonlySet<string> = new Set(['streaming', 'standby', 'catching-up']);
@@ -41,7 +41,7 @@ export async function runCommand(): Promise<void> {
 
   const client = databaseClient(config);
   const shard = shardOf(config);
-  const reader = readerOf(config);
+  const reader = statusLogin(config);
   const slotName = nameOf(config.SLOT_NAME, shard);
   const telemetry = await startTelemetry(process.env, packageJson.version, log);
   const metrics = createMetrics(shard);
@@ -82,7 +82,7 @@ export async function runCommand(): Promise<void> {
           fhirServer: config.FHIR_SERVER,
         }),
     },
-    ...(reader && { mayRead: onlyFor(reader, log) }),
+    ...(reader && { mayRead: basicAuth(reader, log) }),
   });
   log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
   const sampling = new AbortController();

@@ -1,6 +1,6 @@
 // What `status` tells people: one line a matter, with a sign for how it stands.
 import { MOST_COUNTED } from '../metrics/facts.ts';
-import { kindOfTable } from '../outbox/resources.ts';
+import { kindOfTable } from '../outbox/delivery/kinds.ts';
 import type { Status } from './read-status.ts';
 
 /** ✓ as it should be; ! look at it today; ✗ nothing is read or sent, or soon the slot is given up. */

@@ -4,7 +4,7 @@ import { environmentSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { shardOf } from '../config/shard.ts';
 import { nameOf } from '../shard.ts';
-import { openFhirClient } from './fhir.ts';
+import { openFhirClient } from './open-fhir-client.ts';
 import { asOperator } from './operator.ts';
 import { readStatus } from './read-status.ts';
 import { statusLines, textOf } from './status-text.ts';

@@ -2,10 +2,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { databaseSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
-import { kindOfTable } from '../outbox/resources.ts';
-import { type TransactionHistory, transactionHistory } from '../outbox/transaction-history.ts';
+import { kindOfTable } from '../outbox/delivery/kinds.ts';
+import { type TransactionHistory, transactionHistory } from '../outbox/operator/transaction-history.ts';
 import { asOperator } from './operator.ts';
-import { tableLines } from './table.ts';
+import { tableLines } from './output.ts';
 
 export function addTraceCommand(program: Command): void {
   program

@@ -1,7 +1,7 @@
 // What a verification found, for people and for programs: ids and names of elements, never a patient's data.
 import type { DriftKind } from '../metrics/metrics.ts';
 import type { TableVerification, Verification } from '../verify/verify.ts';
-import { tableLines } from './table.ts';
+import { tableLines } from './output.ts';
 
 const MEANINGS: Readonly<Record<DriftKind, string>> = {
   missing: 'the linked resource is not on the FHIR server',

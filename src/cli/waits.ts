@@ -1,5 +1,5 @@
 // What an emission waits for, in sentences.
-import type { Wait } from '../outbox/emission.ts';
+import type { Wait } from '../outbox/operator/emission.ts';
 
 const SENTENCES: Readonly<Record<Wait, string>> = {
   'no-connector': 'Waiting: no connector delivers what is emitted. Start it; this goes on by itself.',

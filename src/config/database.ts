@@ -1,9 +1,9 @@
 // How the configuration has connections to PostgreSQL made: hosts, user, TLS.
 import { FatalError } from '../fatal.ts';
-import type { ClientConfig } from '../postgres-client.ts';
-import { type Address, HOST_TIMEOUT_MS, Hosts } from '../postgres-hosts.ts';
+import type { ClientConfig } from '../postgres/client.ts';
+import { type Address, HOST_TIMEOUT_MS, Hosts } from '../postgres/hosts.ts';
+import { tlsOf } from './database-tls.ts';
 import type { DatabaseConfig } from './environment.ts';
-import { tlsOf } from './tls.ts';
 
 /** For PostgresClient: the connection, without application name. Throws a FatalError on ports and on certificates that do not fit. */
 export function databaseClient(config: DatabaseConfig): ClientConfig {

@@ -1,7 +1,7 @@
 // The environment variables with their defaults and meanings, one schema; the README's table is tested against it.
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { kindsOfTypes } from '../outbox/resources.ts';
+import { kindsOfTypes } from '../outbox/delivery/kinds.ts';
 
 const text = z.string().min(1, 'must not be empty');
 const port = z.coerce

@@ -1,19 +1,19 @@
 // All that `doctor` looks at, in the order in which a start of the connector would come to it. Nothing is changed.
-import type { FhirClient } from '../fhir/client.ts';
-import { migrationNames } from '../migrate.ts';
-import { type ClientConfig, PostgresClient } from '../postgres-client.ts';
-import { isPostgres, refusal } from '../replication/diagnosis.ts';
+import type { FhirClient } from '../fhir/client/create-client.ts';
+import { type ClientConfig, PostgresClient } from '../postgres/client.ts';
+import { isPostgres, refusal } from '../replication/server/diagnosis.ts';
+import { migrationNames } from '../schema/migrate.ts';
 import { nameOf, type Shard } from '../shard.ts';
+import { OTHERS, othersFinding, PATIENTS, patientsFinding } from './excess-rights.ts';
 import { failoverFindings } from './failover.ts';
-import { fhirFindings } from './fhir.ts';
+import { fhirFindings } from './fhir-server.ts';
 import { type Finding, fault, ok } from './finding.ts';
 import { look } from './look.ts';
+import { otherShardsFindings } from './other-shards.ts';
+import { serverFindings } from './postgres.ts';
 import { rightsFindings } from './rights.ts';
 import { hasOutbox, schemaFindings } from './schema.ts';
-import { serverFindings } from './server.ts';
-import { otherShardsFindings } from './shards.ts';
 import { publicationFinding, slotFinding } from './slot.ts';
-import { OTHERS, othersFinding, PATIENTS, patientsFinding } from './too-wide.ts';
 
 /** What `run` would be started with. */
 export interface Setting {

@@ -1,6 +1,6 @@
 // The user: may it read a slot, and do with the connector's tables and functions what `run` does?
 import type pg from 'pg';
-import { giveReplication, MAY_REPLICATE } from '../replication/may-replicate.ts';
+import { giveReplication, MAY_REPLICATE } from '../replication/slot/may-replicate.ts';
 import { type Finding, fault, ok } from './finding.ts';
 
 /** Columns, or null for the whole table. */

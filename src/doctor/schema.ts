@@ -1,8 +1,8 @@
 // The schema: is it this program's, do the triggers fire for everybody, and do counters run ahead of what they have counted?
 import type pg from 'pg';
-import { KINDS } from '../outbox/resources.ts';
-import { unwatchedSentence } from '../outbox/watched.ts';
-import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../triggers.ts';
+import { KINDS } from '../outbox/delivery/kinds.ts';
+import { unwatchedSentence } from '../outbox/operator/watched.ts';
+import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../schema/triggers.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 import { look } from './look.ts';
 

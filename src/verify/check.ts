@@ -1,14 +1,14 @@
 // Compares the rows of one table while others change them: only what is the same in the database before and after can be drift.
-import type { FhirClient } from '../fhir/client.ts';
-import type { Profile } from '../fhir/mapped-resource.ts';
-import { connectorRuns } from '../outbox/backlog.ts';
-import type { Database } from '../outbox/database.ts';
-import type { Source as Row } from '../outbox/links.ts';
-import type { ResourceKind } from '../outbox/resources.ts';
+import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { Profile } from '../fhir/mapping/mapped-resource.ts';
+import type { ResourceKind } from '../outbox/delivery/kinds.ts';
+import type { Source as Row } from '../outbox/delivery/source.ts';
+import { connectorRuns } from '../outbox/operator/room.ts';
+import type { Database } from '../outbox/tables/database.ts';
 import { pause } from '../pause.ts';
 import { judge, type Verdict } from './judge.ts';
 import { type Reading, readResource } from './resource-reader.ts';
-import { fhirIdsOf, readSources, type Source } from './source.ts';
+import { fhirIdsOf, type RowState, readSources } from './row-states.ts';
 
 type Final = Exclude<Verdict, { kind: 'on-its-way' }>;
 type Decided = Exclude<Final, { kind: 'same' }>;
@@ -118,12 +118,12 @@ export class Check {
     return readResource(this.#fhir, this.#kind.type, id, this.#signal);
   }
 
-  #referredTo({ payload }: Source): Row[] {
+  #referredTo({ payload }: RowState): Row[] {
     const mapped = payload && this.#kind.map(payload, this.#profile, false);
     return mapped?.ok ? mapped.references.map(({ table, id }) => ({ table, sourceId: id })) : [];
   }
 
-  #note(source: Source, verdict: Verdict): void {
+  #note(source: RowState, verdict: Verdict): void {
     if (verdict.kind === 'on-its-way') this.#open.set(source.id, null);
     else if (verdict.kind === 'drift') {
       // The server was asked after the database: a change may have been delivered in between. It was not when the
@@ -141,6 +141,6 @@ export class Check {
   }
 }
 
-function stateOf({ revision, fhirId, versionId, deleted }: Source): string {
+function stateOf({ revision, fhirId, versionId, deleted }: RowState): string {
   return JSON.stringify([revision, fhirId, versionId, deleted]);
 }

@@ -1,13 +1,14 @@
 // One row's verdict: the resource that it makes now, against the one that the server has under the linked id.
-import { differences } from '../fhir/differences.ts';
-import type { Profile } from '../fhir/mapped-resource.ts';
-import { toldId } from '../fhir/told-id.ts';
+
+import type { Profile } from '../fhir/mapping/mapped-resource.ts';
+import { differences } from '../fhir/model/differences.ts';
+import { toldId } from '../fhir/model/told-id.ts';
 import type { DriftKind } from '../metrics/metrics.ts';
-import type { Source as Row } from '../outbox/links.ts';
-import { missingSentence, withReferences } from '../outbox/references.ts';
-import { isWithdrawn, type ResourceKind } from '../outbox/resources.ts';
+import { isWithdrawn, type ResourceKind } from '../outbox/delivery/kinds.ts';
+import { missingSentence, withReferences } from '../outbox/delivery/references.ts';
+import type { Source as Row } from '../outbox/delivery/source.ts';
 import type { Reading } from './resource-reader.ts';
-import type { Source } from './source.ts';
+import type { RowState } from './row-states.ts';
 
 export type Verdict =
   | { readonly kind: 'same' }
@@ -30,7 +31,7 @@ export interface Drift {
 
 /** `read` is asked only where the server has to be; `fhirIdOf` tells the resources that others refer to. */
 export async function judge(
-  source: Source,
+  source: RowState,
   kind: ResourceKind,
   profile: Profile,
   fhirIdOf: (row: Row) => string | null,

@@ -1,8 +1,8 @@
 // Reading resources for a comparison: again when the server stumbles, and not at all when it does not work.
 import { FatalError } from '../fatal.ts';
-import type { Json } from '../fhir/answer.ts';
-import type { FhirClient } from '../fhir/client.ts';
-import type { Fault } from '../fhir/fault.ts';
+import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { Fault } from '../fhir/faults/fault.ts';
+import type { Json } from '../fhir/model/json.ts';
 import { pause } from '../pause.ts';
 
 /** `code`: of the fault, when this one resource cannot be read and the server works otherwise. */

@@ -1,14 +1,15 @@
 // The other direction: resources on the server that the database knows nothing of, as after a restore to an earlier point.
 import { FatalError } from '../fatal.ts';
-import type { Json } from '../fhir/answer.ts';
-import { isObject, matchOf } from '../fhir/answer.ts';
-import type { FhirClient } from '../fhir/client.ts';
-import { readIdentifier, type Token } from '../fhir/token.ts';
-import { toldId } from '../fhir/told-id.ts';
-import type { Database } from '../outbox/database.ts';
-import { isWithdrawn, type ResourceKind } from '../outbox/resources.ts';
+import { matchOf } from '../fhir/client/answer.ts';
+import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { Json } from '../fhir/model/json.ts';
+import { isObject } from '../fhir/model/json.ts';
+import { readIdentifier, type Token } from '../fhir/model/token.ts';
+import { toldId } from '../fhir/model/told-id.ts';
+import { isWithdrawn, type ResourceKind } from '../outbox/delivery/kinds.ts';
+import type { Database } from '../outbox/tables/database.ts';
 import { doesNotWork, patiently, readResource } from './resource-reader.ts';
-import { unlinkedOf } from './source.ts';
+import { unlinkedOf } from './row-states.ts';
 
 /** A list that goes on and on without a single resource has no end that could be waited for. */
 const MOST_EMPTY_PAGES = 1000;

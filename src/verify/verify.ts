@@ -1,17 +1,17 @@
 // verify: compares what the database has with what the FHIR server has, both ways, and emits again what differs.
 import { sql } from 'kysely';
-import type { FhirClient } from '../fhir/client.ts';
-import type { Profile } from '../fhir/mapped-resource.ts';
+import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { DriftKind, VerificationScope } from '../metrics/metrics.ts';
-import type { Database } from '../outbox/database.ts';
-import { emit, type Wait } from '../outbox/emission.ts';
-import type { ResourceKind } from '../outbox/resources.ts';
-import { watchedKinds } from '../outbox/watched.ts';
+import type { ResourceKind } from '../outbox/delivery/kinds.ts';
+import { emit, type Wait } from '../outbox/operator/emission.ts';
+import { watchedKinds } from '../outbox/operator/watched.ts';
+import type { Database } from '../outbox/tables/database.ts';
 import { Check } from './check.ts';
 import type { Drift } from './judge.ts';
 import { doesNotWork, patiently } from './resource-reader.ts';
+import { overviewOf, sampleIds, sourceIds } from './row-states.ts';
 import { confirmUnlinked, listUnlinked } from './server-only.ts';
-import { overviewOf, sampleIds, sourceIds } from './source.ts';
 
 export interface VerifySettings {
   /** So many of each table at random; null: all, and all that the server has. */

@@ -1,7 +1,7 @@
 // What docs/scaling.md says of a rate follows from what was measured: by figures that can be reckoned in the head.
 
 import { describe, expect, it, test } from 'vitest';
-import type { Recording } from '../../bench/page.ts';
+import type { Recording } from '../../bench/performance-page.ts';
 import { rateRows, shardRows } from '../../bench/scaling-page.ts';
 
 const written = (wal: number, walAfterCheckpoint: number, cpuMs: number) => ({ wal, walAfterCheckpoint, cpuMs });

@@ -1,8 +1,8 @@
 // Answers that repeat all of a request, in every place that a FHIR server has for words.
 
-import { faultOfAnswer } from '../../src/fhir/fault.ts';
-import type { Cause, FaultRow, Operation } from '../../src/fhir/fault-table.ts';
-import { readOutcome } from '../../src/fhir/outcome.ts';
+import { faultOfAnswer } from '../../src/fhir/faults/fault.ts';
+import type { Cause, FaultRow, Operation } from '../../src/fhir/faults/fault-table.ts';
+import { readOutcome } from '../../src/fhir/faults/operation-outcome.ts';
 import type { Asked, Planned } from './echoing-server.ts';
 
 /** An OperationOutcome that says what was sent, where HAPI says it and everywhere else; `hapi`: the code before it. */

@@ -2,7 +2,7 @@
 // ledger's; what it says to one request is a test's plan.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Operation } from '../../src/fhir/fault-table.ts';
+import type { Operation } from '../../src/fhir/faults/fault-table.ts';
 import { capabilityStatement } from '../support/capability-statement.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 

@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
-import { FAULT_TABLE, type Operation } from '../../src/fhir/fault-table.ts';
+import { FAULT_TABLE, type Operation } from '../../src/fhir/faults/fault-table.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { casesOf, type FaultCase, outcomeAbout } from './echoes.ts';
 import { CanaryWorld, PATIENCE } from './world.ts';

@@ -1,6 +1,6 @@
 // One run of chaos: writers write, faults strike, and in the end everything must be as the WAL says.
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Lsn, parseLsn } from '../../src/lsn.ts';
+import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { filterOf } from '../../src/shard.ts';
 import { judgeCounters } from './counters.ts';
 import { Dice } from './dice.ts';

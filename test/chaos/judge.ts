@@ -1,5 +1,5 @@
 // The judgement: what the WAL says was committed against what the FHIR server's ledger and the connector's records show.
-import type { Lsn } from '../../src/lsn.ts';
+import type { Lsn } from '../../src/postgres/lsn.ts';
 import { type Body, referencesIn, tokensOf, type Written } from '../support/fhir-ledger.ts';
 import type { Change, WalOracle } from './oracle.ts';
 import { whoIs } from './workload.ts';

@@ -1,10 +1,10 @@
 // What was committed, read from the WAL through a slot of the test's own: neither the triggers nor the connector is asked.
 import type pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
-import { mapPatient } from '../../src/fhir/patient-mapper.ts';
-import { patientPayload } from '../../src/fhir/patient-payload.ts';
-import { RECORD_MAPPINGS } from '../../src/fhir/record-mappings.ts';
-import { formatLsn, type Lsn, parseLsn } from '../../src/lsn.ts';
+import { mapPatient } from '../../src/fhir/mapping/patient.ts';
+import { patientPayload } from '../../src/fhir/mapping/patient-payload.ts';
+import { RECORD_MAPPINGS } from '../../src/fhir/mapping/record-tables.ts';
+import { formatLsn, type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import type { Body } from '../support/fhir-ledger.ts';
 import { whoIs } from './workload.ts';
 

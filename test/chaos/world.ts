@@ -2,7 +2,7 @@
 // four connectors, real processes, of which some stand by unless there are four shards.
 import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { migrate } from '../../src/migrate.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { nameOf, type Shard } from '../../src/shard.ts';
 import {
   type ConnectorProcess,

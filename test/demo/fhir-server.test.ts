@@ -4,9 +4,9 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type FhirServer, startFhirServer } from '../../demo/fhir-server.ts';
 import type { FhirWrite } from '../../demo/fhir-write.ts';
-import { lacking } from '../../src/fhir/capabilities.ts';
-import { createFhirClient, type FhirClient } from '../../src/fhir/client.ts';
-import type { Patient } from '../../src/fhir/resources.ts';
+import { lacking } from '../../src/fhir/client/capabilities.ts';
+import { createFhirClient, type FhirClient } from '../../src/fhir/client/create-client.ts';
+import type { Patient } from '../../src/fhir/model/resource-types.ts';
 
 const SYSTEM = 'https://hospital.example.com/mrn';
 const writes: FhirWrite[] = [];

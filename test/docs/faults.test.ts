@@ -2,9 +2,9 @@
 // After a change of the code: npm test -- --project unit test/docs -u
 
 import { expect, test } from 'vitest';
-import { type Cause, FAULT_TABLE, type FaultRow, type Operation } from '../../src/fhir/fault-table.ts';
-import { type Diagnosis, diagnose } from '../../src/replication/diagnosis.ts';
-import { TLS_FAULTS } from '../../src/replication/tls-faults.ts';
+import { type Cause, FAULT_TABLE, type FaultRow, type Operation } from '../../src/fhir/faults/fault-table.ts';
+import { type Diagnosis, diagnose } from '../../src/replication/server/diagnosis.ts';
+import { TLS_FAULTS } from '../../src/replication/server/tls-faults.ts';
 import { pathOf, read, table, withGenerated } from './document.ts';
 
 const OPERATIONS: Readonly<Record<Operation, string>> = {
@@ -72,7 +72,7 @@ function faults(): string {
 
 /** The codes are the keys of one table in the source; what belongs to each is asked of the function. */
 function postgres(): string {
-  const codes = [...read('src/replication/diagnosis.ts').matchAll(/^ {2}'?([0-9A-Z_]+)'?: \{/gm)].map(
+  const codes = [...read('src/replication/server/diagnosis.ts').matchAll(/^ {2}'?([0-9A-Z_]+)'?: \{/gm)].map(
     (match) => match[1] ?? '',
   );
   expect(codes.length).toBeGreaterThan(10);

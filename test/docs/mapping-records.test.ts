@@ -1,9 +1,9 @@
 // docs/mapping.md, the part of the forms and readings: made by mapping.
 // After a change of the code: npm test -- --project unit test/docs -u
 import { expect, test } from 'vitest';
-import { ARMS, BODY_POSITIONS, PULSE_METHODS, PULSE_SITES, RHYTHMS } from '../../src/fhir/codes.ts';
-import type { RecordMapping } from '../../src/fhir/record-mapping.ts';
-import { RECORD_MAPPINGS } from '../../src/fhir/record-mappings.ts';
+import { ARMS, BODY_POSITIONS, PULSE_METHODS, PULSE_SITES, RHYTHMS } from '../../src/fhir/mapping/codes.ts';
+import type { RowMapping } from '../../src/fhir/mapping/record.ts';
+import { RECORD_MAPPINGS } from '../../src/fhir/mapping/record-tables.ts';
 import { recordPayload } from '../fhir/records.ts';
 import { pathOf, table, withGenerated } from './document.ts';
 import { leavesOf } from './leaves.ts';
@@ -31,13 +31,13 @@ const PARTS = /(\.coding|\.(url|system|code|display|text|value|unit))+$/;
 
 const code = (text: string) => `\`${text}\``;
 
-function resourceOf(mapping: RecordMapping, columns: Readonly<Record<string, unknown>>): unknown {
+function resourceOf(mapping: RowMapping, columns: Readonly<Record<string, unknown>>): unknown {
   const mapped = mapping.map(recordPayload(mapping.table, columns), 'r4', false);
   if (!mapped.ok) throw new Error(mapped.reason);
   return mapped.resource;
 }
 
-function columnsOf(mapping: RecordMapping): string {
+function columnsOf(mapping: RowMapping): string {
   const bare = new Set(leavesOf(resourceOf(mapping, {})).map((leaf) => JSON.stringify(leaf)));
   const rows = Object.entries(mapping.columns.shape).map(([column, schema]) => {
     const value = EXAMPLES[column];

@@ -2,10 +2,10 @@
 // After a change of the code: npm test -- --project unit test/docs -u
 
 import { expect, test } from 'vitest';
-import { MAX_FHIR_STRING } from '../../src/fhir/fhir-string.ts';
-import type { Profile } from '../../src/fhir/mapped-resource.ts';
-import { mapPatient } from '../../src/fhir/patient-mapper.ts';
-import { patientPayload } from '../../src/fhir/patient-payload.ts';
+import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
+import { mapPatient } from '../../src/fhir/mapping/patient.ts';
+import { patientPayload } from '../../src/fhir/mapping/patient-payload.ts';
+import { MAX_FHIR_STRING } from '../../src/fhir/model/primitives.ts';
 import { payloadOf } from '../fhir/payloads.ts';
 import { blocksOf, pathOf, read, table, withGenerated } from './document.ts';
 import { leavesOf } from './leaves.ts';

@@ -19,7 +19,7 @@ import {
   TRIGGER_HEAD,
   targetRows,
   triggerRows,
-} from '../../bench/page.ts';
+} from '../../bench/performance-page.ts';
 import { resultsOf } from '../../bench/report.ts';
 import { pathOf, read, table, withGenerated } from './document.ts';
 

@@ -2,7 +2,7 @@
 // there is typed. After the commands at its end: npm test -- --project unit test/docs -u
 
 import { expect, test } from 'vitest';
-import { machineOf, type Recording, TARGET_HEAD, targetRows } from '../../bench/page.ts';
+import { machineOf, type Recording, TARGET_HEAD, targetRows } from '../../bench/performance-page.ts';
 import { resultsOf } from '../../bench/report.ts';
 import { MEASURED_HEAD, measuredRows, RATE_HEAD, rateRows, SHARDS_HEAD, shardRows } from '../../bench/scaling-page.ts';
 import { pathOf, read, table, withGenerated } from './document.ts';

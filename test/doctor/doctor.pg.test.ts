@@ -7,7 +7,7 @@ import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { examine } from '../../src/doctor/examine.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { TABLE_RIGHTS } from '../../src/doctor/rights.ts';
-import { createFhirClient } from '../../src/fhir/client.ts';
+import { createFhirClient } from '../../src/fhir/client/create-client.ts';
 import { nameOf, type Shard, WHOLE } from '../../src/shard.ts';
 import { ask, PATIENCE, run } from '../catch-up/hospital.ts';
 import { migrated, startServer } from '../catch-up/servers.ts';

@@ -1,7 +1,15 @@
 // What an answer says: whether it is FHIR, and which resource and version it names, by header and by body.
 import { describe, expect, it } from 'vitest';
-import { isFhirAnswer, jsonOf, matchOf, outcomeOf, resourceOf, versionOf, writtenTo } from '../../src/fhir/answer.ts';
-import type { HttpAnswer } from '../../src/fhir/answer-collector.ts';
+import {
+  isFhirAnswer,
+  jsonOf,
+  matchOf,
+  outcomeOf,
+  resourceOf,
+  versionOf,
+  writtenTo,
+} from '../../src/fhir/client/answer.ts';
+import type { HttpAnswer } from '../../src/fhir/http/answer-collector.ts';
 import { answerOf, outcomeWith } from './answers.ts';
 
 const BASE = 'https://fhir.example.com/fhir';

@@ -1,6 +1,6 @@
 // When a server takes no Bundles, or only small ones: three refusals in a row that were for nobody.
 import { expect, it } from 'vitest';
-import { BundleLimit } from '../../src/fhir/bundle-limit.ts';
+import { BundleLimit } from '../../src/fhir/client/bundle-limit.ts';
 
 function limitOf(size: number): { limit: BundleLimit; told: number[] } {
   const told: number[] = [];

@@ -2,9 +2,9 @@
 // matters to the others.
 import { describe, expect, it } from 'vitest';
 import { fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
-import type { FhirClient, FhirClientConfig, WriteAnswer } from '../../src/fhir/client.ts';
-import type { Patient } from '../../src/fhir/resources.ts';
-import type { Token } from '../../src/fhir/token.ts';
+import type { FhirClient, FhirClientConfig, WriteAnswer } from '../../src/fhir/client/create-client.ts';
+import type { Patient } from '../../src/fhir/model/resource-types.ts';
+import type { Token } from '../../src/fhir/model/token.ts';
 import { outcomeWith } from './answers.ts';
 import { type Handler, reply, serveFhir } from './scripted-server.ts';
 

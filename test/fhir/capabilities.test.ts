@@ -1,7 +1,7 @@
 // What a CapabilityStatement is understood to say: HAPI's, a minimal one, one of another version, and none; and what is
 // said of it at the start.
 import { describe, expect, it } from 'vitest';
-import { lacking, readCapabilities } from '../../src/fhir/capabilities.ts';
+import { lacking, readCapabilities } from '../../src/fhir/client/capabilities.ts';
 
 const interactions = (...codes: string[]) => codes.map((code) => ({ code }));
 

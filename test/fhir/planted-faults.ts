@@ -1,8 +1,8 @@
 // Patients that are wrong in one thing each, and which validator sees it: neither sees everything, so both are asked.
 
-import { MAX_FHIR_STRING } from '../../src/fhir/fhir-string.ts';
-import type { Patient } from '../../src/fhir/resources.ts';
-import { US_CORE_PATIENT } from '../../src/fhir/us-core.ts';
+import { US_CORE_PATIENT } from '../../src/fhir/mapping/us-core.ts';
+import { MAX_FHIR_STRING } from '../../src/fhir/model/primitives.ts';
+import type { Patient } from '../../src/fhir/model/resource-types.ts';
 
 type Validator = 'medplum' | 'hapi';
 

@@ -1,7 +1,7 @@
 // The request id: equal for repeats, different for anything else, and short enough that HAPI keeps it whole.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { requestId } from '../../src/fhir/request-id.ts';
+import { requestId } from '../../src/fhir/client/request-id.ts';
 import { anyCharacters } from './texts.ts';
 
 describe('requestId', () => {

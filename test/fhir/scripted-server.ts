@@ -2,7 +2,7 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import { createFhirClient, type FhirClient, type FhirClientConfig } from '../../src/fhir/client.ts';
+import { createFhirClient, type FhirClient, type FhirClientConfig } from '../../src/fhir/client/create-client.ts';
 
 interface Received {
   readonly method: string;

@@ -1,7 +1,7 @@
 // The gate: how many may send at once, and the two holds, for a server that does not answer and one that refuses everyone.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type Fault, faultOf, faultOfAnswer } from '../../src/fhir/fault.ts';
-import { type GateState, SendGate } from '../../src/fhir/send-gate.ts';
+import { type Fault, faultOf, faultOfAnswer } from '../../src/fhir/faults/fault.ts';
+import { type GateState, SendGate } from '../../src/fhir/faults/send-gate.ts';
 
 const answered = (status: number) => faultOfAnswer('conditional-put', { status, retryAfter: undefined, outcome: null });
 const timeout = faultOf('timeout');

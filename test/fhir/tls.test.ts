@@ -4,8 +4,8 @@ import { createServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { mayBeAsked } from '../../src/fhir/secure-address.ts';
-import type { Tls } from '../../src/fhir/tls.ts';
+import { mayBeAsked } from '../../src/fhir/http/secure-address.ts';
+import type { Tls } from '../../src/fhir/http/tls.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { clientFor } from './scripted-server.ts';
 

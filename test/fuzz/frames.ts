@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
-import { type Lsn, parseLsn } from '../../src/lsn.ts';
+import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { type FuzzDatabase, openFuzzDatabase, type Server } from './database.ts';

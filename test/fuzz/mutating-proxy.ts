@@ -1,6 +1,6 @@
 // Between the connector and PostgreSQL: lets all pass but the frames of the replication stream, of which some are changed on their way.
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { type Lsn, parseLsn } from '../../src/lsn.ts';
+import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 
 /** What is sent instead of a frame of the stream. `frame` is whole: its type, its length, its content. */
 export type Mutate = (frame: Buffer) => Buffer;

@@ -1,13 +1,13 @@
 // The payload surface: whatever a row of fhir_outbox holds becomes a resource, the same each time, or is refused in a sentence.
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { Profile } from '../../src/fhir/mapped-resource.ts';
-import { putOfId, putOfIdentifier } from '../../src/fhir/put.ts';
-import { transactionOf } from '../../src/fhir/transaction.ts';
-import { type Delivery, deliveriesOf, type MapState } from '../../src/outbox/delivery.ts';
-import { parseEvent } from '../../src/outbox/event.ts';
-import { KINDS } from '../../src/outbox/resources.ts';
-import { TransactionRows } from '../../src/outbox/transaction-rows.ts';
+import { putOfId, putOfIdentifier } from '../../src/fhir/client/put.ts';
+import { transactionOf } from '../../src/fhir/client/transaction-bundle.ts';
+import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
+import { type Delivery, deliveriesOf, type MapState } from '../../src/outbox/delivery/delivery.ts';
+import { parseEvent } from '../../src/outbox/delivery/event.ts';
+import { KINDS } from '../../src/outbox/delivery/kinds.ts';
+import { TransactionRows } from '../../src/outbox/delivery/transaction-rows.ts';
 import { payloadOf } from '../fhir/payloads.ts';
 import { recordPayload } from '../fhir/records.ts';
 import { CANARY, mustBeUnpolluted, oddJson, oddText, spoiled } from './hostile-json.ts';

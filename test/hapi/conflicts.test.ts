@@ -1,7 +1,7 @@
 // Others write to HAPI too: their edits are overwritten and counted, and what cannot be decided here is a dead letter.
 
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { createFhirClient } from '../../src/fhir/client.ts';
+import { createFhirClient } from '../../src/fhir/client/create-client.ts';
 import {
   ask,
   createPatient,

@@ -7,7 +7,7 @@ import { addPatient, allFinished, deliveredPatient, type Setting, startSetting }
 const ID = '0123456789abcdef';
 
 describe('X-Request-Id', () => {
-  // src/outbox/write.ts, isOurs: by it the connector knows its own write again, whose answer was lost.
+  // src/outbox/writer/writer.ts, isOurs: by it the connector knows its own write again, whose answer was lost.
   it('comes back in the answer, and is kept in meta.source of the version that it made', async () => {
     const { headers, body } = await putBy('REQUEST-ID', patient('REQUEST-ID'), { 'x-request-id': ID });
     expect(headers.get('x-request-id')).toBe(ID);
@@ -17,13 +17,13 @@ describe('X-Request-Id', () => {
     expect(sources[1]).not.toContain(ID);
   });
 
-  // src/fhir/request-id.ts makes ids of 16 characters, so that they can be compared whole.
+  // src/fhir/client/request-id.ts makes ids of 16 characters, so that they can be compared whole.
   it('is cut to its first 16 characters there', async () => {
     const { body } = await putBy('LONG-ID', patient('LONG-ID'), { 'x-request-id': `${ID}-and-more` });
     expect((await readPatient(body.id ?? '')).meta?.source).toBe(`#${ID}`);
   });
 
-  // src/outbox/write.ts, isOurs, compares the body as well: the version that was kept names an earlier request.
+  // src/outbox/writer/writer.ts, isOurs, compares the body as well: the version that was kept names an earlier request.
   it('of a PUT that changes nothing is not kept', async () => {
     const id = await created('UNCHANGED');
     await putAt(id, patient('UNCHANGED'), { 'x-request-id': ID });
@@ -32,7 +32,7 @@ describe('X-Request-Id', () => {
 });
 
 describe('an element that FHIR does not have', () => {
-  // src/fhir/patient-mapper.ts must be right by itself: its output is validated by test/hapi/validate.test.ts and
+  // src/fhir/mapping/patient.ts must be right by itself: its output is validated by test/hapi/validate.test.ts and
   // test/fhir, because a server that does not validate tells nobody of what it drops.
   it('is dropped silently', async () => {
     const { status, body } = await putBy('UNKNOWN', { ...patient('UNKNOWN'), nickname: 'none' });
@@ -40,7 +40,7 @@ describe('an element that FHIR does not have', () => {
     expect(await readPatient(body.id ?? '')).not.toHaveProperty('nickname');
   });
 
-  // src/fhir/fault-table.ts, validation: what cannot be read as FHIR is a dead letter.
+  // src/fhir/faults/fault-table.ts, validation: what cannot be read as FHIR is a dead letter.
   it.each([
     ['a code that its value set does not have', { gender: 'robot' }],
     ['a date that does not exist', { birthDate: '1990-13-45' }],
@@ -72,7 +72,7 @@ describe('an error', () => {
     expect(diagnosticsOf(wrong)).toContain('"a secret"');
   });
 
-  // src/fhir/outcome.ts lets codes alone into sentences; the rest stays in the dead letter's operation_outcome.
+  // src/fhir/faults/operation-outcome.ts lets codes alone into sentences; the rest stays in the dead letter's operation_outcome.
   it('is told by the connector without any of that, in log, outbox and dead letter', async () => {
     const { system } = setting;
     await createPatient(twins(system, 'SECRET-SEVERAL'));

@@ -33,7 +33,7 @@ const familiesOf = async (value: string) =>
   (await patientsWith(SYSTEM, value)).map(({ name }: Patient) => name?.[0]?.family);
 
 describe('a transaction Bundle', () => {
-  // src/outbox/lanes.ts sends a patient's deliveries one after the other, and src/fhir/gathering.ts keeps apart who shares
+  // src/outbox/lanes/lanes.ts sends a patient's deliveries one after the other, and src/fhir/client/gathering.ts keeps apart who shares
   // an identifier: two states of one patient never travel together.
   it('with two PUTs by one identifier drops the second and answers 200, with one entry for the two', async () => {
     const { status, body } = await transaction([
@@ -55,7 +55,7 @@ describe('a transaction Bundle', () => {
     expect(await familiesOf('REFUSED')).toEqual([]);
   });
 
-  // src/fhir/transaction.ts reads it so too, in a Bundle only.
+  // src/fhir/client/transaction-bundle.ts reads it so too, in a Bundle only.
   it('answers with an etag that is no ETag: the bare version', async () => {
     const id = await created('ETAG');
     const { body } = await transaction([
@@ -67,7 +67,7 @@ describe('a transaction Bundle', () => {
     expect(body.entry[0]?.response).toMatchObject({ status: '200 OK', etag: '2' });
   });
 
-  // src/fhir/transaction.ts takes no answer in which two entries name one resource.
+  // src/fhir/client/transaction-bundle.ts takes no answer in which two entries name one resource.
   it('with a PUT by id and one by identifier of the same resource answers 200 to both, with one version: the last one', async () => {
     const id = await created('MET');
     const { status, body } = await transaction([
@@ -79,7 +79,7 @@ describe('a transaction Bundle', () => {
     expect(await familiesOf('MET')).toEqual(['Second']);
   });
 
-  // src/fhir/bundling-client.ts sends the halves then: nothing of the Bundle is there.
+  // src/fhir/client/bundling-client.ts sends the halves then: nothing of the Bundle is there.
   it.each<[string, (id: string) => object, number, string]>([
     ['a stale If-Match', (id) => byItsId(id, 'STALE', { gender: 'male' }, 'W/"7"'), 409, 'HAPI-0989'],
     ['an id that is not there', () => byItsId('987654321', 'NOWHERE', {}), 400, 'HAPI-0960'],
@@ -97,7 +97,7 @@ describe('a transaction Bundle', () => {
     expect(await patientsWith(SYSTEM, `NEW ${what}`)).toEqual([]);
   });
 
-  // src/fhir/transaction.ts checks of each what can be checked; whose a new resource is shows by what comes back.
+  // src/fhir/client/transaction-bundle.ts checks of each what can be checked; whose a new resource is shows by what comes back.
   it('answers in the order of its entries, and gives resources back where asked', async () => {
     const ids = [await created('ORDER-1'), await created('ORDER-3')];
     const sent = [
@@ -118,7 +118,7 @@ describe('a transaction Bundle', () => {
       expect(response.location).toBe(`Patient/${resource?.id}/_history/${resource?.meta?.versionId}`);
   });
 
-  // src/outbox/write.ts knows its own write of a Bundle by the body alone.
+  // src/outbox/writer/writer.ts knows its own write of a Bundle by the body alone.
   it('keeps the id of the whole request in meta.source of each', async () => {
     const headers = { prefer: 'return=minimal', 'x-request-id': '0123456789abcdef' };
     await transaction([byItsIdentifier('SOURCE-1', 'A', url()), byItsIdentifier('SOURCE-2', 'B', url())], headers);

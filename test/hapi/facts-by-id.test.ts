@@ -4,7 +4,7 @@ import { created, diagnosticsOf, type Outcome, patient, putAt } from './facts.ts
 import { ask, deletePatient, readPatient } from './fhir-server.ts';
 
 describe('a PUT by id', () => {
-  // src/fhir/fault-table.ts, stale-version: 409 here, 412 elsewhere. src/outbox/write.ts then reads, and writes again.
+  // src/fhir/faults/fault-table.ts, stale-version: 409 here, 412 elsewhere. src/outbox/writer/writer.ts then reads, and writes again.
   it('with a stale If-Match gets 409, not 412, and changes nothing', async () => {
     const id = await created('STALE');
     await putAt(id, patient('STALE', { gender: 'male' }), { 'if-match': 'W/"1"' });
@@ -14,7 +14,7 @@ describe('a PUT by id', () => {
     expect(await readPatient(id)).toMatchObject({ gender: 'male', meta: { versionId: '2' } });
   });
 
-  // src/outbox/write.ts, #putKnown: the conflict hides that it is gone, so a read that finds it gone leads to #putGone.
+  // src/outbox/writer/writer.ts, #putKnown: the conflict hides that it is gone, so a read that finds it gone leads to #putGone.
   it('with the If-Match from before a DELETE gets 409, and only a read says 410', async () => {
     const id = await created('GONE');
     await deletePatient(id);
@@ -22,7 +22,7 @@ describe('a PUT by id', () => {
     expect((await ask('GET', `Patient/${id}`)).status).toBe(410);
   });
 
-  // src/outbox/write.ts, #putGone: a resource that somebody deleted comes back under its id.
+  // src/outbox/writer/writer.ts, #putGone: a resource that somebody deleted comes back under its id.
   it('without If-Match brings a deleted resource back, as its next version', async () => {
     const id = await created('BACK');
     await deletePatient(id);
@@ -32,7 +32,7 @@ describe('a PUT by id', () => {
     expect(await readPatient(id)).toMatchObject({ identifier: [{ value: 'BACK' }] });
   });
 
-  // src/fhir/fault-table.ts, gone: HAPI says with a 400 what others say with a 404 or 405.
+  // src/fhir/faults/fault-table.ts, gone: HAPI says with a 400 what others say with a 404 or 405.
   it('of an id that the server never gave gets 400 HAPI-0960, and a read of it 404', async () => {
     const never = '987654321';
     const refused = await putAt<Outcome>(never, patient('NEVER'));
@@ -43,7 +43,7 @@ describe('a PUT by id', () => {
 });
 
 describe('a DELETE', () => {
-  // src/fhir/answer.ts therefore looks for a version in Content-Location first; src/fhir/client.ts takes both for success.
+  // src/fhir/client/answer.ts therefore looks for a version in Content-Location first; src/fhir/client/create-client.ts takes both for success.
   it('makes a version that Content-Location names and no ETag, and a second one none at all', async () => {
     const id = await created('TWICE-DELETED');
     for (const _ of ['first', 'second']) {
@@ -54,7 +54,7 @@ describe('a DELETE', () => {
     }
   });
 
-  // src/fhir/fault-table.ts, referenced: a dead letter with that reason.
+  // src/fhir/faults/fault-table.ts, referenced: a dead letter with that reason.
   it('of a Patient that another resource refers to gets 409 and removes nothing', async () => {
     const id = await created('REFERRED-TO');
     const observation = {

@@ -6,7 +6,7 @@ import { ask, createPatient, deletePatient, patientsWith, readPatient, versionsO
 const ids = async (value: string) => (await patientsWith(SYSTEM, value)).map(({ id }) => id);
 
 describe('a PUT by identifier', () => {
-  // src/fhir/answer.ts takes id and version from these two headers: with return=minimal there is no body.
+  // src/fhir/client/answer.ts takes id and version from these two headers: with return=minimal there is no body.
   it('creates with 201, then updates with 200, and says id and version in ETag and Content-Location alone', async () => {
     const minimal = { prefer: 'return=minimal' };
     const first = await putBy<null>('HEADERS', patient('HEADERS'), minimal);
@@ -20,7 +20,7 @@ describe('a PUT by identifier', () => {
     expect(second.headers.get('content-location')).toMatch(new RegExp(`/Patient/${id}/_history/2$`));
   });
 
-  // src/outbox/courier.ts repeats a write whose record was not committed: a repeat costs no version.
+  // src/outbox/courier/courier.ts repeats a write whose record was not committed: a repeat costs no version.
   it('that changes nothing keeps the version, by identifier and by id', async () => {
     const id = await created('UNCHANGED');
     expect((await putBy('UNCHANGED')).headers.get('etag')).toBe('W/"1"');
@@ -28,7 +28,7 @@ describe('a PUT by identifier', () => {
     expect(await versionsOf(id)).toHaveLength(1);
   });
 
-  // src/outbox/write.ts updates by id for this reason: FHIR_UPDATE=conditional is not fenced.
+  // src/outbox/writer/writer.ts updates by id for this reason: FHIR_UPDATE=conditional is not fenced.
   it('ignores If-Match, silently', async () => {
     const id = await created('NO-FENCE');
     await putBy('NO-FENCE', patient('NO-FENCE', { gender: 'male' }));
@@ -37,7 +37,7 @@ describe('a PUT by identifier', () => {
     expect(await readPatient(id)).toMatchObject({ gender: 'other', meta: { versionId: '3' } });
   });
 
-  // src/fhir/fault-table.ts, several-matches: 412 by identifier is a dead letter, never a stale version.
+  // src/fhir/faults/fault-table.ts, several-matches: 412 by identifier is a dead letter, never a stale version.
   it('that several resources match gets 412 and changes none of them', async () => {
     const twins = [await createPatient(patient('SEVERAL')), await createPatient(patient('SEVERAL'))];
     const refused = await putBy<Outcome>('SEVERAL', patient('SEVERAL', { gender: 'male' }));
@@ -46,7 +46,7 @@ describe('a PUT by identifier', () => {
     for (const { id = '' } of twins) expect(await readPatient(id)).toMatchObject({ gender: 'female' });
   });
 
-  // src/fhir/client.ts throws before it sends a body without the identifier: HAPI would give one patient another's data.
+  // src/fhir/client/create-client.ts throws before it sends a body without the identifier: HAPI would give one patient another's data.
   it('whose body lacks the identifier gets 400 where it would create, and overwrites where it matches', async () => {
     const refused = await putBy<Outcome>('LACKING', patient('ANOTHER'));
     expect(refused.status).toBe(400);
@@ -57,7 +57,7 @@ describe('a PUT by identifier', () => {
     expect(await ids('ANOTHER')).toEqual([id]);
   });
 
-  // src/outbox/write.ts brings a deleted resource back by id: by identifier it would be another one.
+  // src/outbox/writer/writer.ts brings a deleted resource back by id: by identifier it would be another one.
   it('after a DELETE creates another resource', async () => {
     const id = await created('DELETED');
     await deletePatient(id);
@@ -68,10 +68,10 @@ describe('a PUT by identifier', () => {
   });
 });
 
-// src/outbox/lanes.ts lets only one delivery at a time work on an identifier, because of this: what one process sends by
+// src/outbox/lanes/lanes.ts lets only one delivery at a time work on an identifier, because of this: what one process sends by
 // one identifier at once may become two resources here, and which of two states remains is chance.
 describe('first PUTs by one identifier at once', () => {
-  // src/fhir/fault-table.ts, create-race: a loser tries again.
+  // src/fhir/faults/fault-table.ts, create-race: a loser tries again.
   it('make one resource or several; the losers get a conflict that passes, 409 or 500 with the code of one, or 412 for several', async () => {
     for (let round = 0; round < 10; round += 1) {
       const value = `RACE-${round}`;

@@ -1,7 +1,7 @@
 // The sample's forms and readings on HAPI: valid by the vital signs' profiles, and each of the right patient and form.
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { migrate } from '../../src/migrate.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { ask } from './fhir-server.ts';
 import { allFinished, type Setting, startSetting } from './setup.ts';
 

@@ -1,7 +1,7 @@
 // verify for a test against a FHIR server: what `verify` is given on the command line, made from a setting.
-import { createFhirClient } from '../../src/fhir/client.ts';
+import { createFhirClient } from '../../src/fhir/client/create-client.ts';
 import { createLog } from '../../src/log.ts';
-import { openDatabase } from '../../src/outbox/database.ts';
+import { openDatabase } from '../../src/outbox/tables/database.ts';
 import { type TableVerification, verify } from '../../src/verify/verify.ts';
 import { fhirUrl } from './fhir-server.ts';
 import type { Setting } from './setup.ts';

@@ -4,8 +4,8 @@ import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHttpServer, type HttpServer } from '../../src/metrics/http-server.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
+import { basicAuth } from '../../src/metrics/status-page/basic-auth.ts';
 import { page } from '../../src/metrics/status-page/page.ts';
-import { onlyFor } from '../../src/metrics/status-page/reader.ts';
 import { parseExposition } from './exposition.ts';
 
 const host = '127.0.0.1';
@@ -105,7 +105,10 @@ describe('the HTTP server', () => {
 
   test('shows the status page to its reader alone, and the rest to everybody', async () => {
     const warnings: unknown[] = [];
-    const mayRead = onlyFor({ user: 'zoe', password: 'secret' }, { warn: (line: unknown) => void warnings.push(line) });
+    const mayRead = basicAuth(
+      { user: 'zoe', password: 'secret' },
+      { warn: (line: unknown) => void warnings.push(line) },
+    );
     const other = await createHttpServer({ host, port: 0, metrics, health: () => health, statusPage, mayRead });
     const ask = (path: string, password?: string, method = 'GET') =>
       fetch(`http://${host}:${other.port}${path}`, {

@@ -1,7 +1,7 @@
 // The metrics' names, types and first values, as a scrape shows them.
 
 import { describe, expect, test } from 'vitest';
-import { FAULT_TABLE } from '../../src/fhir/fault-table.ts';
+import { FAULT_TABLE } from '../../src/fhir/faults/fault-table.ts';
 import { breakerStates, connectorStates, createMetrics, slotStates } from '../../src/metrics/metrics.ts';
 import { parseExposition } from './exposition.ts';
 

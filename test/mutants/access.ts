@@ -10,7 +10,7 @@ export const ACCESS: readonly Mutant[] = [
     harm: 'The token takes long, another connector takes the slot over meanwhile, and what is sent then is older than what that one sent.',
     edits: [
       {
-        file: 'src/fhir/answer-collector.ts',
+        file: 'src/fhir/http/answer-collector.ts',
         find: '      this.#mayBeSent();',
         replace: '      this.#mayBeSent.toString();',
       },
@@ -25,7 +25,7 @@ export const ACCESS: readonly Mutant[] = [
     harm: 'The connection takes long, another connector takes the slot over meanwhile, and what is written then is older than what that one sent.',
     edits: [
       {
-        file: 'src/fhir/transport.ts',
+        file: 'src/fhir/client/transport.ts',
         find: 'await dispatch(pool, options, request.maxBytes, deadline, request.mayBeSent)',
         replace: '(request.mayBeSent?.(), await dispatch(pool, options, request.maxBytes, deadline))',
       },
@@ -40,7 +40,7 @@ export const ACCESS: readonly Mutant[] = [
     harm: 'A write that broke may have been carried out; taken for one that was not sent, what became of it is never looked at.',
     edits: [
       {
-        file: 'src/fhir/transport.ts',
+        file: 'src/fhir/client/transport.ts',
         find: 'if (broken === null) throw error.reason;',
         replace: 'if (broken === null || broken) throw error.reason;',
       },
@@ -56,13 +56,13 @@ export const ACCESS: readonly Mutant[] = [
     harm: "Patients' data goes over the network as it is, for nobody noticed the missing s.",
     edits: [
       {
-        file: 'src/fhir/secure-address.ts',
+        file: 'src/fhir/http/secure-address.ts',
         find: 'allowHttp || isLoopback(hostname)',
         replace: 'allowHttp || isLoopback(hostname) || true',
       },
     ],
     test: {
-      file: 'test/config/fhir.test.ts',
+      file: 'test/config/fhir-access.test.ts',
       title: 'an http address > of another machine is refused, unless FHIR_ALLOW_HTTP says so',
     },
   },

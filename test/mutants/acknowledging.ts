@@ -1,9 +1,9 @@
 // Mutants of what is acknowledged, and when: the bugs that lose a patient's change for good.
 import type { Mutant } from './mutant.ts';
 
-const TENURE = 'src/replication/tenure.ts';
-const CONNECTION = 'src/replication/connection.ts';
-const COURIER = 'src/outbox/courier.ts';
+const TENURE = 'src/replication/slot/tenure.ts';
+const CONNECTION = 'src/replication/stream/connection.ts';
+const COURIER = 'src/outbox/courier/courier.ts';
 const UNFINISHED = 'test/replication/unfinished.pg.test.ts';
 
 export const ACKNOWLEDGING: readonly Mutant[] = [
@@ -27,7 +27,11 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     name: 'position-that-only-the-stream-tells',
     harm: 'One changed byte in a keepalive moves the slot far beyond the WAL, and PostgreSQL never sends anything again.',
     edits: [
-      { file: 'src/replication/wal-end.ts', find: 'return position <= this.#known', replace: 'return position >= 0n' },
+      {
+        file: 'src/replication/acknowledgement/wal-end.ts',
+        find: 'return position <= this.#known',
+        replace: 'return position >= 0n',
+      },
     ],
     test: {
       file: 'test/replication/wild-position.pg.test.ts',
@@ -40,7 +44,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     harm: 'A heartbeat moves the slot past a PUT that is still on its way: a crash loses that change.',
     edits: [
       {
-        file: 'src/replication/ack-tracker.ts',
+        file: 'src/replication/acknowledgement/ack-tracker.ts',
         find: 'if (this.#unfinished === 0) this.#flushed',
         replace: 'this.#flushed',
       },
@@ -109,7 +113,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     harm: 'A record made before the transaction is visible finds no outbox row and counts all the same: the row stays unprocessed for ever.',
     edits: [
       {
-        file: 'src/outbox/record.ts',
+        file: 'src/outbox/tables/record.ts',
         find: 'WHERE d.without_rows OR found.rows',
         replace: 'WHERE true OR d.without_rows OR found.rows',
       },

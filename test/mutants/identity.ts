@@ -1,7 +1,7 @@
 // Mutants of whose resource it is: the bugs that put one patient's data on another patient's resource, or bring back the deleted.
 import type { Mutant } from './mutant.ts';
 
-const WRITE = 'src/outbox/write.ts';
+const WRITE = 'src/outbox/writer/writer.ts';
 const IDENTITY = 'test/outbox/identity.pg.test.ts';
 const DELETES = 'test/scenarios/deletes.test.ts';
 const GIVEN_AWAY =
@@ -13,7 +13,7 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: 'A patient takes over an identifier while the one that gave it up is on its way: both land on one resource.',
     edits: [
       {
-        file: 'src/outbox/outbox.ts',
+        file: 'src/outbox/lanes/scheduler.ts',
         find: 'return keys.concat(',
         replace: 'return keys; void keys.concat(',
       },
@@ -41,7 +41,7 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: "A first contact that meets a living row's resource takes it away: that row's next change makes a second one.",
     edits: [
       { file: WRITE, find: '} else if (answer.id !== linked) {', replace: '} else if (!answer.id) {' },
-      { file: 'src/outbox/record.ts', find: ' AND l.deleted_at IS NOT NULL', replace: '' },
+      { file: 'src/outbox/tables/record.ts', find: ' AND l.deleted_at IS NOT NULL', replace: '' },
     ],
     test: { file: IDENTITY, title: GIVEN_AWAY },
   },
@@ -94,12 +94,12 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: 'Nothing remembers that the patient was deleted: an older state that comes again brings it back to life.',
     edits: [
       {
-        file: 'src/outbox/record.ts',
+        file: 'src/outbox/tables/record.ts',
         find: 'FROM done WHERE linked\n       ORDER BY',
         replace: 'FROM done WHERE linked AND NOT deleted\n       ORDER BY',
       },
       {
-        file: 'src/outbox/record.ts',
+        file: 'src/outbox/tables/record.ts',
         find: '    dropped AS (',
         replace: `    unlinked AS (
       DELETE FROM fhir_link l USING done
@@ -117,7 +117,7 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: 'A patient that is deleted and inserted again in one transaction is deactivated, though it lives.',
     edits: [
       {
-        file: 'src/outbox/delivery.ts',
+        file: 'src/outbox/delivery/delivery.ts',
         find: 'const own = events.findLast((event) => event.table === kind.table);',
         replace: `const own =
     events.findLast((event) => event.table === kind.table && event.operation === 'D') ??
@@ -149,7 +149,7 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: 'A server that answers a Bundle in another order gives each patient the id and version of another one.',
     edits: [
       {
-        file: 'src/fhir/transaction.ts',
+        file: 'src/fhir/client/transaction-bundle.ts',
         find: "if ('id' in by) return id === by.id ? { id, versionId, status: code, proven: true } : null;",
         replace: "if ('id' in by) return { id: by.id, versionId, status: code, proven: true };",
       },
@@ -164,7 +164,7 @@ export const IDENTITIES: readonly Mutant[] = [
     harm: 'One patient whose write breaks each connection takes all with it who travel in its Bundles, into the dead letters.',
     edits: [
       {
-        file: 'src/fhir/bundling-client.ts',
+        file: 'src/fhir/client/bundling-client.ts',
         find: 'if (sending?.uncertain) return this.#single(alone);',
         replace: '',
       },

@@ -1,7 +1,7 @@
 // Mutants of what a row becomes: the bugs that send a patient's data wrong, or not at all, and that no server refuses.
 import type { Mutant } from './mutant.ts';
 
-const MAPPER = 'src/fhir/patient-mapper.ts';
+const MAPPER = 'src/fhir/mapping/patient.ts';
 const TEST = 'test/fhir/patient-mapper.test.ts';
 const GOLDEN = 'FHIR_PROFILE=us-core > golden';
 
@@ -48,7 +48,7 @@ export const MAPPING: readonly Mutant[] = [
   {
     name: 'identifiers-told-apart-by-value',
     harm: "An identifier is dropped when another one of the patient's has the same number.",
-    edits: [{ file: 'src/fhir/token.ts', find: 'seen.add(tokenKey(token))', replace: 'seen.add(token.value)' }],
+    edits: [{ file: 'src/fhir/model/token.ts', find: 'seen.add(tokenKey(token))', replace: 'seen.add(token.value)' }],
     test: {
       file: TEST,
       title: `${GOLDEN}/identifiers.json > other identifiers that differ in one thing only, in their order`,

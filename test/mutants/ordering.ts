@@ -4,8 +4,8 @@ import type { Mutant } from './mutant.ts';
 const MANY = 'sql/migrations/011_sets_of_patients.sql';
 const ALONE = 'sql/migrations/010_single_changes.sql';
 const WRITE_SKEW = 'test/sql/write-skew.pg.test.ts';
-const COURIER = 'src/outbox/courier.ts';
-const WORKS = 'test/outbox/works.pg.test.ts';
+const COURIER = 'src/outbox/courier/courier.ts';
+const WORKS = 'test/outbox/engine.pg.test.ts';
 
 /**
  * The write that all changes of one patient meet at: of a statement that changes many identifiers, of one that changes many
@@ -64,7 +64,7 @@ export const ORDERING: readonly Mutant[] = [
   {
     name: 'nobody-waits-in-a-lane',
     harm: 'Two states of one patient are on their way at once, and the older one may arrive last.',
-    edits: [{ file: 'src/outbox/lanes.ts', find: 'place.behind += 1;', replace: '' }],
+    edits: [{ file: 'src/outbox/lanes/lanes.ts', find: 'place.behind += 1;', replace: '' }],
     test: {
       file: 'test/scenarios/concurrency.test.ts',
       title:
@@ -76,7 +76,7 @@ export const ORDERING: readonly Mutant[] = [
     harm: 'What was pending when it took its place is sent at its turn, though another connector has delivered a newer state meanwhile.',
     edits: [
       {
-        file: 'src/outbox/outbox.ts',
+        file: 'src/outbox/lanes/scheduler.ts',
         find: 'await place.ready;',
         replace: 'await courier.lookUpOnArrival(delivery);\n    await place.ready;',
       },
@@ -109,7 +109,7 @@ export const ORDERING: readonly Mutant[] = [
     harm: 'A connector that lost its slot, frozen for a while perhaps, overwrites what its successor wrote.',
     edits: [
       {
-        file: 'src/outbox/slot-guard.ts',
+        file: 'src/outbox/courier/slot-guard.ts',
         find: 'if (!lease.valid) throw new SlotChangedHands();',
         replace: 'void lease;',
       },
@@ -125,7 +125,7 @@ export const ORDERING: readonly Mutant[] = [
     harm: 'A successor takes the slot and sends while a request of the one that lost it is still on its way.',
     edits: [
       {
-        file: 'src/replication/turn.ts',
+        file: 'src/replication/slot/turn.ts',
         find: 'CASE WHEN s.active THEN false ELSE pg_try_advisory_lock($2, hashtext($1)) END AS locked',
         replace: 'NOT s.active AND $2::int IS NOT NULL AS locked',
       },
@@ -140,7 +140,7 @@ export const ORDERING: readonly Mutant[] = [
     harm: 'An outage of the FHIR server fills the dead letters with patients that nothing is wrong with.',
     edits: [
       {
-        file: 'src/fhir/fault-table.ts',
+        file: 'src/fhir/faults/fault-table.ts',
         find: "match: { status: ['503'] }, ...CLOSED,",
         replace: "match: { status: ['503'] }, ...CLOSED, attempt: 'counts',",
       },
@@ -156,7 +156,7 @@ export const ORDERING: readonly Mutant[] = [
     harm: 'A reading is sent before its patient or its form: the server refuses it, or it waits as a dead letter for what came with it.',
     edits: [
       {
-        file: 'src/outbox/delivery.ts',
+        file: 'src/outbox/delivery/delivery.ts',
         find: 'rankOf(a) - rankOf(b) || a.revision',
         replace: 'a.revision',
       },
@@ -172,7 +172,7 @@ export const ORDERING: readonly Mutant[] = [
     harm: 'A form that goes to another patient is sent in the order of two patients: the older state may come last.',
     edits: [
       {
-        file: 'src/outbox/outbox.ts',
+        file: 'src/outbox/lanes/scheduler.ts',
         find: '...[delivery, ...referencesOf(delivery)].map(recordLane)',
         replace: '...referencesOf(delivery).map(recordLane)',
       },

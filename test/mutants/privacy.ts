@@ -17,7 +17,7 @@ export const PRIVACY: readonly Mutant[] = [
     harm: 'Each delivery writes the name of the patient into the log.',
     edits: [
       {
-        file: 'src/outbox/conclude.ts',
+        file: 'src/outbox/courier/conclude.ts',
         find: "log.info({ ...ids, ...told }, 'delivered');",
         replace: "log.info({ ...ids, ...told, resource: delivery.mapped }, 'delivered');",
       },
@@ -29,7 +29,7 @@ export const PRIVACY: readonly Mutant[] = [
     harm: 'Each delivery sends the identifier of the patient to whoever collects traces.',
     edits: [
       {
-        file: 'src/outbox/delivery-trace.ts',
+        file: 'src/outbox/courier/delivery-trace.ts',
         find: "'fhir_connector.txid': delivery.txid,",
         replace:
           "'fhir_connector.txid': delivery.txid,\n      'fhir_connector.identifier': delivery.mapped?.identifier?.value ?? '',",
@@ -42,7 +42,7 @@ export const PRIVACY: readonly Mutant[] = [
     harm: 'What a FHIR server says of a patient goes into the log, the status page and dlq list.',
     edits: [
       {
-        file: 'src/fhir/fault.ts',
+        file: 'src/fhir/faults/fault.ts',
         find: 'const details = shortReason(refusal.outcome);',
         replace: "const details = shortReason(refusal.outcome) + (refusal.outcome?.issue[0]?.diagnostics ?? '');",
       },
@@ -54,7 +54,7 @@ export const PRIVACY: readonly Mutant[] = [
     harm: 'What PostgreSQL says when it refuses a record, with the row in it, goes into the log.',
     edits: [
       {
-        file: 'src/outbox/persistence.ts',
+        file: 'src/outbox/tables/outages.ts',
         find: "log.warn({ code: sqlState(error) }, 'PostgreSQL did not answer; trying again in a second.');",
         replace: 'log.warn({ code: sqlState(error) }, (error as Error).message);',
       },
@@ -69,7 +69,11 @@ export const PRIVACY: readonly Mutant[] = [
     name: 'uncaught-errors-as-node-prints-them',
     harm: 'A connector that crashes prints the row that PostgreSQL quoted.',
     edits: [
-      { file: 'src/last-words.ts', find: 'writeSync(STDERR, lastWords(error));', replace: 'console.error(error);' },
+      {
+        file: 'src/privacy/last-words.ts',
+        find: 'writeSync(STDERR, lastWords(error));',
+        replace: 'console.error(error);',
+      },
     ],
     test: {
       file: 'test/canary/postgres.pg.test.ts',
@@ -81,7 +85,7 @@ export const PRIVACY: readonly Mutant[] = [
     harm: 'Whoever looks at a dead letter prints a patient to the terminal, and into whatever records it.',
     edits: [
       {
-        file: 'src/outbox/dead-letters.ts',
+        file: 'src/outbox/operator/dead-letters.ts',
         find: 'const { delivered, operationOutcome, ...details } = row;',
         replace: 'const { delivered, ...details } = row;\n  const { operationOutcome } = row;',
       },

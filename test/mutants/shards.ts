@@ -13,7 +13,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'A patient takes over an identifier while another connector has the one that gave it up on its way: both land on one resource.',
     edits: [
       {
-        file: 'src/outbox/other-shards.ts',
+        file: 'src/outbox/tables/other-shards.ts',
         find: 'return rows.some(',
         replace: 'return this.#shard.count < 0 && rows.some(',
       },
@@ -29,7 +29,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'A patient takes an identifier while the one that gave it up is on its first way: that one lands on the resource of the first.',
     edits: [
       {
-        file: 'src/outbox/other-shards.ts',
+        file: 'src/outbox/tables/other-shards.ts',
         find: '[...taken(delivery)]',
         replace: 'linked ? [] : [...taken(delivery)]',
       },
@@ -43,7 +43,7 @@ export const SHARDED: readonly Mutant[] = [
   {
     name: 'older-record-of-another-shard-not-waited-for',
     harm: 'Of a form that went to another patient, the older state may be written over the newer one.',
-    edits: [{ file: 'src/outbox/standing.ts', find: 'sql`(earlier.found OR NOT (', replace: 'sql`(NOT (' }],
+    edits: [{ file: 'src/outbox/tables/standing.ts', find: 'sql`(earlier.found OR NOT (', replace: 'sql`(NOT (' }],
     test: {
       file: SHARDS,
       title: 'a form that goes to a patient of another shard > while its change before is on its way, waits for that',
@@ -54,7 +54,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'Of a form that went to another patient in the transaction that changed it, a state is sent that never was, and perhaps last.',
     edits: [
       {
-        file: 'src/outbox/standing.ts',
+        file: 'src/outbox/tables/standing.ts',
         find: 'sql`(later.found OR refused.found)`',
         replace: 'sql`(refused.found)`',
       },
@@ -70,7 +70,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'A reading becomes a dead letter because another connector has still to deliver the form that it refers to.',
     edits: [
       {
-        file: 'src/outbox/write.ts',
+        file: 'src/outbox/writer/writer.ts',
         find: 'if (context.mayWait && ',
         replace: 'if (!context.mayWait && ',
       },
@@ -86,7 +86,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: "What another connector wrote is taken for somebody else's edit.",
     edits: [
       {
-        file: 'src/outbox/courier.ts',
+        file: 'src/outbox/courier/courier.ts',
         find: 'if (mayShare) links.forget(delivery);',
         replace: 'if (mayShare) links.peek(delivery);',
       },
@@ -102,7 +102,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: "A patient's data goes by a link that another connector has ended, to the resource that is another patient's by now.",
     edits: [
       {
-        file: 'src/replication/tenure.ts',
+        file: 'src/replication/slot/tenure.ts',
         find: "control.on('notification', onLinksChanged);",
         replace: 'void onLinksChanged;',
       },
@@ -116,7 +116,9 @@ export const SHARDED: readonly Mutant[] = [
   {
     name: 'taker-compared-by-its-first-row',
     harm: 'A patient whose transaction was open before an identifier was given up does not wait: two are on one resource.',
-    edits: [{ file: 'src/outbox/other-shards.ts', find: 'Math.max(...outboxIds)', replace: 'Math.min(...outboxIds)' }],
+    edits: [
+      { file: 'src/outbox/tables/other-shards.ts', find: 'Math.max(...outboxIds)', replace: 'Math.min(...outboxIds)' },
+    ],
     test: {
       file: ACROSS,
       title:
@@ -127,7 +129,11 @@ export const SHARDED: readonly Mutant[] = [
     name: 'refused-last-state-forgotten',
     harm: 'Of a transaction whose last state is a dead letter a state is sent that never was.',
     edits: [
-      { file: 'src/outbox/standing.ts', find: 'sql`(later.found OR refused.found)`', replace: 'sql`(later.found)`' },
+      {
+        file: 'src/outbox/tables/standing.ts',
+        find: 'sql`(later.found OR refused.found)`',
+        replace: 'sql`(later.found)`',
+      },
     ],
     test: {
       file: ACROSS,
@@ -140,7 +146,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'A connector of the version before works beside the shards, and sends each change a second time.',
     edits: [
       {
-        file: 'src/replication/other-counts.ts',
+        file: 'src/replication/slot/shard-count.ts',
         find: 'count} > 1 AND NOT',
         replace: 'count} < 0 AND NOT',
       },
@@ -156,7 +162,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'Each connector catches up with every patient, and the older state may be written last.',
     edits: [
       {
-        file: 'src/outbox/catch-up.ts',
+        file: 'src/outbox/catch-up/catch-up.ts',
         find: 'sql.raw(filterOf(this.#shard))',
         replace: "sql.raw(this.#shard ? 'true' : '')",
       },
@@ -168,7 +174,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'A patient is in the shards of two connectors at the same time, and the older state may be written last.',
     edits: [
       {
-        file: 'src/replication/turn.ts',
+        file: 'src/replication/slot/turn.ts',
         find: 'if (await joinCount(control, family, shard, TENURE_LOCK, log)) return;',
         replace: 'if ((await joinCount(control, family, shard, TENURE_LOCK, log)) || shard.count > 0) return;',
       },
@@ -180,7 +186,7 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'Slots that nobody reads any more keep the WAL until the disk is full.',
     edits: [
       {
-        file: 'src/replication/tenure.ts',
+        file: 'src/replication/slot/tenure.ts',
         find: 'await dropOtherCounts(control, settings, settings.shard, log);',
         replace: 'void dropOtherCounts;',
       },

@@ -10,7 +10,7 @@ import { createLogins, type Kind, type Logins } from '../support/logins.ts';
 import { withoutTriggers } from '../support/operator.ts';
 
 const ALL = 'Patient,Encounter,Observation';
-/** Beyond this a transaction is not kept in memory: src/outbox/transaction-rows.ts. */
+/** Beyond this a transaction is not kept in memory: src/outbox/delivery/transaction-rows.ts. */
 const SPILL_BYTES = 8 * 1024 * 1024;
 
 let database: TestDatabase;

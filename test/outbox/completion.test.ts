@@ -1,6 +1,6 @@
 // All that were added are waited for, none of them is kept, and the first failure is told.
 import { describe, expect, it } from 'vitest';
-import { Completion } from '../../src/outbox/completion.ts';
+import { Completion } from '../../src/outbox/lanes/completion.ts';
 
 describe('Completion', () => {
   it('is there at once when nothing was added', async () => {

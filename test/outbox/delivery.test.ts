@@ -1,9 +1,9 @@
 // What one transaction did to each resource: the state to send, whether it is a delete, what it was called before.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseLsn } from '../../src/lsn.ts';
-import { type Delivery, deliveriesOf } from '../../src/outbox/delivery.ts';
-import { parseEvent } from '../../src/outbox/event.ts';
+import { type Delivery, deliveriesOf } from '../../src/outbox/delivery/delivery.ts';
+import { parseEvent } from '../../src/outbox/delivery/event.ts';
+import { parseLsn } from '../../src/postgres/lsn.ts';
 import { type OutboxRow, outboxRow } from './rows.ts';
 
 const ORIGIN = { committedAt: new Date('2026-01-02T03:04:05Z'), endLsn: parseLsn('1/2') };

@@ -1,6 +1,6 @@
 // Rows of fhir_outbox as the slot and as the table give them: read alike, or refused with the columns at fault and no content.
 import { describe, expect, it } from 'vitest';
-import { parseEvent } from '../../src/outbox/event.ts';
+import { parseEvent } from '../../src/outbox/delivery/event.ts';
 import { outboxRow } from './rows.ts';
 
 function read(values: Parameters<typeof outboxRow>[0]) {

@@ -1,7 +1,7 @@
 // Lanes: whoever shares a key goes in order of entry and never at the same time; whoever shares none does not wait.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Lanes, type Place } from '../../src/outbox/lanes.ts';
+import { Lanes, type Place } from '../../src/outbox/lanes/lanes.ts';
 
 interface Job {
   readonly no: number;

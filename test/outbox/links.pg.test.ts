@@ -1,7 +1,7 @@
 // The cache of links: true while the slot is held, and never filled with what was read before that.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Database } from '../../src/outbox/database.ts';
-import { Links } from '../../src/outbox/links.ts';
+import type { Database } from '../../src/outbox/tables/database.ts';
+import { Links } from '../../src/outbox/tables/links.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 
 let database: TestDatabase;

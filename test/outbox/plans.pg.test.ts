@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import pino from 'pino';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { type Database, openDatabase } from '../../src/outbox/database.ts';
+import { type Database, openDatabase } from '../../src/outbox/tables/database.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 
 let database: TestDatabase;

@@ -1,11 +1,11 @@
 // Rows that the slot hands out a moment before other connections see them must be waited for, never taken for removed.
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseLsn } from '../../src/lsn.ts';
-import type { Database } from '../../src/outbox/database.ts';
-import { deliveriesOf, type MapState } from '../../src/outbox/delivery.ts';
-import { parseEvent } from '../../src/outbox/event.ts';
-import { OutboxReader } from '../../src/outbox/reader.ts';
+import { deliveriesOf, type MapState } from '../../src/outbox/delivery/delivery.ts';
+import { parseEvent } from '../../src/outbox/delivery/event.ts';
+import type { Database } from '../../src/outbox/tables/database.ts';
+import { OutboxReader } from '../../src/outbox/tables/reader.ts';
+import { parseLsn } from '../../src/postgres/lsn.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 
 /** As heard of through the slot. */

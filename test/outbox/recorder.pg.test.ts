@@ -2,16 +2,16 @@
 import { randomBytes } from 'node:crypto';
 import pino from 'pino';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { parseLsn } from '../../src/lsn.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
-import type { Database } from '../../src/outbox/database.ts';
-import { deliveriesOf } from '../../src/outbox/delivery.ts';
-import { parseEvent } from '../../src/outbox/event.ts';
-import type { Outcome } from '../../src/outbox/record.ts';
-import { Recorder } from '../../src/outbox/recorder.ts';
+import { deliveriesOf } from '../../src/outbox/delivery/delivery.ts';
+import { parseEvent } from '../../src/outbox/delivery/event.ts';
+import type { Database } from '../../src/outbox/tables/database.ts';
+import type { Ending } from '../../src/outbox/tables/record.ts';
+import { Recorder } from '../../src/outbox/tables/recorder.ts';
+import { parseLsn } from '../../src/postgres/lsn.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';
 
-const DELIVERED: Outcome = {
+const DELIVERED: Ending = {
   kind: 'delivered',
   fhirId: 'r1',
   versionId: '1',

@@ -1,7 +1,7 @@
 // When a failed delivery is tried again, and when it is given up.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { backoff, isExhausted, MAX_RETRY_TIME_MS, retryDelay } from '../../src/outbox/retry-policy.ts';
+import { backoff, isExhausted, MAX_RETRY_TIME_MS, retryDelay } from '../../src/outbox/courier/retry-policy.ts';
 
 const chance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 

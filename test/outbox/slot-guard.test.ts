@@ -1,9 +1,9 @@
 // Who may send: only who holds a valid lease, and only what was looked up under that lease.
 import { describe, expect, it } from 'vitest';
-import { type Lsn, parseLsn } from '../../src/lsn.ts';
-import { deliveriesOf } from '../../src/outbox/delivery.ts';
-import { parseEvent } from '../../src/outbox/event.ts';
-import { SlotChangedHands, SlotGuard, Stopped } from '../../src/outbox/slot-guard.ts';
+import { SlotChangedHands, SlotGuard, Stopped } from '../../src/outbox/courier/slot-guard.ts';
+import { deliveriesOf } from '../../src/outbox/delivery/delivery.ts';
+import { parseEvent } from '../../src/outbox/delivery/event.ts';
+import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { outboxRow } from './rows.ts';
 
 class Lease {

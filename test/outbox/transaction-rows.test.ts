@@ -1,7 +1,7 @@
 // The rows of a transaction as they arrive: kept while they are few, known by their ids only once they are many.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { TransactionRows } from '../../src/outbox/transaction-rows.ts';
+import { TransactionRows } from '../../src/outbox/delivery/transaction-rows.ts';
 
 const MIB = 1024 * 1024;
 const row = (id: number, patient: number | null) => ({ id: String(id), txid: '77', patient_id: patient });

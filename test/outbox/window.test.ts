@@ -1,6 +1,6 @@
 // Back-pressure: room by bytes, by deliveries that can be sent, and by deliveries at all.
 import { describe, expect, it } from 'vitest';
-import { Window } from '../../src/outbox/window.ts';
+import { Window } from '../../src/outbox/lanes/window.ts';
 
 const MIB = 1024 * 1024;
 const forEver = new AbortController().signal;

@@ -3,8 +3,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Lsn } from '../../src/lsn.ts';
-import { AckTracker, type Ticket } from '../../src/replication/ack-tracker.ts';
+import type { Lsn } from '../../src/postgres/lsn.ts';
+import { AckTracker, type Ticket } from '../../src/replication/acknowledgement/ack-tracker.ts';
 
 const lsn = (position: number | bigint) => BigInt(position) as Lsn;
 
@@ -37,7 +37,7 @@ describe('AckTracker', () => {
         const transactions: Known[] = [];
         const idleMarks: Lsn[] = [];
         let position = 1000n;
-        let before = tracker.flushed;
+        let before = tracker.lowWaterMark;
         for (const each of steps) {
           position += 10n;
           if (each.kind === 'begin') {
@@ -52,9 +52,9 @@ describe('AckTracker', () => {
             tracker.idle(lsn(position));
             if (transactions.every(({ finished }) => finished)) idleMarks.push(lsn(position));
           }
-          expect(tracker.flushed).toBe(markOf(start, transactions, idleMarks));
-          expect(tracker.flushed >= before).toBe(true);
-          before = tracker.flushed;
+          expect(tracker.lowWaterMark).toBe(markOf(start, transactions, idleMarks));
+          expect(tracker.lowWaterMark >= before).toBe(true);
+          before = tracker.lowWaterMark;
         }
       }),
     );
@@ -64,27 +64,27 @@ describe('AckTracker', () => {
     const tracker = new AckTracker(lsn(500));
     tracker.finish(tracker.begin(), lsn(100));
     tracker.idle(lsn(200));
-    expect(tracker.flushed).toBe(500n);
+    expect(tracker.lowWaterMark).toBe(500n);
   });
 
   it('does not pass an unfinished transaction, however much finishes behind it', () => {
     const tracker = new AckTracker(lsn(0));
     const slow = tracker.begin();
     for (let end = 20; end <= 100; end += 10) tracker.finish(tracker.begin(), lsn(end));
-    expect(tracker.flushed).toBe(0n);
+    expect(tracker.lowWaterMark).toBe(0n);
     tracker.finish(slow, lsn(10));
-    expect(tracker.flushed).toBe(100n);
+    expect(tracker.lowWaterMark).toBe(100n);
   });
 
   it('lets a keepalive count only when nothing is unfinished', () => {
     const tracker = new AckTracker(lsn(0));
     const open = tracker.begin();
     tracker.idle(lsn(50));
-    expect(tracker.flushed).toBe(0n);
+    expect(tracker.lowWaterMark).toBe(0n);
     tracker.finish(open, lsn(40));
-    expect(tracker.flushed).toBe(40n);
+    expect(tracker.lowWaterMark).toBe(40n);
     tracker.idle(lsn(60));
-    expect(tracker.flushed).toBe(60n);
+    expect(tracker.lowWaterMark).toBe(60n);
   });
 
   it('counts what is unfinished', () => {
@@ -115,7 +115,7 @@ describe('AckTracker', () => {
       collectGarbage();
       expect(settled.filter((ticket) => ticket.deref() !== undefined).length).toBeLessThan(10);
       tracker.finish(first, lsn(5));
-      expect(tracker.flushed).toBe(100_000n);
+      expect(tracker.lowWaterMark).toBe(100_000n);
     });
   });
 });

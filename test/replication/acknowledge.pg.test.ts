@@ -3,8 +3,8 @@ import pg from 'pg';
 import { LogicalReplicationService, type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { formatLsn, parseLsn } from '../../src/lsn.ts';
-import { migrate } from '../../src/migrate.ts';
+import { formatLsn, parseLsn } from '../../src/postgres/lsn.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { connectorEnvironment, spawnConnector, startConnector } from '../support/connector.ts';
 import { FhirSink, primaryValue } from '../support/fhir-sink.ts';
 

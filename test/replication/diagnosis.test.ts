@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
-import { diagnose, errorCode } from '../../src/replication/diagnosis.ts';
+import { diagnose, errorCode } from '../../src/replication/server/diagnosis.ts';
 
 const withCode = (code: string) => Object.assign(new Error('text that nobody reads'), { code });
 

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { guardFrames } from '../../src/replication/frame-guard.ts';
+import { guardFrames } from '../../src/replication/stream/frame-guard.ts';
 
 afterEach(() => {
   vi.useRealTimers();

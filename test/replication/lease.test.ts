@@ -1,7 +1,7 @@
 // The proof that the slot is ours: dated from when it was asked for, void when old, when revoked, or when another holds the slot.
 import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { SlotLease } from '../../src/replication/lease.ts';
+import { SlotLease } from '../../src/replication/slot/lease.ts';
 
 /** PostgreSQL's answer to each proof, as far as the lease looks at it. */
 function control(answer: () => Promise<number | null> | number | null): pg.Client {

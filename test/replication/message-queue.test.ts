@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { duplexPair, PassThrough } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MessageQueue } from '../../src/replication/message-queue.ts';
+import { MessageQueue } from '../../src/replication/stream/message-queue.ts';
 
 const MIB = 1024 * 1024;
 /** As much as may wait. */

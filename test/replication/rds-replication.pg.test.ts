@@ -4,7 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { rightsFindings } from '../../src/doctor/rights.ts';
-import { preflight } from '../../src/replication/preflight.ts';
+import { preflight } from '../../src/replication/slot/preflight.ts';
 import { run } from '../catch-up/hospital.ts';
 import { migrated, startServer } from '../catch-up/servers.ts';
 import type { DatabaseTarget } from '../support/connector.ts';

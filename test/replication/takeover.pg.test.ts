@@ -3,7 +3,7 @@
 
 import pino from 'pino';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { openDatabase } from '../../src/outbox/database.ts';
+import { openDatabase } from '../../src/outbox/tables/database.ts';
 import { COUNT_UP } from '../scenarios/setup.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';

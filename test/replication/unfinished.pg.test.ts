@@ -1,6 +1,6 @@
 // What is not finished is not acknowledged, whatever else comes through the slot meanwhile: heartbeats, others' commits, a reconnect.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HEARTBEAT_PREFIX } from '../../src/replication/messages.ts';
+import { HEARTBEAT_PREFIX } from '../../src/replication/stream/messages.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink, primaryValue } from '../support/fhir-sink.ts';

@@ -1,6 +1,6 @@
 // A position in the stream that something on the way has changed.
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { type Lsn, parseLsn } from '../../src/lsn.ts';
+import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { MutatingProxy } from '../fuzz/mutating-proxy.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';

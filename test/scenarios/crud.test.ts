@@ -1,6 +1,6 @@
 // Every INSERT, UPDATE and DELETE on patient and patient_other_identifiers reaches the FHIR server, with an audit trail.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { migrate } from '../../src/migrate.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { addPatient, allProcessed, auditTrail, inOneTransaction, type Scenario, startScenario } from './setup.ts';
 
 /** Of every primary identifier. */

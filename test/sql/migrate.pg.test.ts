@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { statementsOf } from '../../demo/script.ts';
-import { migrate } from '../../src/migrate.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventsOf, insertPatient } from './outbox-events.ts';
 

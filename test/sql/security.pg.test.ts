@@ -1,7 +1,7 @@
 // The triggers work for users without rights on the outbox, and cannot be misled by a search_path or by row security.
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { migrate } from '../../src/migrate.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { eventsOf, insertPatient } from './outbox-events.ts';
 

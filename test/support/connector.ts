@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 import pino from 'pino';
-import { createFhirClient } from '../../src/fhir/client.ts';
+import { createFhirClient } from '../../src/fhir/client/create-client.ts';
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts';
-import { openDatabase } from '../../src/outbox/database.ts';
-import type { OutboxSettings } from '../../src/outbox/works.ts';
+import type { DeliverySettings } from '../../src/outbox/engine.ts';
+import { openDatabase } from '../../src/outbox/tables/database.ts';
 import { runPipeline } from '../../src/pipeline.ts';
-import { mustBe } from '../../src/replication/identity.ts';
+import { mustBe } from '../../src/replication/server/known-server.ts';
 import { nameOf, type Shard, WHOLE } from '../../src/shard.ts';
 
 export interface DatabaseTarget {
@@ -30,7 +30,7 @@ export interface RunningConnector {
   stop(): Promise<void>;
 }
 
-export interface ConnectorOptions extends Partial<OutboxSettings> {
+export interface ConnectorOptions extends Partial<DeliverySettings> {
   readonly shard?: Shard;
   readonly resources?: readonly string[];
   readonly retentionDays?: number;

@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { inject } from 'vitest';
-import { migrate } from '../../src/migrate.ts';
-import type { Database, Schema } from '../../src/outbox/database.ts';
+import type { Database, Schema } from '../../src/outbox/tables/database.ts';
+import { migrate } from '../../src/schema/migrate.ts';
 import { withClient } from './with-client.ts';
 
 export interface TestDatabase {

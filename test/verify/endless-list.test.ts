@@ -1,7 +1,7 @@
 // A FHIR server whose list of resources never ends: verify says so, and does not ask for ever.
 import { expect, it } from 'vitest';
-import type { Database } from '../../src/outbox/database.ts';
-import { KINDS, type ResourceKind } from '../../src/outbox/resources.ts';
+import { KINDS, type ResourceKind } from '../../src/outbox/delivery/kinds.ts';
+import type { Database } from '../../src/outbox/tables/database.ts';
 import { listUnlinked } from '../../src/verify/server-only.ts';
 import { reply, serveFhir } from '../fhir/scripted-server.ts';
 

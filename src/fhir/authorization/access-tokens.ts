@@ -1,6 +1,6 @@
 // The access token of the moment: asked for when it is needed, renewed before it ends, by one request at a time.
 
-import type { Failure } from '../fault.ts';
+import type { Failure } from '../faults/fault.ts';
 import type { Credentials, Shown } from './credentials.ts';
 
 /** `expires_in` is recommended, not required; whoever gives out tokens that live shorter than this says so. */

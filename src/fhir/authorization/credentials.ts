@@ -1,6 +1,6 @@
 // What a request shows to be let in: nothing, a token that somebody chose, or one that an authorization server gives out.
 
-import type { Failure } from '../fault.ts';
+import type { Failure } from '../faults/fault.ts';
 
 /** The value of an Authorization header, or why there is none. */
 export type Shown = { readonly ok: true; readonly header: string | undefined } | ({ readonly ok: false } & Failure);

@@ -4,10 +4,10 @@
 
 import * as oauth from 'openid-client';
 import type { Dispatcher } from 'undici';
-import type { HttpAnswer } from '../answer-collector.ts';
-import { causeOfError, type Failure } from '../fault.ts';
-import { mayBeAsked } from '../secure-address.ts';
-import type { Tls } from '../tls.ts';
+import { causeOfError, type Failure } from '../faults/fault.ts';
+import type { HttpAnswer } from '../http/answer-collector.ts';
+import { mayBeAsked } from '../http/secure-address.ts';
+import type { Tls } from '../http/tls.ts';
 import type { AccessToken, TokenSource } from './access-tokens.ts';
 import { BoundedAgent } from './bounded-agent.ts';
 import type { SigningKey } from './private-key.ts';

@@ -8,7 +8,7 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { readPrivateKey } from '../../../src/fhir/authorization/private-key.ts';
 import { TokenClient, type TokenClientConfig } from '../../../src/fhir/authorization/token-client.ts';
-import type { Tls } from '../../../src/fhir/tls.ts';
+import type { Tls } from '../../../src/fhir/http/tls.ts';
 import { CertificateAuthority } from '../../support/certificates.ts';
 import { reply, serve } from '../scripted-server.ts';
 import { AuthorizationServer, KEYS, pemOf, SECRET } from './authorization-server.ts';

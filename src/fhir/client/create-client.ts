@@ -1,0 +1,39 @@
+// The FHIR client of a configuration: plain, or with PUTs gathered in Bundles.
+
+import { type Credentials, fixedCredentials } from '../authorization/credentials.ts';
+import type { Tls } from '../http/tls.ts';
+import { BundleLimit } from './bundle-limit.ts';
+import { BundlingFhirClient } from './bundling-client.ts';
+import type { FhirClient, Observe } from './fhir-client.ts';
+import { PlainFhirClient } from './plain-client.ts';
+import { Transport } from './transport.ts';
+
+export type { Match } from './answer.ts';
+export type { FhirClient, Observe, WriteAnswer } from './fhir-client.ts';
+
+export interface FhirClientConfig {
+  baseUrl: string;
+  /** Connections, each with one request at a time. */
+  concurrency: number;
+  /** PUTs that go in one transaction Bundle at most; 1, or none, for each in a request of its own. */
+  batchSize?: number;
+  /** For each request as a whole. */
+  timeoutMs: number;
+  userAgent: string;
+  /** Asked for each connection; none: as Node has it. */
+  tls?: () => Tls;
+  /** None: the server lets everybody in. */
+  credentials?: Credentials;
+  /** The server takes no larger Bundles than of so many PUTs: from now on none is. */
+  onSmallerBundles?: (size: number) => void;
+}
+
+/** A client for one server. Nothing is sent before the first call. */
+export function createFhirClient(config: FhirClientConfig, observe: Observe): FhirClient {
+  const { concurrency, batchSize = 1, onSmallerBundles = () => undefined, ...rest } = config;
+  const { tls = () => ({}), credentials = fixedCredentials(null) } = config;
+  const transport = new Transport({ ...rest, tls, credentials, connections: concurrency });
+  const plain = new PlainFhirClient(transport, config.baseUrl, observe);
+  if (batchSize === 1) return plain;
+  return new BundlingFhirClient(plain, concurrency, new BundleLimit(batchSize, onSmallerBundles));
+}

@@ -1,0 +1,61 @@
+// What the connector asks of a FHIR server: each call is one answer or one Fault.
+
+import type { Fault } from '../faults/fault.ts';
+import type { Json } from '../model/json.ts';
+import type { Resource } from '../model/resource-types.ts';
+import type { Token } from '../model/token.ts';
+import type { Match } from './answer.ts';
+import type { CapabilitiesAnswer } from './capabilities.ts';
+import type { Sending } from './put.ts';
+import type { WrittenEntry } from './transaction-bundle.ts';
+
+export type WriteAnswer =
+  | { ok: true; id: string; versionId: string | null; status: number }
+  | { ok: false; fault: Fault };
+export type SearchAnswer = { ok: true; matches: Match[] } | { ok: false; fault: Fault };
+export type ReadAnswer = { ok: true; resource: Json; versionId: string | null } | { ok: false; fault: Fault };
+/** `total` is null when the server does not count. */
+export type CountAnswer = { ok: true; total: number | null } | { ok: false; fault: Fault };
+/** `next` is what the next page is asked for with; null after the last. */
+export type PageAnswer = { ok: true; resources: Json[]; next: string | null } | { ok: false; fault: Fault };
+
+/** What became of each PUT of a Bundle, or of none. */
+export type TransactionAnswer = { ok: true; written: WrittenEntry[] } | { ok: false; fault: Fault };
+
+/** Told of each request: its method, 'ok' or the fault's code, how long it took, and of a Bundle how many PUTs it has. */
+export type Observe = (call: { method: string; outcome: string; seconds: number; puts?: number }) => void;
+
+/**
+ * Writes ask `sending` when they are really sent, and reject with what it throws. Of `eventKey` and the resource their X-Request-Id is
+ * made: a repeat has the same.
+ */
+export interface FhirClient {
+  /** `PUT [type]?identifier=…`: creates or updates the one resource with this identifier, which the body must have. */
+  putByIdentifier(resource: Resource, identifier: Token, eventKey: string, sending?: Sending): Promise<WriteAnswer>;
+  /** `PUT [type]/[id]`, with If-Match when a version is given. */
+  putById(
+    resource: Resource,
+    id: string,
+    versionId: string | null,
+    eventKey: string,
+    sending?: Sending,
+  ): Promise<WriteAnswer>;
+  /** `DELETE [type]/[id]`; that it is already gone is a success. */
+  deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer>;
+  /** The resources with this identifier, at most two: more is of no interest. */
+  search(type: string, identifier: Token): Promise<SearchAnswer>;
+  /** `GET [type]/[id]`, or as it was in a version: `GET [type]/[id]/_history/[version]`. */
+  read(type: string, id: string, versionId?: string): Promise<ReadAnswer>;
+  /** How many resources there are. */
+  count(type: string): Promise<CountAnswer>;
+  /**
+   * A page of all resources, or of those with an identifier of this system, with these elements at least; `next` as the page
+   * before gave it, null for the first.
+   */
+  list(type: string, system: string | null, elements: readonly string[], next: string | null): Promise<PageAnswer>;
+  /** A read that needs the server's database (HAPI answers /metadata without it): null when it works. */
+  probe(): Promise<Fault | null>;
+  /** What the server can do, or why it is none that the connector can work with. */
+  capabilities(): Promise<CapabilitiesAnswer>;
+  close(): Promise<void>;
+}

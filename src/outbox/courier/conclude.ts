@@ -1,0 +1,85 @@
+// The end of a delivery: recorded in PostgreSQL, remembered, counted and told.
+import type { Logger } from 'pino';
+import { sameTokens } from '../../fhir/model/token.ts';
+import { toldId } from '../../fhir/model/told-id.ts';
+import type { Metrics } from '../../metrics/metrics.ts';
+import { formatLsn } from '../../postgres/lsn.ts';
+import { type Delivery, identifiersOf } from '../delivery/delivery.ts';
+import type { Links } from '../tables/links.ts';
+import type { Ending } from '../tables/record.ts';
+import type { Recorder } from '../tables/recorder.ts';
+import type { WriteResult } from '../writer/write-context.ts';
+import type { DeliveryTrace, ToldIds } from './delivery-trace.ts';
+
+export interface Concluding {
+  readonly recorder: Recorder;
+  readonly links: Links;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+/** What is recorded of a write. */
+export function deliveredBy(
+  result: Extract<WriteResult, { kind: 'written' }>,
+  delivery: Delivery,
+  links: Links,
+): Ending {
+  const recorded = links.peek(delivery)?.identifiers ?? null;
+  const identifiers = identifiersOf(delivery);
+  return {
+    kind: 'delivered',
+    fhirId: result.fhirId,
+    versionId: result.versionId,
+    deleted: delivery.operation === 'delete',
+    // What is recorded decides, for the change that changed them may be a dead letter. But what we remember of it does
+    // not have what was given to the resource by somebody else: the event that takes that away says what it had.
+    identifiers:
+      !delivery.previous && identifiers && recorded && sameTokens(identifiers, recorded) ? null : identifiers,
+    firstContact: result.firstContact,
+  };
+}
+
+/** Only after this has resolved may the transaction's LSN be acknowledged. */
+export async function conclude(
+  { recorder, links, metrics, log }: Concluding,
+  delivery: Delivery,
+  ended: Ending,
+  trace: DeliveryTrace | null,
+): Promise<void> {
+  const outcome = await recorder.record(delivery, ended);
+  const told = toldIds(delivery, outcome);
+  trace?.recorded(outcome, told);
+  const { txid, eventKey, outboxIds, endLsn } = delivery;
+  const ids = { txid, lsn: endLsn === null ? undefined : formatLsn(endLsn), eventKey, outboxIds, traceId: trace?.id };
+  metrics.progressed();
+  if (outcome.kind === 'superseded') {
+    metrics.superseded.inc(delivery.outboxIds.length);
+    log.info(ids, 'superseded');
+  } else if (outcome.kind === 'dead') {
+    // The record may have added identifiers to what we know of it.
+    links.forget(delivery);
+    metrics.failed.inc(delivery.outboxIds.length);
+    log.error(
+      { ...ids, status: outcome.httpStatus, attempts: outcome.attempts, reason: outcome.reason },
+      'dead-lettered',
+    );
+  } else {
+    if (outcome.fhirId) {
+      links.remember(delivery, {
+        fhirId: outcome.fhirId,
+        versionId: outcome.versionId,
+        lastRevision: delivery.revision,
+        deleted: outcome.deleted,
+        identifiers: identifiersOf(delivery),
+      });
+    }
+    metrics.processed.inc(delivery.outboxIds.length);
+    log.info({ ...ids, ...told }, 'delivered');
+  }
+}
+
+function toldIds({ mapped }: Delivery, outcome: Ending): ToldIds {
+  if (outcome.kind !== 'delivered') return { fhirId: null, version: null };
+  const about = mapped?.ok ? mapped.resource : mapped?.identifier;
+  return { fhirId: toldId(outcome.fhirId, about), version: toldId(outcome.versionId, about) };
+}

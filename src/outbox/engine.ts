@@ -1,0 +1,166 @@
+// Assembles the outbox side for one database cluster: everything that holds state in memory, made and dropped together.
+import { sql } from 'kysely';
+import type { Logger } from 'pino';
+import type { FhirClient } from '../fhir/client/create-client.ts';
+import { SendGate } from '../fhir/faults/send-gate.ts';
+import type { Profile } from '../fhir/mapping/mapped-resource.ts';
+import type { Metrics } from '../metrics/metrics.ts';
+import type { Shard } from '../shard.ts';
+import { Courier } from './courier/courier.ts';
+import { type Holding, SlotGuard, Stopped } from './courier/slot-guard.ts';
+import type { Delivery, MapState } from './delivery/delivery.ts';
+import { Lanes } from './lanes/lanes.ts';
+import { Scheduler } from './lanes/scheduler.ts';
+import { Window } from './lanes/window.ts';
+import type { Database } from './tables/database.ts';
+import { giveBack } from './tables/give-back.ts';
+import { Links } from './tables/links.ts';
+import { OtherShards } from './tables/other-shards.ts';
+import { type Persistently, persistently, sqlState } from './tables/outages.ts';
+import { OutboxReader } from './tables/reader.ts';
+import { Recorder } from './tables/recorder.ts';
+import { standingLookup } from './tables/standing.ts';
+import { type DeletePolicy, type UpdateMode, Writer } from './writer/writer.ts';
+
+export interface DeliverySettings {
+  /** Requests at once. */
+  readonly concurrency: number;
+  /** Deliveries in one request at most. */
+  readonly batchSize: number;
+  readonly maxRetries: number;
+  readonly profile: Profile;
+  readonly update: UpdateMode;
+  readonly deletes: DeletePolicy;
+}
+
+export class DeliveryEngine {
+  readonly outbox: Scheduler;
+  readonly reader: OutboxReader;
+  readonly #gate: SendGate;
+  readonly #guard = new SlotGuard();
+  readonly #links: Links;
+  readonly #metrics: Metrics;
+  /** Ends waits (for a retry, the gate, the slot), not what is being sent or recorded. */
+  readonly #waits = new AbortController();
+  /** Ends recording too. */
+  readonly #all = new AbortController();
+  #stopping: Promise<void> | null = null;
+
+  constructor(db: Database, fhir: FhirClient, shard: Shard, settings: DeliverySettings, metrics: Metrics, log: Logger) {
+    const waits = this.#waits.signal;
+    const mapState: MapState = (kind, operation, payload) =>
+      kind.map(payload, settings.profile, operation === 'delete' && settings.deletes === 'deactivate');
+    const lookUp: Persistently = (work) => persistently(work, log, waits);
+    const atOnce = settings.concurrency * settings.batchSize;
+    this.#links = new Links(db, lookUp);
+    const others = new OtherShards(db, lookUp, shard);
+    this.#metrics = metrics;
+    this.#gate = new SendGate({
+      concurrency: atOnce,
+      probe: () => fhir.probe(),
+      onState: (state, fault) => {
+        metrics.breakerState.set(state);
+        const why = { state, code: fault?.code, reason: fault?.reason };
+        if (state === 'flowing') log.info({ state }, 'The FHIR server works: sending.');
+        else if (state === 'outage')
+          log.warn(
+            why,
+            'The FHIR server does not work: holding all deliveries, one probe a second. Nothing is lost or dead-lettered.',
+          );
+        else
+          log.error(
+            why,
+            'The FHIR server refuses everything: holding all deliveries, one try a second. Check FHIR_SERVER and what the server demands.',
+          );
+      },
+    });
+    this.reader = new OutboxReader(db, mapState, lookUp, waits);
+    const courier = new Courier({
+      gate: this.#gate,
+      guard: this.#guard,
+      links: this.#links,
+      others,
+      writer: new Writer(fhir, this.#links, others, settings.update, settings.deletes),
+      recorder: new Recorder(db, metrics, log, this.#all.signal),
+      metrics,
+      log,
+      signal: waits,
+      maxRetries: settings.maxRetries,
+      standing: standingLookup(db, lookUp, shard),
+      reload: (delivery) => this.reader.reload(delivery),
+      giveBack: (delivery, owner) => lookUp(() => giveBack(db, delivery, owner, log)),
+      noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
+    });
+    const window = new Window(atOnce);
+    metrics.deliveriesInFlight.follow(() => this.#gate.inFlight);
+    metrics.deliveriesQueued.follow(() => window.deliveries);
+    this.outbox = new Scheduler({
+      lanes: new Lanes<Delivery>(),
+      window,
+      links: this.#links,
+      reader: this.reader,
+      courier,
+      mapState,
+    });
+  }
+
+  /** The slot is ours: what was cached may be outdated, another connector may have worked meanwhile. */
+  hold(holding: Holding): void {
+    this.#links.forgetAll();
+    this.#guard.hold(holding);
+  }
+
+  /** Another connector has ended links that may be in memory here. */
+  forgetLinks(): void {
+    this.#links.forgetAll();
+  }
+
+  /** The slot was lost: resolves when nothing is being sent or recorded any more, or after `timeoutMs` milliseconds. */
+  quiet(timeoutMs: number): Promise<void> {
+    return this.#guard.quiet(timeoutMs);
+  }
+
+  /** Starts nothing more; resolves when what is in flight is finished and recorded, or after `timeoutMs` milliseconds. */
+  stop(timeoutMs: number): Promise<void> {
+    // Whoever asks once more waits for the same end, and not for so long again.
+    this.#stopping ??= this.#stop(timeoutMs);
+    return this.#stopping;
+  }
+
+  async #stop(timeoutMs: number): Promise<void> {
+    this.#waits.abort(new Stopped());
+    this.#guard.stop();
+    this.#gate.close(new Stopped());
+    this.#metrics.breakerState.set('flowing');
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const deadline = setTimeout(resolve, timeoutMs);
+    await Promise.race([this.outbox.empty(), late]);
+    clearTimeout(deadline);
+    this.#all.abort(new Stopped());
+  }
+
+  /** As `stop`, when our server has been replaced by another one: what is not recorded at the first try never will be. */
+  async abandon(timeoutMs: number): Promise<void> {
+    this.#all.abort(new Stopped());
+    await this.stop(timeoutMs);
+  }
+}
+
+/** For people who look at the table, and for the count of attempts after a restart; it decides nothing now, so it may fail. */
+async function noteFailure(
+  db: Database,
+  delivery: Delivery,
+  reason: string,
+  nextRetryAt: Date,
+  log: Logger,
+): Promise<void> {
+  try {
+    await sql`UPDATE fhir_outbox SET attempts = ${delivery.attempts}, next_retry_at = ${nextRetryAt}, last_error = ${reason}
+               WHERE id = ANY (${delivery.outboxIds}::bigint[]) AND NOT processed`.execute(db);
+  } catch (error) {
+    log.debug(
+      { code: sqlState(error), outboxIds: delivery.outboxIds },
+      'The failure could not be noted on the outbox rows.',
+    );
+  }
+}

@@ -1,0 +1,31 @@
+// Which tables' changes are written to the outbox, as the database has it: `migrate` makes the triggers.
+import { type Kysely, sql } from 'kysely';
+import type { Logger } from 'pino';
+import { KINDS, kindsOfTypes, type ResourceKind } from '../delivery/kinds.ts';
+import { sqlState } from '../tables/outages.ts';
+
+/** Each behind those that it refers to. */
+export async function watchedKinds<DB>(db: Kysely<DB>): Promise<readonly ResourceKind[]> {
+  const { rows } = await sql<{ name: string }>`SELECT table_name AS name FROM public.fhir_source WHERE watched`.execute(
+    db,
+  );
+  const watched = new Set(rows.map(({ name }) => name));
+  return KINDS.filter(({ table }) => watched.has(table));
+}
+
+/** What FHIR_RESOURCES names and no trigger writes; null where there is nothing of the kind. */
+export function unwatchedSentence(types: readonly string[], watched: readonly ResourceKind[]): string | null {
+  const lacking = kindsOfTypes(types).filter((kind) => !watched.includes(kind));
+  if (lacking.length === 0) return null;
+  return `FHIR_RESOURCES names ${[...new Set(lacking.map(({ type }) => type))].join(', ')}, but changes of ${lacking.map(({ table }) => table).join(', ')} are not written to the outbox: run migrate with the same FHIR_RESOURCES, then backfill.`;
+}
+
+/** Never rejects. */
+export async function warnOfUnwatched<DB>(db: Kysely<DB>, types: readonly string[], log: Logger): Promise<void> {
+  try {
+    const sentence = unwatchedSentence(types, await watchedKinds(db));
+    if (sentence !== null) log.warn(sentence);
+  } catch (error) {
+    log.debug({ code: sqlState(error) }, 'It could not be looked at which tables are watched.');
+  }
+}

@@ -1,0 +1,114 @@
+// The connector's tables as kysely sees them; sql/migrations is where they are made.
+import { hash } from 'node:crypto';
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { type ClientConfig, connectTimeoutMs, PostgresClient } from '../../postgres/client.ts';
+
+/** bigint columns arrive and leave as text; ids and revisions stay far below 2^53 and are turned into numbers where they are read. */
+type BigIntColumn = string;
+
+interface OutboxTable {
+  id: BigIntColumn;
+  attempts: number;
+  next_retry_at: Date | null;
+  last_error: string | null;
+}
+
+interface LinkTable {
+  resource_type: string;
+  source_table: string;
+  source_id: BigIntColumn;
+  fhir_id: string | null;
+  version_id: string | null;
+  last_revision: BigIntColumn;
+  deleted_at: Date | null;
+}
+
+interface LinkIdentifierTable {
+  resource_type: string;
+  system: string;
+  value: string;
+  source_id: BigIntColumn;
+}
+
+interface SlotTable {
+  slot_name: string;
+  system_identifier: string | null;
+  timeline: number | null;
+  caught_up_at: Date | null;
+}
+
+export interface Schema {
+  fhir_outbox: OutboxTable;
+  fhir_link: LinkTable;
+  fhir_link_identifier: LinkIdentifierTable;
+  fhir_slot: SlotTable;
+}
+
+export type Database = Kysely<Schema>;
+
+/** A handful of connections is enough: one records, the others look up. */
+const CONNECTIONS = 5;
+/** Longer than any of our statements should take; what was asked on a connection that fell silent is asked again. */
+const QUERY_TIMEOUT_MS = 30_000;
+/** Between two statements of one transaction there are milliseconds; after this PostgreSQL ends it. */
+const IDLE_TRANSACTION_MS = 10_000;
+/** Of a prepared statement's name: PostgreSQL cuts it at 63 bytes. */
+const NAME_LENGTH = 32;
+
+/** A plan serves for this long. */
+const PLAN_MS = 1000;
+
+/**
+ * Has each statement parsed once a connection, and planned once a second at most: planning takes longer than the rest. A
+ * plan that served for longer, made for a small outbox, would go through all of it when it has grown.
+ * https://www.postgresql.org/docs/current/sql-prepare.html , https://www.postgresql.org/docs/current/sql-discard.html
+ */
+class PreparingClient extends PostgresClient {
+  #plannedAt = performance.now();
+
+  constructor(config?: pg.ClientConfig) {
+    super(config);
+    const query = this.query as (...args: unknown[]) => unknown;
+    this.query = ((...args: unknown[]) => {
+      const [text, values] = args;
+      if (typeof text !== 'string' || !Array.isArray(values) || values.length === 0) return query(...args);
+      const now = performance.now();
+      if (now - this.#plannedAt > PLAN_MS) {
+        this.#plannedAt = now;
+        // What makes it fail makes the statement behind it fail.
+        (query('DISCARD PLANS') as Promise<unknown>).catch(() => undefined);
+      }
+      return query({ name: hash('sha256', text).slice(0, NAME_LENGTH), text, values });
+    }) as typeof this.query;
+  }
+}
+
+/** `verify` is asked about each new connection: one that it rejects is not used, and whoever wanted it gets the error. */
+export function openDatabase(
+  config: ClientConfig,
+  log: Logger,
+  verify: (client: pg.ClientBase) => Promise<void> = async () => {},
+): Database {
+  const pool = new pg.Pool({
+    ...config,
+    Client: PreparingClient,
+    query_timeout: QUERY_TIMEOUT_MS,
+    max: CONNECTIONS,
+    application_name: 'fhir-connector records',
+    keepAlive: true,
+    connectionTimeoutMillis: connectTimeoutMs(config),
+    // Whoever is cut off or stopped in a transaction must not keep its rows from the one that takes over.
+    idle_in_transaction_session_timeout: IDLE_TRANSACTION_MS,
+    // What we look for was written a moment ago and is in memory: each row by its index, never the whole outbox.
+    options:
+      '-c lock_timeout=5s -c synchronous_commit=on -c random_page_cost=1.1 -c plan_cache_mode=force_generic_plan',
+    verify: (client, done) => void verify(client).then(() => done(), done),
+  });
+  // An idle connection that PostgreSQL ends is no failure: the next query opens another.
+  pool.on('error', (error) =>
+    log.debug({ code: 'code' in error ? error.code : undefined }, 'PostgreSQL ended an idle connection.'),
+  );
+  return new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+}

@@ -1,0 +1,52 @@
+// What a write is told and may ask, and how it can end.
+
+import type { Sending } from '../../fhir/client/put.ts';
+import type { Fault } from '../../fhir/faults/fault.ts';
+import type { MappedResource } from '../../fhir/mapping/mapped-resource.ts';
+import type { Token } from '../../fhir/model/token.ts';
+import type { Delivery } from '../delivery/delivery.ts';
+import type { Source } from '../delivery/source.ts';
+
+export type WriteResult =
+  | {
+      readonly kind: 'written';
+      readonly fhirId: string;
+      readonly versionId: string | null;
+      readonly firstContact: boolean;
+    }
+  /** A delete of what is not there. */
+  | { readonly kind: 'nothing-to-do' }
+  /** It was recorded, or a newer state was, while we tried: look it up again. */
+  | { readonly kind: 'overtaken' }
+  /** A connector of another shard has to deliver something first. */
+  | { readonly kind: 'waits' }
+  | { readonly kind: 'failed'; readonly fault: Fault }
+  /**
+   * Refused here, without asking the server: it would have mixed up two patients, or refer to what is not there. `waitsFor`: the
+   * row whose resource that is.
+   */
+  | { readonly kind: 'refused'; readonly reason: string; readonly waitsFor: Source | null };
+
+/**
+ * What the writer may ask while it holds the delivery's lanes. Whatever it asks of the database, here and of the links,
+ * waits through outages: what has been sent must not be sent again because of one.
+ */
+export interface WriteContext extends Sending {
+  readonly delivery: Delivery;
+  readonly mapped: MappedResource;
+  /** For what a connector of another shard has to deliver: a resource that it refers to may never come, and others wait behind it. */
+  readonly mayWait: boolean;
+  /** Waits until nobody else works on the identifier, and keeps others from starting. */
+  claim(identifier: Token): Promise<void>;
+  /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */
+  overtaken(): Promise<boolean>;
+  onForeignEdit(): void;
+  /** The resource of this other living row carries our state: puts it right. */
+  giveBack(owner: Source): Promise<void>;
+  /** The server has lost what it had: whatever else is linked is read before it is written. */
+  onLoss(): void;
+}
+
+export function refused(reason: string, waitsFor: Source | null = null): Extract<WriteResult, { kind: 'refused' }> {
+  return { kind: 'refused', reason, waitsFor };
+}

@@ -1,0 +1,107 @@
+// PostgreSQL's client, but on no connection it waits for ever: one that falls silent is given up. Of several hosts it takes the right one,
+// and certificates as they are now.
+import type { Socket } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import pg from 'pg';
+import { type Address, HOST_TIMEOUT_MS, type Hosts, type Session } from './hosts.ts';
+
+/**
+ * pg's, with the hosts to choose from; `host` and `port` are those of the first one. `tls` is asked for each connection
+ * and goes before `ssl`.
+ */
+export interface ClientConfig extends pg.ClientConfig {
+  readonly hosts?: Hosts;
+  readonly tls?: () => ConnectionOptions;
+}
+
+const END_MS = 1000;
+
+/** pg gives this error no code. */
+const READ_TIMEOUT = 'Query read timeout';
+
+/**
+ * With `query_timeout` pg rejects the query and keeps the connection, on which the answer is still awaited: a pool would
+ * hand it out again. A half-open connection is noticed by TCP only after a quarter of an hour. So here the connection
+ * goes with the query, and ending it politely takes a second at most.
+ */
+export class PostgresClient extends pg.Client {
+  readonly #config: ClientConfig;
+  #ended = false;
+
+  constructor(config: ClientConfig = {}) {
+    // pg's pool hides the password from whoever copies its options.
+    const copy = { ...config, password: config.password, ...(config.tls && { ssl: config.tls() }) };
+    super(config.hosts ? { ...copy, connectionTimeoutMillis: hostTimeoutMs(config) } : copy);
+    this.#config = copy;
+    // A connection that is lost between two queries fails the next one. Without a listener it would end the process: a
+    // pool listens to idle clients only.
+    this.on('error', () => undefined);
+    const query = this.query.bind(this) as (...args: unknown[]) => unknown;
+    this.query = ((...args: unknown[]) => {
+      const result = query(...args);
+      if (result instanceof Promise) result.catch((error: Error) => error.message === READ_TIMEOUT && this.#destroy());
+      return result;
+    }) as typeof this.query;
+  }
+
+  override connect(...callback: []): Promise<pg.Client> {
+    const { hosts } = this.#config;
+    if (!hosts) return super.connect(...callback) as unknown as Promise<pg.Client>;
+    const connected = hosts
+      .find((address) => this.#ask(address))
+      .then(({ host, port }) => {
+        if (this.#ended) throw new Error('The client was ended before it was connected.');
+        // pg reads them when it connects: the host for the name in the certificate, too.
+        Object.assign(this, { host, port });
+        return super.connect() as unknown as Promise<pg.Client>;
+      });
+    const [done] = callback as unknown as [((error?: Error) => void)?];
+    if (done) connected.then(() => done(), done);
+    return connected;
+  }
+
+  /** On a connection of its own. */
+  async #ask({ host, port }: Address): Promise<Session> {
+    const timeout = hostTimeoutMs(this.#config);
+    const { hosts: _, options: __, ...config } = this.#config;
+    const client = new PostgresClient({
+      ...config,
+      ...{ replication: undefined },
+      host,
+      port,
+      connectionTimeoutMillis: timeout,
+      query_timeout: timeout,
+    });
+    try {
+      await client.connect();
+      const { rows } = await client.query<Session>(
+        `SELECT pg_is_in_recovery() AS "inRecovery", current_setting('transaction_read_only')::bool AS "readOnly"`,
+      );
+      if (!rows[0]) throw new Error('PostgreSQL did not say what the session is like.');
+      return rows[0];
+    } finally {
+      void client.end().catch(() => undefined);
+    }
+  }
+
+  override end(...callback: []): Promise<void> {
+    this.#ended = true;
+    const deadline = setTimeout(() => this.#destroy(), END_MS).unref();
+    this.once('end', () => clearTimeout(deadline));
+    // pg's pool hands a callback over.
+    return super.end(...callback);
+  }
+
+  #destroy(): void {
+    (this as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+  }
+}
+
+function hostTimeoutMs({ connectionTimeoutMillis }: ClientConfig): number {
+  return Math.min(connectionTimeoutMillis || HOST_TIMEOUT_MS, HOST_TIMEOUT_MS);
+}
+
+/** Milliseconds that a pool must wait for a connection: pg's pool counts all hosts that the client asks. */
+export function connectTimeoutMs({ hosts, connectionTimeoutMillis = HOST_TIMEOUT_MS }: ClientConfig): number {
+  return hosts?.timeoutMs ?? connectionTimeoutMillis;
+}

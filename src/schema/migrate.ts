@@ -1,0 +1,173 @@
+// Applies sql/migrations in order, each once and in a transaction of its own, and sql/sample when asked.
+
+import { createHash } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type pg from 'pg';
+import { FatalError } from '../fatal.ts';
+import { kindsOfTypes } from '../outbox/delivery/kinds.ts';
+import { mayPass, sqlState } from '../outbox/tables/outages.ts';
+import { type Said, toldWords } from '../privacy/told-words.ts';
+
+const sqlDirectory = join(import.meta.dirname, '..', '..', 'sql');
+
+/** Two migrations at a time would race for the same objects. The number is this program's own, of no meaning elsewhere. */
+const advisoryLock = 8_137_640_412;
+
+interface SqlFile {
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * Brings the database that `client` is connected to up to date and returns the names of the files that were run now.
+ * `resources` are the types whose tables get triggers. `sample` adds the sample data, after the triggers, so that they are
+ * synced like any others; a second time adds nothing.
+ * `log` receives a line a file, and the server's warnings about what it refused.
+ *
+ * @throws FatalError when it cannot; all files before the one named are applied, nothing of that one is.
+ */
+export async function migrate(
+  client: pg.ClientBase,
+  options: { sample: boolean; resources?: readonly string[] },
+  log: (line: string) => void = () => {},
+): Promise<string[]> {
+  const onNotice = (notice: Said) => {
+    // By class: severities are translated, and "already exists, skipping" is nothing that an operator needs to read.
+    // https://www.postgresql.org/docs/current/errcodes-appendix.html
+    if (/^(01|55)/.test(notice.code ?? '')) log(`PostgreSQL says: ${toldWords(notice)}`);
+  };
+  client.on('notice', onNotice);
+  try {
+    return await bringUpToDate(client, options, log);
+  } catch (error) {
+    if (error instanceof FatalError || (sqlState(error) === null && !mayPass(error))) throw error;
+    // Not in a file, of which `inTransaction` tells.
+    throw new FatalError(`The schema could not be brought up to date: ${toldWords(error as Said)}`);
+  } finally {
+    client.off('notice', onNotice);
+  }
+}
+
+async function bringUpToDate(
+  client: pg.ClientBase,
+  options: { sample: boolean; resources?: readonly string[] },
+  log: (line: string) => void,
+): Promise<string[]> {
+  await refuseOldServer(client);
+  const done: string[] = [];
+  for (const file of await sqlFiles('migrations')) {
+    const applied = await inTransaction(client, file, () => applyOnce(client, file));
+    if (!applied) continue;
+    log(`Applied ${file.name}`);
+    done.push(file.name);
+  }
+  await alignSequences(client, log);
+  for (const { table } of kindsOfTypes(options.resources ?? ['Patient'])) await watch(client, table, log);
+  for (const file of options.sample ? await sqlFiles('sample') : []) {
+    await inTransaction(client, file, () => client.query(file.text));
+    log(`Added what was missing of ${file.name}`);
+    done.push(file.name);
+  }
+  return done;
+}
+
+/** What is watched already stays so, named or not: changes would pass unseen because a variable was forgotten. */
+async function watch(client: pg.ClientBase, table: string, log: (line: string) => void): Promise<void> {
+  const text = `SELECT public.fhir_watch('${table}') AS begun`;
+  const { rows } = await inTransaction(client, { name: `The triggers of ${table}`, text }, () =>
+    client.query<{ begun: boolean }>(text),
+  );
+  if (rows[0]?.begun) log(`Changes of ${table} are sent from now on; backfill sends what is there already.`);
+}
+
+/** Each time, for a copy of the database may have left them behind: it is no fault of the schema. */
+async function alignSequences(client: pg.ClientBase, log: (line: string) => void): Promise<void> {
+  const { rows } = await client.query<{ tables: string[] }>('SELECT public.fhir_align_sequences() AS tables');
+  const tables = rows[0]?.tables ?? [];
+  if (tables.length > 0) log(`Moved the sequences on that were behind their tables: ${tables.join(', ')}.`);
+}
+
+async function applyOnce(client: pg.ClientBase, file: SqlFile): Promise<boolean> {
+  const checksum = createHash('sha256').update(file.text).digest('hex');
+  const history = await client.query<{ found: boolean }>(
+    "SELECT to_regclass('public.fhir_schema_migration') IS NOT NULL AS found",
+  );
+  if (!history.rows[0]?.found) {
+    await requireCreateRight(client);
+    await client.query(
+      `CREATE TABLE public.fhir_schema_migration (
+         version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now(), checksum text NOT NULL)`,
+    );
+  }
+  const earlier = await client.query<{ checksum: string }>(
+    'SELECT checksum FROM public.fhir_schema_migration WHERE version = $1',
+    [file.name],
+  );
+  const known = earlier.rows[0]?.checksum;
+  if (known === checksum) return false;
+  if (known !== undefined) {
+    throw new FatalError(
+      `${file.name} was changed after it had been applied to this database. Restore the file as it was and put the change into a new one.`,
+    );
+  }
+  await requireCreateRight(client);
+  await client.query(file.text);
+  await client.query('INSERT INTO public.fhir_schema_migration (version, checksum) VALUES ($1, $2)', [
+    file.name,
+    checksum,
+  ]);
+  return true;
+}
+
+/** One file, one transaction; whoever comes second waits, and then finds the file applied. */
+async function inTransaction<T>(client: pg.ClientBase, file: SqlFile, work: () => Promise<T>): Promise<T> {
+  await client.query('BEGIN');
+  try {
+    await client.query('SELECT pg_advisory_xact_lock($1)', [advisoryLock]);
+    const result = await work();
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {});
+    if (error instanceof FatalError) throw error;
+    throw new FatalError(`${file.name} could not be applied, nothing of it was kept: ${toldWords(error as Said)}`);
+  }
+}
+
+async function refuseOldServer(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ number: number; version: string }>(
+    "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version",
+  );
+  if ((rows[0]?.number ?? 0) < 150_000) {
+    throw new FatalError(`PostgreSQL 15 or newer is needed; this server is ${rows[0]?.version}.`);
+  }
+}
+
+async function requireCreateRight(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ allowed: boolean; grant: string }>(
+    `SELECT has_schema_privilege('public', 'CREATE') AS allowed,
+            format('GRANT CREATE ON SCHEMA public TO %I;', current_user) AS grant`,
+  );
+  if (!rows[0]?.allowed) {
+    throw new FatalError(
+      `This user may not create tables in the schema public. Have the database's owner run: ${rows[0]?.grant}`,
+    );
+  }
+}
+
+/** The files that a database of this program has, in order; the names under which fhir_schema_migration knows them. */
+export async function migrationNames(): Promise<string[]> {
+  return (await sqlFiles('migrations')).map(({ name }) => name);
+}
+
+async function sqlFiles(folder: 'migrations' | 'sample'): Promise<SqlFile[]> {
+  const names = (await readdir(join(sqlDirectory, folder))).filter((name) => name.endsWith('.sql')).sort();
+  return Promise.all(
+    names.map(async (name) => {
+      // One checksum whatever line ends a checkout has.
+      const text = (await readFile(join(sqlDirectory, folder, name), 'utf8')).replaceAll('\r\n', '\n');
+      return { name: folder === 'sample' ? `sample/${name}` : name, text };
+    }),
+  );
+}
