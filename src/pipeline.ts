@@ -14,9 +14,10 @@ import type { CommittedTransaction } from './outbox/lanes/scheduler.ts';
 import { warnOfUnwatched } from './outbox/operator/watched.ts';
 import { replayWaiting } from './outbox/upkeep/replay-waiting.ts';
 import { pause, untilAborted } from './pause.ts';
+import { errorCode } from './postgres/errors.ts';
 import type { Lsn } from './postgres/lsn.ts';
 import type { Ticket } from './replication/acknowledgement/ack-tracker.ts';
-import { diagnose, errorCode } from './replication/server/diagnosis.ts';
+import { diagnose } from './replication/server/diagnosis.ts';
 import { type HooksOf, type SlotSettings, Tenure } from './replication/slot/tenure.ts';
 import { type AtServer, ServerSession, type ServerSessionParts } from './server-session.ts';
 

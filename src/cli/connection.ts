@@ -4,7 +4,8 @@ import { databaseClient } from '../config/database.ts';
 import type { DatabaseConfig } from '../config/environment.ts';
 import { FatalError } from '../fatal.ts';
 import { PostgresClient } from '../postgres/client.ts';
-import { errorCode, isPostgres, refusal } from '../replication/server/diagnosis.ts';
+import { errorCode, isPostgres } from '../postgres/errors.ts';
+import { refusal } from '../replication/server/diagnosis.ts';
 
 /** A lock held by somebody's open transaction is not waited for longer. */
 const LOCK_TIMEOUT = '5s';

@@ -15,7 +15,7 @@ import {
   type VerificationFacts,
   verificationFacts,
 } from '../metrics/facts.ts';
-import { tookTooLong } from '../replication/server/diagnosis.ts';
+import { tookTooLong } from '../postgres/errors.ts';
 import type { Shard } from '../shard.ts';
 
 type Last = NonNullable<DeliveryFacts['last']>;

@@ -1,7 +1,8 @@
 // All that `doctor` looks at, in the order in which a start of the connector would come to it. Nothing is changed.
 import type { FhirClient } from '../fhir/client/create-client.ts';
 import { type ClientConfig, PostgresClient } from '../postgres/client.ts';
-import { isPostgres, refusal } from '../replication/server/diagnosis.ts';
+import { isPostgres } from '../postgres/errors.ts';
+import { refusal } from '../replication/server/diagnosis.ts';
 import { migrationNames } from '../schema/migrate.ts';
 import { nameOf, type Shard } from '../shard.ts';
 import { OTHERS, othersFinding, PATIENTS, patientsFinding } from './excess-rights.ts';

@@ -1,5 +1,5 @@
 // One look at the database: what it does not let us see is said, and does not keep us from looking at the rest.
-import { errorCode, isPostgres, tookTooLong } from '../replication/server/diagnosis.ts';
+import { errorCode, isPostgres, tookTooLong } from '../postgres/errors.ts';
 import type { Finding } from './finding.ts';
 
 const WHO_BLOCKS = {

@@ -1,6 +1,6 @@
 // The publication and the slot: is what the triggers write handed out, to us, and is it read?
 import type pg from 'pg';
-import { errorCode } from '../replication/server/diagnosis.ts';
+import { errorCode } from '../postgres/errors.ts';
 import { filterOf, type Shard } from '../shard.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 

@@ -1,5 +1,6 @@
 // What only PostgreSQL knows of the connector: the slot, the backlog, the dead letters, the verifications. For gauges and for people.
 import { type Kysely, sql } from 'kysely';
+import { onlyRow } from '../postgres/only-row.ts';
 import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../schema/triggers.ts';
 import { filterOf, type Shard } from '../shard.ts';
 import type { SlotState, VerificationScope } from './metrics.ts';
@@ -70,12 +71,13 @@ export interface OutboxFacts {
 export async function outboxFacts<DB>(db: Kysely<DB>, shard: Shard): Promise<OutboxFacts> {
   const ours = sql.raw(filterOf(shard));
   // The oldest by id, not min(created_at): the partial index on unprocessed ids answers without reading the backlog.
-  const { rows } = await sql<OutboxFacts>`
+  return onlyRow(
+    await sql<OutboxFacts>`
     SELECT (SELECT count(*) FROM public.fhir_outbox WHERE NOT processed AND ${ours})::float8 AS unprocessed,
            coalesce(greatest(extract(epoch FROM clock_timestamp() -
              (SELECT created_at FROM public.fhir_outbox WHERE NOT processed AND ${ours} ORDER BY id LIMIT 1)), 0), 0)::float8 AS "oldestSeconds"
-  `.execute(db);
-  return only(rows);
+  `.execute(db),
+  );
 }
 
 export interface DeadLetterFacts {
@@ -86,11 +88,12 @@ export interface DeadLetterFacts {
 
 /** Of the shard's patients. */
 export async function deadLetterFacts<DB>(db: Kysely<DB>, shard: Shard): Promise<DeadLetterFacts> {
-  const { rows } = await sql<DeadLetterFacts>`
+  return onlyRow(
+    await sql<DeadLetterFacts>`
     SELECT count(*)::float8 AS unresolved,
            coalesce(greatest(extract(epoch FROM clock_timestamp() - min(first_failed_at)), 0), 0)::float8 AS "oldestSeconds"
-      FROM public.fhir_dlq WHERE resolved_at IS NULL AND ${sql.raw(filterOf(shard))}`.execute(db);
-  return only(rows);
+      FROM public.fhir_dlq WHERE resolved_at IS NULL AND ${sql.raw(filterOf(shard))}`.execute(db),
+  );
 }
 
 export interface VerificationFacts {
@@ -129,7 +132,8 @@ export interface DeliveryFacts {
 export const MOST_COUNTED = 100_000;
 
 export async function deliveryFacts<DB>(db: Kysely<DB>): Promise<DeliveryFacts> {
-  const { rows } = await sql<DeliveryFacts>`
+  return onlyRow(
+    await sql<DeliveryFacts>`
     SELECT (SELECT count(*) FROM (SELECT processed_at FROM public.fhir_processed_event ORDER BY id DESC LIMIT ${sql.lit(MOST_COUNTED)}) AS newest
              WHERE processed_at > clock_timestamp() - interval '1 minute')::float8 AS "lastMinute",
            (SELECT jsonb_build_object('txid', txid, 'table', table_name, 'fhirId', fhir_resource_id, 'version', fhir_version, 'payload', payload_json,
@@ -138,12 +142,6 @@ export async function deliveryFacts<DB>(db: Kysely<DB>): Promise<DeliveryFacts> 
            coalesce((SELECT jsonb_agg(jsonb_build_object('reason', reason, 'rows', number) ORDER BY number DESC)
               FROM (SELECT last_error AS reason, count(*) AS number FROM public.fhir_outbox
                      WHERE NOT processed AND last_error IS NOT NULL AND patient_revision > 0 GROUP BY last_error ORDER BY number DESC LIMIT 5) AS reasons), '[]') AS failing
-  `.execute(db);
-  return only(rows);
-}
-
-function only<T>(rows: readonly T[]): T {
-  const [row] = rows;
-  if (!row) throw new Error('PostgreSQL gave no row.');
-  return row;
+  `.execute(db),
+  );
 }

@@ -3,6 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Kysely, sql, type Transaction } from 'kysely';
 import type { Logger } from 'pino';
+import { errorCode } from '../postgres/errors.ts';
 import type { Shard } from '../shard.ts';
 import { deadLetterFacts, outboxFacts, slotFacts, triggersOffNow, verificationFacts } from './facts.ts';
 import { driftKinds, type Metrics } from './metrics.ts';
@@ -84,8 +85,10 @@ export function createSampler<DB>(
   function report(failure: unknown): void {
     if (failure !== undefined && !failing) {
       // By code, never by message: PostgreSQL's messages quote values.
-      const code = failure instanceof Error && 'code' in failure ? failure.code : null;
-      log.warn({ code }, 'metrics: PostgreSQL did not answer the gauge queries; the gauges keep their last values');
+      log.warn(
+        { code: errorCode(failure) },
+        'metrics: PostgreSQL did not answer the gauge queries; the gauges keep their last values',
+      );
     }
     if (failure === undefined && failing) log.info('metrics: PostgreSQL answers the gauge queries again');
     failing = failure !== undefined;

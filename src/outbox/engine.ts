@@ -5,6 +5,7 @@ import type { FhirClient } from '../fhir/client/create-client.ts';
 import { SendGate } from '../fhir/faults/send-gate.ts';
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { errorCode } from '../postgres/errors.ts';
 import type { Shard } from '../shard.ts';
 import { Courier } from './courier/courier.ts';
 import { type Holding, SlotGuard, Stopped } from './courier/slot-guard.ts';
@@ -16,7 +17,7 @@ import type { Database } from './tables/database.ts';
 import { giveBack } from './tables/give-back.ts';
 import { Links } from './tables/links.ts';
 import { OtherShards } from './tables/other-shards.ts';
-import { type Persistently, persistently, sqlState } from './tables/outages.ts';
+import { type Persistently, persistently } from './tables/outages.ts';
 import { OutboxReader } from './tables/reader.ts';
 import { Recorder } from './tables/recorder.ts';
 import { standingLookup } from './tables/standing.ts';
@@ -159,7 +160,7 @@ async function noteFailure(
                WHERE id = ANY (${delivery.outboxIds}::bigint[]) AND NOT processed`.execute(db);
   } catch (error) {
     log.debug(
-      { code: sqlState(error), outboxIds: delivery.outboxIds },
+      { code: errorCode(error), outboxIds: delivery.outboxIds },
       'The failure could not be noted on the outbox rows.',
     );
   }

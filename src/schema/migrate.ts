@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import { FatalError } from '../fatal.ts';
 import { kindsOfTypes } from '../outbox/delivery/kinds.ts';
-import { mayPass, sqlState } from '../outbox/tables/outages.ts';
+import { isPostgres } from '../postgres/errors.ts';
 import { type Said, toldWords } from '../privacy/told-words.ts';
 
 const sqlDirectory = join(import.meta.dirname, '..', '..', 'sql');
@@ -41,7 +41,7 @@ export async function migrate(
   try {
     return await bringUpToDate(client, options, log);
   } catch (error) {
-    if (error instanceof FatalError || (sqlState(error) === null && !mayPass(error))) throw error;
+    if (error instanceof FatalError || !isPostgres(error)) throw error;
     // Not in a file, of which `inTransaction` tells.
     throw new FatalError(`The schema could not be brought up to date: ${toldWords(error as Said)}`);
   } finally {

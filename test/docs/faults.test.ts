@@ -78,7 +78,6 @@ function postgres(): string {
   expect(codes.length).toBeGreaterThan(10);
   const kinds: Readonly<Record<Diagnosis['kind'], string>> = {
     fatal: 'At the start: **ends** with status 1. Later: tries again every second',
-    standby: '**Stands by**',
     wait: '**Tries again** every second',
   };
   const rows = codes.map((code) => {

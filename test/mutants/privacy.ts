@@ -55,8 +55,8 @@ export const PRIVACY: readonly Mutant[] = [
     edits: [
       {
         file: 'src/outbox/tables/outages.ts',
-        find: "log.warn({ code: sqlState(error) }, 'PostgreSQL did not answer; trying again in a second.');",
-        replace: 'log.warn({ code: sqlState(error) }, (error as Error).message);',
+        find: "log.warn({ code: errorCode(error) }, 'PostgreSQL did not answer; trying again in a second.');",
+        replace: 'log.warn({ code: errorCode(error) }, (error as Error).message);',
       },
     ],
     test: {

@@ -5,7 +5,7 @@ import { createServer, type Socket } from 'node:net';
 import pg from 'pg';
 import pino from 'pino';
 import { describe, expect, it } from 'vitest';
-import { isDataError, persistently, sqlState } from '../../src/outbox/tables/outages.ts';
+import { persistently } from '../../src/outbox/tables/outages.ts';
 
 const log = pino({ enabled: false });
 const forEver = new AbortController().signal;
@@ -134,20 +134,5 @@ describe('a connection that breaks in the middle of a query', () => {
     );
     expect(answer).toBe('answered on another connection');
     await new Promise((resolve) => server.close(resolve));
-  });
-});
-
-describe('an error', () => {
-  it('is one of the data in the classes 21, 22 and 23', () => {
-    expect(['21000', '22P02', '23505'].map((code) => isDataError(withCode(code)))).toEqual([true, true, true]);
-    expect(['42P01', '57P01', 'ECONNRESET'].map((code) => isDataError(withCode(code)))).toEqual([false, false, false]);
-    expect(isDataError(new Error('none'))).toBe(false);
-  });
-
-  it('has a state only as text', () => {
-    expect(sqlState(withCode('23505'))).toBe('23505');
-    expect(sqlState({ code: 7 })).toBe(null);
-    expect(sqlState(null)).toBe(null);
-    expect(sqlState('23505')).toBe(null);
   });
 });

@@ -2,8 +2,8 @@
 import { sql } from 'kysely';
 import { FatalError } from '../../fatal.ts';
 import { pause } from '../../pause.ts';
+import { mayPass } from '../../postgres/errors.ts';
 import type { Database } from '../tables/database.ts';
-import { mayPass } from '../tables/outages.ts';
 import { Stride, type Wait } from './emission.ts';
 import { roomInOutbox } from './room.ts';
 import { watchedKinds } from './watched.ts';

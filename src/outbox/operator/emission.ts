@@ -1,8 +1,8 @@
 // Emitting many rows beside an application that changes them: small transactions that give way to everybody else.
 import { sql } from 'kysely';
 import { pause } from '../../pause.ts';
+import { errorCode } from '../../postgres/errors.ts';
 import type { Database } from '../tables/database.ts';
-import { sqlState } from '../tables/outages.ts';
 import { type Obstacle, roomInOutbox } from './room.ts';
 
 /** What an emission may wait for. `locked`: an open transaction is changing the next row. */
@@ -39,7 +39,7 @@ export class Stride {
         if (told) this.#tell(null);
         return result;
       } catch (error) {
-        if (!CONTENTION.has(sqlState(error) ?? '')) throw error;
+        if (!CONTENTION.has(errorCode(error) ?? '')) throw error;
       }
       if (this.#size === 1 && !told) {
         told = true;

@@ -1,8 +1,8 @@
 // What became of one transaction: its events, as the outbox and the dead letters tell. No patient's data.
 import { sql } from 'kysely';
 import { toldId } from '../../fhir/model/told-id.ts';
+import { errorCode } from '../../postgres/errors.ts';
 import type { Database } from '../tables/database.ts';
-import { sqlState } from '../tables/outages.ts';
 
 const INVALID_PARAMETER = '22023';
 
@@ -70,7 +70,7 @@ async function statusOf(db: Database, txid: number): Promise<TransactionHistory[
       SELECT pg_xact_status(${String(txid)}::text::xid8) AS status`.execute(db);
     return rows[0]?.status ?? null;
   } catch (error) {
-    if (sqlState(error) === INVALID_PARAMETER) return null;
+    if (errorCode(error) === INVALID_PARAMETER) return null;
     throw error;
   }
 }

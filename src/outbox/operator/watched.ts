@@ -1,8 +1,8 @@
 // Which tables' changes are written to the outbox, as the database has it: `migrate` makes the triggers.
 import { type Kysely, sql } from 'kysely';
 import type { Logger } from 'pino';
+import { errorCode } from '../../postgres/errors.ts';
 import { KINDS, kindsOfTypes, type ResourceKind } from '../delivery/kinds.ts';
-import { sqlState } from '../tables/outages.ts';
 
 /** Each behind those that it refers to. */
 export async function watchedKinds<DB>(db: Kysely<DB>): Promise<readonly ResourceKind[]> {
@@ -26,6 +26,6 @@ export async function warnOfUnwatched<DB>(db: Kysely<DB>, types: readonly string
     const sentence = unwatchedSentence(types, await watchedKinds(db));
     if (sentence !== null) log.warn(sentence);
   } catch (error) {
-    log.debug({ code: sqlState(error) }, 'It could not be looked at which tables are watched.');
+    log.debug({ code: errorCode(error) }, 'It could not be looked at which tables are watched.');
   }
 }

@@ -4,6 +4,7 @@ import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { type ClientConfig, connectTimeoutMs, PostgresClient } from '../../postgres/client.ts';
+import { errorCode } from '../../postgres/errors.ts';
 
 /** bigint columns arrive and leave as text; ids and revisions stay far below 2^53 and are turned into numbers where they are read. */
 type BigIntColumn = string;
@@ -107,8 +108,6 @@ export function openDatabase(
     verify: (client, done) => void verify(client).then(() => done(), done),
   });
   // An idle connection that PostgreSQL ends is no failure: the next query opens another.
-  pool.on('error', (error) =>
-    log.debug({ code: 'code' in error ? error.code : undefined }, 'PostgreSQL ended an idle connection.'),
-  );
+  pool.on('error', (error) => log.debug({ code: errorCode(error) }, 'PostgreSQL ended an idle connection.'));
   return new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
 }

@@ -2,10 +2,11 @@
 import type { Logger } from 'pino';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { pause } from '../../pause.ts';
+import { errorCode, isDataError } from '../../postgres/errors.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Database } from './database.ts';
 import { deadEnding } from './ending.ts';
-import { isDataError, persistently, sqlState } from './outages.ts';
+import { persistently } from './outages.ts';
 import { type Ending, type Entry, type Recorded, recordGroup } from './record.ts';
 
 const MAX_GROUP = 500;
@@ -92,8 +93,8 @@ export class Recorder {
       await this.#writeGroup(group.slice(0, middle));
       await this.#writeGroup(group.slice(middle));
     } else if (first && first.outcome.kind !== 'dead') {
-      const reason = `PostgreSQL refused to record the delivery (SQLSTATE ${sqlState(error)}).`;
-      this.#log.error({ eventKey: first.delivery.eventKey, code: sqlState(error) }, reason);
+      const reason = `PostgreSQL refused to record the delivery (SQLSTATE ${errorCode(error)}).`;
+      this.#log.error({ eventKey: first.delivery.eventKey, code: errorCode(error) }, reason);
       // It was sent.
       const outcome = deadEnding(first.delivery, reason, null, true);
       await this.#writeGroup([{ ...first, outcome }]);

@@ -2,9 +2,9 @@
 import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import { pause } from '../../pause.ts';
+import { errorCode } from '../../postgres/errors.ts';
 import { roomInOutbox } from '../operator/room.ts';
 import type { Database } from '../tables/database.ts';
-import { sqlState } from '../tables/outages.ts';
 
 const NOT_LOOKED_AT = 'Dead letters that wait for another resource could not be looked at; trying again.';
 const INTERVAL_MS = 2000;
@@ -20,7 +20,7 @@ export async function replayWaiting(db: Database, log: Logger, signal: AbortSign
       failing = false;
     } catch (error) {
       if (signal.aborted) return;
-      if (!failing) log.warn({ code: sqlState(error) }, NOT_LOOKED_AT);
+      if (!failing) log.warn({ code: errorCode(error) }, NOT_LOOKED_AT);
       failing = true;
     }
     await pause(INTERVAL_MS, signal).catch(() => undefined);

@@ -3,8 +3,8 @@ import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { pause } from '../../pause.ts';
+import { errorCode } from '../../postgres/errors.ts';
 import type { Database } from '../tables/database.ts';
-import { sqlState } from '../tables/outages.ts';
 
 const INTERVAL_MS = 3_600_000;
 /** Rows that one transaction looks at: some ten milliseconds, so that it delays no record and vacuum keeps up. */
@@ -60,7 +60,7 @@ export class Retention {
       if (signal.aborted) return;
       this.#metrics.cleanUpFailures.inc();
       this.#log.warn(
-        { code: sqlState(error) },
+        { code: errorCode(error) },
         'The clean-up failed and is tried again in an hour; deliveries go on. With the code 42883 or 42501, run migrate.',
       );
     }

@@ -1,11 +1,12 @@
 // What an error from PostgreSQL means for the connection: by SQLSTATE and socket code, never by message text.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
+import { errorCode } from '../../postgres/errors.ts';
 import { NoSuchHost, type Passed } from '../../postgres/hosts.ts';
 import { tlsFault } from './tls-faults.ts';
 
 export interface Diagnosis {
-  /** `fatal`: waiting cannot mend it. `standby`: another connection holds the slot. `wait`: try again in a second. */
-  readonly kind: 'fatal' | 'standby' | 'wait';
+  /** `fatal`: waiting cannot mend it. `wait`: try again in a second. */
+  readonly kind: 'fatal' | 'wait';
   /** For the operator; names settings, never values. */
   readonly sentence: string;
 }
@@ -32,7 +33,7 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
     sentence:
       'A replication slot of this name already serves another database of this server: set SLOT_NAME to a name of its own.',
   },
-  '55006': { kind: 'standby', sentence: 'Another connector holds the replication slot; standing by to take over.' },
+  '55006': { kind: 'wait', sentence: 'Another connector holds the replication slot; trying again every second.' },
   '57P03': { kind: 'wait', sentence: 'PostgreSQL is starting up or shutting down; trying again every second.' },
   '57P01': { kind: 'wait', sentence: 'PostgreSQL is shutting down; trying again every second.' },
   '53300': {
@@ -106,25 +107,4 @@ function offersNoTls({ message }: Error): boolean {
 /** `diagnose` for those who do not try again. */
 export function refusal(error: unknown): string {
   return diagnose(error).sentence.replace('; trying again every second.', '.');
-}
-
-/** Is it PostgreSQL's, or the way to it? pg gives a lost connection no code; a bug of ours is a TypeError or the like. */
-export function isPostgres(error: unknown): boolean {
-  return errorCode(error) !== null || (error instanceof Error && error.constructor === Error);
-}
-
-/** query_canceled by statement_timeout, lock_not_available by lock_timeout. */
-const TOOK_TOO_LONG = new Set<string | null>(['57014', '55P03']);
-
-/** PostgreSQL gave a statement up: a lock, its load, or very much to do. */
-export function tookTooLong(error: unknown): boolean {
-  return TOOK_TOO_LONG.has(errorCode(error));
-}
-
-export function errorCode(error: unknown): string | null {
-  if (typeof error !== 'object' || error === null) return null;
-  // Node tries every address of a name and hands the failures over together.
-  if (error instanceof AggregateError && error.errors.length > 0 && !('code' in error && error.code))
-    return errorCode(error.errors[0]);
-  return 'code' in error && typeof error.code === 'string' ? error.code : null;
 }

@@ -1,8 +1,8 @@
 // Connectors of another SHARD_COUNT divide the same patients in another way: the two never work at the same time, and what the others left behind goes.
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { errorCode } from '../../postgres/errors.ts';
 import { isOfAnotherCount, type Shard } from '../../shard.ts';
-import { errorCode } from '../server/diagnosis.ts';
 import { WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
