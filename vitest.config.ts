@@ -1,3 +1,4 @@
+// Which tests there are, by what they need: CONTRIBUTING.md says how each is run.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -21,6 +22,10 @@ export default defineConfig({
             'test/upgrade/**',
             'test/kubernetes/kustomize.test.ts',
           ],
+          // They wait more than they compute: two cores do four files at once. Projects with different numbers of workers
+          // cannot be in one group.
+          maxWorkers: 4,
+          sequence: { groupOrder: 1 },
           // What takes a second takes many on a machine that is busy.
           testTimeout: 60_000,
         },
@@ -30,9 +35,11 @@ export default defineConfig({
           name: 'postgres',
           include: ['test/**/*.pg.test.ts', 'test/scenarios/*.test.ts'],
           globalSetup: ['test/support/postgres-server.ts'],
-          // One PostgreSQL server is shared by all files (each has its own database), and two cores by everything.
-          maxWorkers: 2,
-          testTimeout: 60_000,
+          // One PostgreSQL server is shared by all files; each has its own database.
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
+          // More than the tests' own patience, so that what did not come is what fails.
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },
@@ -54,8 +61,9 @@ export default defineConfig({
             'test/hapi/embedded-server.ts',
             'test/hapi/version-table.ts',
           ],
-          maxWorkers: 2,
-          testTimeout: 60_000,
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },
@@ -64,6 +72,7 @@ export default defineConfig({
         test: {
           name: 'chaos',
           include: ['test/chaos/*.test.ts'],
+          sequence: { groupOrder: 3 },
           testTimeout: 600_000,
         },
       },
@@ -77,7 +86,7 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
-      // The projects from here on need more than npm packages: `npm test` leaves them out, .ci/run has them all.
+      // The projects from here on need more than npm packages. `npm test` leaves them out.
       {
         test: {
           name: 'hapi',
@@ -105,6 +114,7 @@ export default defineConfig({
           name: 'prometheus',
           include: ['test/prometheus/*.test.ts'],
           globalSetup: ['test/support/postgres-server.ts'],
+          maxWorkers: 4,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
