@@ -1,4 +1,4 @@
-// The environment variables with their defaults and meanings, one schema; the README's table is tested against it.
+// The environment variables with their defaults and meanings, one schema; the table of docs/configuration.md is tested against it.
 import { hostname } from 'node:os';
 import { z } from 'zod';
 import { kindsOfTypes } from '../outbox/delivery/kinds.ts';

@@ -1,8 +1,9 @@
-// The schema that docs/design.md shows is the database's, and the SQL that README, runbook, operations and roles tell people to run does run.
+// The schema that docs/design.md shows is the database's, and the SQL that the pages tell people to run does run.
 
+import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { blocksOf, headingsOf, read, rowsOf, sectionOf } from './document.ts';
+import { blocksOf, headingsOf, pages, read, rowsOf, sectionOf } from './document.ts';
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -66,39 +67,85 @@ describe('the schema in docs/design.md', () => {
   });
 });
 
-describe('the SQL in the README, the runbook, the operations and the roles', () => {
-  const operations = [
-    { heading: 'Major upgrade of PostgreSQL', role: 'NONE' },
-    { heading: 'A FHIR server restored, empty, or another one', role: 'NONE' },
-    { heading: 'Very many dead letters', role: 'fhir_operator' },
-    { heading: 'TLS to PostgreSQL, and its certificates', role: 'NONE' },
-  ].flatMap(({ heading, role }) =>
-    blocksOf(sectionOf('docs/operations.md', heading), 'sql').map((block) => ({ block, role })),
-  );
-  const blocks = [
-    { heading: 'Run it on your own database and FHIR server', role: 'NONE' },
-    { heading: 'Dead letters', role: 'NONE' },
-    { heading: 'Clean-up', role: 'NONE' },
-  ]
-    .flatMap(({ heading, role }) => blocksOf(sectionOf('README.md', heading), 'sql').map((block) => ({ block, role })))
-    .concat(blocksOf(read('docs/runbook.md'), 'sql').map((block) => ({ block, role: 'fhir_operator' })))
-    .concat(operations)
-    .concat(blocksOf(read('docs/roles.md'), 'sql').map((block) => ({ block, role: 'NONE' })));
+/** Who runs what these pages show; NONE is the owner of the tables, here a superuser. */
+const READERS: Readonly<Record<string, string>> = {
+  'README.md': 'NONE',
+  'docs/metrics.md': 'fhir_app',
+  'docs/operations.md': 'NONE',
+  'docs/patient-data.md': 'fhir_operator',
+  'docs/roles.md': 'NONE',
+  'docs/runbook.md': 'fhir_operator',
+};
+/** A test of its own goes through it. */
+const WITH_A_TEST = 'docs/adding-a-table.md';
+const OF_OPERATORS = 'Very many dead letters';
+const REMOVAL = 'Removing the connector';
 
-  test('is there', () => {
-    expect(blocks.length).toBeGreaterThan(8);
-    expect(operations).toHaveLength(blocksOf(read('docs/operations.md'), 'sql').length);
+/** Without what runs in no transaction, or is of the whole server and so of all tests. */
+const ofThisDatabase = (block: string) => block.replace(/^(?:ALTER SYSTEM|DROP ROLE) .*;$/gm, '');
+
+/** On a connection of its own, and then as if it had not been. */
+async function inVain(work: (client: PoolClient) => Promise<void>): Promise<void> {
+  const client = await db.pool.connect();
+  try {
+    await client.query('BEGIN');
+    await work(client);
+  } finally {
+    await client.query('ROLLBACK');
+    client.release();
+  }
+}
+
+describe('the SQL in the pages', () => {
+  const ofOperators = new Set(blocksOf(sectionOf('docs/operations.md', OF_OPERATORS), 'sql'));
+  const ofRemoval = new Set(blocksOf(sectionOf('docs/operations.md', REMOVAL), 'sql'));
+  const blocks = Object.entries(READERS).flatMap(([page, reader]) =>
+    blocksOf(read(page), 'sql')
+      .filter((block) => !ofRemoval.has(block))
+      .map((block) => ({ page, block, role: ofOperators.has(block) ? 'fhir_operator' : reader })),
+  );
+
+  test('is all run here', () => {
+    const shown = pages.filter((page) => blocksOf(read(page), 'sql').length > 0);
+    expect(shown).toEqual([...Object.keys(READERS), WITH_A_TEST].toSorted());
+    expect(ofOperators.size).toBeGreaterThan(0);
   });
 
-  test.each(blocks)('runs as $role: $block', async ({ block, role }) => {
-    const client = await db.pool.connect();
-    try {
-      // ALTER SYSTEM runs in no transaction, and would change the server of all tests.
-      const statements = block.replace(/^ALTER SYSTEM .*;$/gm, '');
-      await client.query(`BEGIN; SET LOCAL ROLE ${role}; ${statements}`);
-    } finally {
-      await client.query('ROLLBACK');
-      client.release();
-    }
+  test.each(blocks)('$page: runs as $role: $block', async ({ block, role }) => {
+    await inVain(async (client) => {
+      await client.query(`SET LOCAL ROLE ${role}; ${ofThisDatabase(block)}`);
+    });
   });
 });
+
+describe('the way to remove the connector', () => {
+  test('leaves nothing of the connector in the database, and the application writes on', async () => {
+    const blocks = blocksOf(sectionOf('docs/operations.md', REMOVAL), 'sql');
+    expect(blocks).toHaveLength(5);
+    await inVain(async (client) => {
+      for (const table of ['form', 'blood_pressure', 'pulse'])
+        await client.query('SELECT public.fhir_watch($1)', [table]);
+      await client.query(`SELECT public.fhir_ensure_publication('fhir_outbox_pub_0_of_2', 2, 0)`);
+      for (const block of blocks) {
+        const { rows } = await client.query<{ statement?: string }>(ofThisDatabase(block));
+        for (const { statement } of rows ?? []) if (statement) await client.query(statement);
+      }
+      const { rows } = await client.query(LEFT_BEHIND);
+      expect(rows).toEqual([]);
+      const { rowCount } = await client.query("UPDATE public.patient SET phone_number = '+1-555-000-0000'");
+      expect(rowCount).toBeGreaterThan(0);
+    });
+  });
+});
+
+/** fhir_app is left: the application's login has its rights by it. */
+const LEFT_BEHIND = `
+  SELECT relname AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname ~ 'fhir_'
+  UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname ~ 'fhir_'
+  UNION ALL SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typname ~ 'fhir_'
+  UNION ALL SELECT tgname FROM pg_trigger WHERE tgname ~ 'fhir_'
+  UNION ALL SELECT pubname FROM pg_publication
+  UNION ALL SELECT slot_name FROM pg_replication_slots WHERE database = current_database()
+  UNION ALL SELECT refobjid::regrole::text FROM pg_shdepend
+    WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND refclassid = 'pg_authid'::regclass
+      AND refobjid IN ('fhir_connector'::regrole, 'fhir_operator'::regrole)`;

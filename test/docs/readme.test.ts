@@ -1,4 +1,4 @@
-// The README's table of variables is the code's; the commands, variables and messages that the pages name exist.
+// The table of variables in docs/configuration.md is the code's; the commands, variables and messages that the pages name exist.
 // After a change of the code: npm test -- --project unit test/docs -u
 
 import { globSync } from 'node:fs';
@@ -22,9 +22,9 @@ function configuration(): string {
   return table(['Variable', 'Default', 'Meaning'], rows);
 }
 
-test('the README lists every variable with its default and meaning', async () => {
-  const page = withGenerated('README.md', { configuration: configuration() });
-  await expect(page).toMatchFileSnapshot(pathOf('README.md'));
+test('docs/configuration.md lists every variable with its default and meaning', async () => {
+  const page = withGenerated('docs/configuration.md', { configuration: configuration() });
+  await expect(page).toMatchFileSnapshot(pathOf('docs/configuration.md'));
 });
 
 describe('what the pages name', () => {
@@ -82,14 +82,25 @@ describe('a command that the pages name exists, with its options:', () => {
   });
 });
 
-describe('troubleshooting', () => {
+test('each command has its statuses in docs/commands.md, and its variables in docs/configuration.md', async () => {
+  const { stdout } = await runCommand({}, '--help');
+  const commands = [...(stdout.split('Commands:')[1] ?? '').matchAll(/^ {2}([a-z]+)/gm)].map(([, name = '']) => name);
+  expect(commands).toContain('verify');
+  const firstWords = (section: string) =>
+    new Set(rowsOf(section).flatMap(([cell = '']) => [...cell.matchAll(/`([a-z]+)/g)].map(([, word]) => word)));
+  const named = new Set(commands.filter((name) => name !== 'help'));
+  expect(firstWords(sectionOf('docs/commands.md', 'Commands').split('\n## ')[0] ?? '')).toEqual(named);
+  expect(firstWords(sectionOf('docs/configuration.md', 'Which command reads what'))).toEqual(named);
+});
+
+describe('docs/troubleshooting.md', () => {
   const sources = globSync('{src,sql}/**/*.{ts,sql}', { cwd: join(import.meta.dirname, '../..') })
     .map((file) => read(file))
     .join('\n')
     // Strings as they are at run time: parts that are joined, quotes that are escaped.
     .replace(/'\s*\+?\n\s*'/g, '')
     .replaceAll("\\'", "'");
-  const quotes = rowsOf(sectionOf('README.md', 'Troubleshooting')).flatMap(([symptom = '']) =>
+  const quotes = rowsOf(read('docs/troubleshooting.md')).flatMap(([symptom = '']) =>
     [...symptom.matchAll(/“([^”]+)”/g)].map((match) => match[1] ?? ''),
   );
 
