@@ -2,6 +2,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
+import packageJson from '../../package.json' with { type: 'json' };
 
 const read = (path: string) => readFileSync(path, 'utf8');
 const workflows = globSync('.github/workflows/*.yml');
@@ -34,9 +35,11 @@ describe('images', () => {
     expect(new Set(built).size).toBe(1);
   });
 
-  test('of a site on Kubernetes have a version', () => {
+  test('of a site on Kubernetes have the version of package.json, which is the newest release in CHANGELOG.md', () => {
     const { images: named } = parse(read('kubernetes/site/kustomization.yaml')) as { images: { newTag: string }[] };
-    for (const { newTag } of named) expect(String(newTag)).toMatch(/^\d+\.\d+\.\d+$/);
+    const [released] = matches(read('CHANGELOG.md'), /^## \[(\d.*)\] - \d{4}-\d\d-\d\d$/gm);
+    expect(released).toMatch(/^\d+\.\d+\.\d+$/);
+    expect([packageJson.version, ...named.map(({ newTag }) => newTag)]).toEqual([released, released]);
   });
 
   test('in workflows are only those of PostgreSQL, of whose majors the newest minor is tested', () => {
