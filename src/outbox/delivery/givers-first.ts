@@ -1,5 +1,5 @@
 // The order within a transaction: who gives an identifier up goes before who takes it.
-import type { Token } from '../../fhir/model/token.ts';
+import { type Token, tokenKey } from '../../fhir/model/token.ts';
 import { type Delivery, identifiersOf } from './delivery.ts';
 
 /**
@@ -8,7 +8,7 @@ import { type Delivery, identifiersOf } from './delivery.ts';
  */
 export function giversFirst(deliveries: readonly Delivery[]): Delivery[] {
   const givers = new Map<string, Delivery>();
-  for (const delivery of deliveries) for (const token of givenUp(delivery)) givers.set(key(token), delivery);
+  for (const delivery of deliveries) for (const token of givenUp(delivery)) givers.set(tokenKey(token), delivery);
   if (givers.size === 0) return [...deliveries];
   const ordered = new Set<Delivery>();
   const begun = new Set<Delivery>();
@@ -16,7 +16,7 @@ export function giversFirst(deliveries: readonly Delivery[]): Delivery[] {
     if (begun.has(delivery)) return;
     begun.add(delivery);
     for (const token of taken(delivery)) {
-      const giver = givers.get(key(token));
+      const giver = givers.get(tokenKey(token));
       if (!giver) continue;
       // With who is deleted goes what refers to him, and before him.
       if (giver.operation === 'delete') for (const other of deletedWith(giver, deliveries)) visit(other);
@@ -37,21 +37,17 @@ function deletedWith({ patientId }: Delivery, deliveries: readonly Delivery[]): 
 function givenUp(delivery: Delivery): readonly Token[] {
   const previous = delivery.previous ?? [];
   if (delivery.operation === 'delete') return previous;
-  const kept = new Set(current(delivery).map(key));
-  return previous.filter((token) => !kept.has(key(token)));
+  const kept = new Set(current(delivery).map(tokenKey));
+  return previous.filter((token) => !kept.has(tokenKey(token)));
 }
 
 /** What its resource carries from now on and did not before. */
 export function taken(delivery: Delivery): readonly Token[] {
   if (delivery.operation === 'delete' || delivery.previous === null) return [];
-  const had = new Set(delivery.previous.map(key));
-  return current(delivery).filter((token) => !had.has(key(token)));
+  const had = new Set(delivery.previous.map(tokenKey));
+  return current(delivery).filter((token) => !had.has(tokenKey(token)));
 }
 
 function current(delivery: Delivery): readonly Token[] {
   return identifiersOf(delivery) ?? [];
-}
-
-function key({ system, value }: Token): string {
-  return `${system}|${value}`;
 }

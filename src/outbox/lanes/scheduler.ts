@@ -1,5 +1,5 @@
 // From transactions to finished deliveries: prepares them, takes their places in the lanes, and tells when all is recorded.
-import type { Token } from '../../fhir/model/token.ts';
+import { tokenKey } from '../../fhir/model/token.ts';
 import type { Lsn } from '../../postgres/lsn.ts';
 import type { Courier } from '../courier/courier.ts';
 import { type Delivery, deliveriesOf, identifiersOf, type MapState, whoIs } from '../delivery/delivery.ts';
@@ -168,7 +168,7 @@ export class Scheduler {
     let runnable = true;
     try {
       await courier.deliver(delivery, {
-        claim: (identifier) => lanes.claim(place, identifierLane(identifier)),
+        claim: (identifier) => lanes.claim(place, tokenKey(identifier)),
         park: () => {
           window.stopBeingRunnable();
           runnable = false;
@@ -203,7 +203,7 @@ export class Scheduler {
     const link = this.#parts.links.peek(delivery);
     if (link?.fhirId && !link.deleted && delivery.previous === null && delivery.operation === 'upsert') return keys;
     const current = identifiersOf(delivery) ?? [];
-    return keys.concat([...current, ...(delivery.previous ?? [])].map(identifierLane));
+    return keys.concat([...current, ...(delivery.previous ?? [])].map(tokenKey));
   }
 }
 
@@ -233,8 +233,4 @@ function portions<T>(items: readonly T[], sizeOf: (item: T) => number): T[][] {
     bytes += sizeOf(item);
   }
   return all;
-}
-
-function identifierLane({ system, value }: Token): string {
-  return `${system}|${value}`;
 }
