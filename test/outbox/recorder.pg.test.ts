@@ -6,7 +6,7 @@ import { createMetrics } from '../../src/metrics/metrics.ts';
 import { deliveriesOf } from '../../src/outbox/delivery/delivery.ts';
 import { parseEvent } from '../../src/outbox/delivery/event.ts';
 import type { Database } from '../../src/outbox/tables/database.ts';
-import type { Ending } from '../../src/outbox/tables/record.ts';
+import type { Ending } from '../../src/outbox/tables/ending.ts';
 import { Recorder } from '../../src/outbox/tables/recorder.ts';
 import { parseLsn } from '../../src/postgres/lsn.ts';
 import { createDatabase, kyselyOf, type TestDatabase } from '../support/database.ts';

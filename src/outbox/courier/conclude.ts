@@ -1,14 +1,12 @@
 // The end of a delivery: recorded in PostgreSQL, remembered, counted and told.
 import type { Logger } from 'pino';
-import { sameTokens } from '../../fhir/model/token.ts';
 import { toldId } from '../../fhir/model/told-id.ts';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { formatLsn } from '../../postgres/lsn.ts';
 import { type Delivery, identifiersOf } from '../delivery/delivery.ts';
+import type { Ending } from '../tables/ending.ts';
 import type { Links } from '../tables/links.ts';
-import type { Ending } from '../tables/record.ts';
 import type { Recorder } from '../tables/recorder.ts';
-import type { WriteResult } from '../writer/write-context.ts';
 import type { DeliveryTrace, ToldIds } from './delivery-trace.ts';
 
 export interface Concluding {
@@ -16,27 +14,6 @@ export interface Concluding {
   readonly links: Links;
   readonly metrics: Metrics;
   readonly log: Logger;
-}
-
-/** What is recorded of a write. */
-export function deliveredBy(
-  result: Extract<WriteResult, { kind: 'written' }>,
-  delivery: Delivery,
-  links: Links,
-): Ending {
-  const recorded = links.peek(delivery)?.identifiers ?? null;
-  const identifiers = identifiersOf(delivery);
-  return {
-    kind: 'delivered',
-    fhirId: result.fhirId,
-    versionId: result.versionId,
-    deleted: delivery.operation === 'delete',
-    // What is recorded decides, for the change that changed them may be a dead letter. But what we remember of it does
-    // not have what was given to the resource by somebody else: the event that takes that away says what it had.
-    identifiers:
-      !delivery.previous && identifiers && recorded && sameTokens(identifiers, recorded) ? null : identifiers,
-    firstContact: result.firstContact,
-  };
 }
 
 /** Only after this has resolved may the transaction's LSN be acknowledged. */

@@ -6,14 +6,13 @@ import type { Token } from '../../fhir/model/token.ts';
 import { pause } from '../../pause.ts';
 import { type Delivery, whoIs } from '../delivery/delivery.ts';
 import type { Source } from '../delivery/source.ts';
-import { deadEnding } from '../tables/ending.ts';
+import { deadEnding, deliveredEnding, type Ending, NOTHING_TO_DO, SUPERSEDED } from '../tables/ending.ts';
 import { LinkInDoubt } from '../tables/links.ts';
 import { lookAgainMs, type OtherShards } from '../tables/other-shards.ts';
-import type { Ending } from '../tables/record.ts';
 import type { Standing } from '../tables/standing.ts';
 import type { WriteContext, WriteResult } from '../writer/write-context.ts';
 import type { Writer } from '../writer/writer.ts';
-import { type Concluding, conclude, deliveredBy } from './conclude.ts';
+import { type Concluding, conclude } from './conclude.ts';
 import { traceOf } from './delivery-trace.ts';
 import { PlaceAtGate } from './place-at-gate.ts';
 import { isExhausted, isPatientsFault, retryDelay } from './retry-policy.ts';
@@ -102,9 +101,7 @@ export class Courier {
     try {
       return await guard.act(lease, async () => {
         const step: Step =
-          standing === 'superseded'
-            ? { done: { kind: 'superseded' } }
-            : await this.#send(delivery, lane, progress, lease, place);
+          standing === 'superseded' ? { done: SUPERSEDED } : await this.#send(delivery, lane, progress, lease, place);
         // The server is done with it; the record needs no place.
         place.release();
         if ('done' in step && step.done) await conclude(this.#parts, delivery, step.done, progress.trace);
@@ -180,19 +177,10 @@ export class Courier {
         gate.succeeded(whoIs(delivery), started);
         if (delivery.committedAt)
           metrics.commitToPut.observe(Math.max(0, (Date.now() - delivery.committedAt.getTime()) / 1000));
-        return { done: deliveredBy(result, delivery, this.#parts.links) };
+        return { done: deliveredEnding(result, delivery, this.#parts.links.peek(delivery)?.identifiers ?? null) };
       case 'nothing-to-do':
         // Nothing was written, so it says nothing about the server.
-        return {
-          done: {
-            kind: 'delivered',
-            fhirId: null,
-            versionId: null,
-            deleted: true,
-            identifiers: null,
-            firstContact: false,
-          },
-        };
+        return { done: NOTHING_TO_DO };
       case 'overtaken':
         progress.mustLookUp = true;
         return { retryAfter: 0 };

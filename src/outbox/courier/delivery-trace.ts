@@ -14,7 +14,7 @@ import {
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import { formatLsn } from '../../postgres/lsn.ts';
 import type { Delivery } from '../delivery/delivery.ts';
-import type { Ending } from '../tables/record.ts';
+import type { Ending } from '../tables/ending.ts';
 import type { WriteResult } from '../writer/write-context.ts';
 
 const tracer = trace.getTracer('fhir-connector');

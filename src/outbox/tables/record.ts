@@ -2,34 +2,8 @@
 import { sql } from 'kysely';
 import type { Token } from '../../fhir/model/token.ts';
 import type { Delivery } from '../delivery/delivery.ts';
-import type { Source } from '../delivery/source.ts';
 import type { Database } from './database.ts';
-
-/** How a delivery ended. */
-export type Ending =
-  | {
-      readonly kind: 'delivered';
-      /** Null when nothing was to be done: deleted before it ever reached the server. */
-      readonly fhirId: string | null;
-      readonly versionId: string | null;
-      readonly deleted: boolean;
-      /** The identifiers that the resource carries now; null when they are recorded already, or not known: its row is gone. */
-      readonly identifiers: readonly Token[] | null;
-      /** The link is new: a deleted patient's link may have to let go of the resource. */
-      readonly firstContact: boolean;
-    }
-  | { readonly kind: 'superseded' }
-  | {
-      readonly kind: 'dead';
-      readonly reason: string;
-      readonly httpStatus: number | null;
-      readonly operationOutcome: unknown;
-      readonly attempts: number;
-      /** Identifiers that the resource carries now if a try was applied without our hearing of it; otherwise null. */
-      readonly mayCarry: readonly Token[] | null;
-      /** The row whose resource it waits for; null for none. */
-      readonly waitsFor: Source | null;
-    };
+import type { Ending } from './ending.ts';
 
 export interface Entry {
   readonly delivery: Delivery;

@@ -5,9 +5,9 @@ import { pause } from '../../pause.ts';
 import { errorCode, isDataError } from '../../postgres/errors.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Database } from './database.ts';
-import { deadEnding } from './ending.ts';
+import { deadEnding, type Ending } from './ending.ts';
 import { persistently } from './outages.ts';
-import { type Ending, type Entry, type Recorded, recordGroup } from './record.ts';
+import { type Entry, type Recorded, recordGroup } from './record.ts';
 
 const MAX_GROUP = 500;
 /** A commit is visible to others a moment after the slot hands it out; with synchronous standbys after a round trip. */
