@@ -42,13 +42,13 @@ export class DeliveryEngine {
   readonly #links: Links;
   readonly #metrics: Metrics;
   /** Ends waits (for a retry, the gate, the slot), not what is being sent or recorded. */
-  readonly #waits = new AbortController();
+  readonly #endsWaits = new AbortController();
   /** Ends recording too. */
-  readonly #all = new AbortController();
+  readonly #endsRecording = new AbortController();
   #stopping: Promise<void> | null = null;
 
   constructor(db: Database, fhir: FhirClient, shard: Shard, settings: DeliverySettings, metrics: Metrics, log: Logger) {
-    const waits = this.#waits.signal;
+    const waits = this.#endsWaits.signal;
     const mapState: MapState = (kind, operation, payload) =>
       kind.map(payload, settings.profile, operation === 'delete' && settings.deletes === 'deactivate');
     const lookUp: Persistently = (work) => persistently(work, log, waits);
@@ -82,7 +82,7 @@ export class DeliveryEngine {
       links: this.#links,
       others,
       writer: new Writer(fhir, this.#links, others, settings.update, settings.deletes),
-      recorder: new Recorder(db, metrics, log, this.#all.signal),
+      recorder: new Recorder(db, metrics, log, this.#endsRecording.signal),
       metrics,
       log,
       signal: waits,
@@ -129,7 +129,7 @@ export class DeliveryEngine {
   }
 
   async #stop(timeoutMs: number): Promise<void> {
-    this.#waits.abort(new Stopped());
+    this.#endsWaits.abort(new Stopped());
     this.#guard.stop();
     this.#gate.close(new Stopped());
     this.#metrics.breakerState.set('flowing');
@@ -137,12 +137,12 @@ export class DeliveryEngine {
     const deadline = setTimeout(resolve, timeoutMs);
     await Promise.race([this.outbox.empty(), late]);
     clearTimeout(deadline);
-    this.#all.abort(new Stopped());
+    this.#endsRecording.abort(new Stopped());
   }
 
   /** As `stop`, when our server has been replaced by another one: what is not recorded at the first try never will be. */
   async abandon(timeoutMs: number): Promise<void> {
-    this.#all.abort(new Stopped());
+    this.#endsRecording.abort(new Stopped());
     await this.stop(timeoutMs);
   }
 }

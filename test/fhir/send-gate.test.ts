@@ -1,7 +1,7 @@
 // The gate: how many may send at once, and the two holds, for a server that does not answer and one that refuses everyone.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Fault, faultOf, faultOfAnswer } from '../../src/fhir/faults/fault.ts';
-import { type GateState, SendGate } from '../../src/fhir/faults/send-gate.ts';
+import { type Blamed, type GateState, SendGate } from '../../src/fhir/faults/send-gate.ts';
 
 const answered = (status: number) => faultOfAnswer('conditional-put', { status, retryAfter: undefined, outcome: null });
 const timeout = faultOf('timeout');
@@ -52,8 +52,8 @@ function queueUp(names: readonly string[], admitted: string[]): void {
 }
 
 /** Of a refusal that was met this moment. */
-function isServersFault(who: string, fault: Fault, refusedAt: number | null): boolean {
-  return gate.isServersFault(who, fault, refusedAt, performance.now());
+function noteRefusal(who: string, fault: Fault, refusedAt: number | null): Blamed {
+  return gate.noteRefusal(who, fault, refusedAt, performance.now());
 }
 
 async function answerProbe(fault: Fault | null): Promise<void> {
@@ -165,7 +165,7 @@ describe('an outage', () => {
   });
 
   it('that only the reads come out of goes on as a hold, when ten in a row were refused', async () => {
-    for (let patient = 1; patient <= 10; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
+    for (let patient = 1; patient <= 10; patient += 1) noteRefusal(`Patient/${patient}`, validation, null);
     gate.unreachable(timeout);
     await answerProbe(null);
     expect(gate.state).toBe('refusing');
@@ -302,43 +302,43 @@ describe('the question whether the server works, after a failure', () => {
 describe('refusals', () => {
   it('are the fault of the patients while fewer than ten of them are refused in a row', () => {
     for (let patient = 1; patient <= 9; patient += 1)
-      expect(isServersFault(`Patient/${patient}`, validation, null)).toBe(false);
-    expect(isServersFault('Patient/9', validation, null)).toBe(false);
+      expect(noteRefusal(`Patient/${patient}`, validation, null)).toBe('patient');
+    expect(noteRefusal('Patient/9', validation, null)).toBe('patient');
     expect(states).toEqual([]);
   });
 
   it('are the fault of the server from the tenth different patient on', () => {
-    for (let patient = 1; patient <= 9; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
-    expect(isServersFault('Patient/10', validation, null)).toBe(true);
-    expect(isServersFault('Patient/11', validation, null)).toBe(true);
+    for (let patient = 1; patient <= 9; patient += 1) noteRefusal(`Patient/${patient}`, validation, null);
+    expect(noteRefusal('Patient/10', validation, null)).toBe('server');
+    expect(noteRefusal('Patient/11', validation, null)).toBe('server');
     expect(states).toEqual(['refusing']);
   });
 
   it('are counted anew after a success', () => {
-    for (let patient = 1; patient <= 9; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
+    for (let patient = 1; patient <= 9; patient += 1) noteRefusal(`Patient/${patient}`, validation, null);
     gate.succeeded('Patient/100', performance.now());
-    expect(isServersFault('Patient/10', validation, null)).toBe(false);
+    expect(noteRefusal('Patient/10', validation, null)).toBe('patient');
   });
 
   it('of the time of a hold are the fault of the server, though they are judged after it', async () => {
     const failedAt = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    isServersFault('Patient/1', forbidden, null);
+    noteRefusal('Patient/1', forbidden, null);
     await vi.advanceTimersByTimeAsync(10);
     gate.succeeded('Patient/2', performance.now());
     expect(gate.state).toBe('flowing');
-    expect(gate.isServersFault('Patient/3', validation, null, failedAt)).toBe(true);
-    expect(gate.isServersFault('Patient/1', validation, 0, failedAt)).toBe(true);
+    expect(gate.noteRefusal('Patient/3', validation, null, failedAt)).toBe('server');
+    expect(gate.noteRefusal('Patient/1', validation, 0, failedAt)).toBe('server');
     expect(gate.state).toBe('flowing');
-    expect(isServersFault('Patient/3', validation, null)).toBe(false);
+    expect(noteRefusal('Patient/3', validation, null)).toBe('patient');
   });
 
   it('are not counted anew after a success that was begun before the first of them', async () => {
     const begun = performance.now();
     await vi.advanceTimersByTimeAsync(10);
-    for (let patient = 1; patient <= 9; patient += 1) isServersFault(`Patient/${patient}`, validation, null);
+    for (let patient = 1; patient <= 9; patient += 1) noteRefusal(`Patient/${patient}`, validation, null);
     gate.succeeded('Patient/100', begun);
-    expect(isServersFault('Patient/10', validation, null)).toBe(true);
+    expect(noteRefusal('Patient/10', validation, null)).toBe('server');
     expect(gate.state).toBe('refusing');
   });
 
@@ -346,12 +346,12 @@ describe('refusals', () => {
     ['403', forbidden],
     ['401', unauthorized],
   ])('are the fault of the server at once with %s on a conditional PUT', (_, fault) => {
-    expect(isServersFault('Patient/1', fault, null)).toBe(true);
+    expect(noteRefusal('Patient/1', fault, null)).toBe('server');
     expect(gate.state).toBe('refusing');
   });
 
   it('are tried with one delivery a second, going round', async () => {
-    isServersFault('Patient/0', forbidden, null);
+    noteRefusal('Patient/0', forbidden, null);
     const admitted: string[] = [];
     queueUp(['a', 'b', 'c'], admitted);
     await vi.advanceTimersByTimeAsync(999);
@@ -361,14 +361,14 @@ describe('refusals', () => {
       expect(admitted.at(-1)).toBe(name);
       expect(admitted).toHaveLength(second + 1);
       gate.release();
-      expect(isServersFault(name, forbidden, performance.now())).toBe(true);
+      expect(noteRefusal(name, forbidden, performance.now())).toBe('server');
       queueUp([name], admitted);
     }
     expect(states).toEqual(['refusing']);
   });
 
   it('end with the first success, and all are admitted in order', async () => {
-    isServersFault('Patient/0', forbidden, null);
+    noteRefusal('Patient/0', forbidden, null);
     const admitted: string[] = [];
     queueUp(['a', 'b', 'c', 'd'], admitted);
     await vi.advanceTimersByTimeAsync(1000);
@@ -380,11 +380,11 @@ describe('refusals', () => {
   });
 
   it("are the patient's own fault when it is refused again after another's success", async () => {
-    isServersFault('Patient/1', forbidden, null);
+    noteRefusal('Patient/1', forbidden, null);
     const refusedAt = performance.now();
     await vi.advanceTimersByTimeAsync(1000);
     gate.succeeded('Patient/2', performance.now());
-    expect(isServersFault('Patient/1', forbidden, refusedAt)).toBe(false);
+    expect(noteRefusal('Patient/1', forbidden, refusedAt)).toBe('patient');
     expect(gate.state).toBe('flowing');
   });
 
@@ -392,10 +392,10 @@ describe('refusals', () => {
     gate.succeeded('Patient/2', performance.now());
     await vi.advanceTimersByTimeAsync(1000);
     const refusedAt = performance.now();
-    isServersFault('Patient/1', forbidden, null);
+    noteRefusal('Patient/1', forbidden, null);
     await vi.advanceTimersByTimeAsync(1000);
     gate.succeeded('Patient/1', performance.now());
-    expect(isServersFault('Patient/1', forbidden, refusedAt)).toBe(true);
+    expect(noteRefusal('Patient/1', forbidden, refusedAt)).toBe('server');
   });
 
   it.each([
@@ -404,18 +404,18 @@ describe('refusals', () => {
     ['a token that is too long', answered(431)],
   ])("are never the patient's fault with %s", async (_, fault) => {
     const refusedAt = performance.now();
-    isServersFault('Patient/1', fault, null);
+    noteRefusal('Patient/1', fault, null);
     await vi.advanceTimersByTimeAsync(1000);
     gate.succeeded('Patient/2', performance.now());
-    expect(isServersFault('Patient/1', fault, refusedAt)).toBe(true);
+    expect(noteRefusal('Patient/1', fault, refusedAt)).toBe('server');
   });
 
   it('are no outage: but an outage during the hold is probed', async () => {
-    isServersFault('Patient/1', forbidden, null);
+    noteRefusal('Patient/1', forbidden, null);
     gate.unreachable(timeout);
     expect(states).toEqual(['refusing', 'outage']);
     expect(probes).toHaveLength(1);
-    expect(isServersFault('Patient/2', forbidden, null)).toBe(true);
+    expect(noteRefusal('Patient/2', forbidden, null)).toBe('server');
     expect(states).toEqual(['refusing', 'outage']);
   });
 });
@@ -436,7 +436,7 @@ describe('a closed gate', () => {
     gate.close(new Error('stopped'));
     gate.unreachable(timeout);
     gate.succeeded('Patient/1', performance.now());
-    isServersFault('Patient/1', forbidden, null);
+    noteRefusal('Patient/1', forbidden, null);
     expect(states).toEqual([]);
     expect(vi.getTimerCount()).toBe(0);
   });

@@ -83,8 +83,8 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: COURIER,
-        find: 'await conclude(this.#parts, delivery, step.done, progress.trace)',
-        replace: 'void conclude(this.#parts, delivery, step.done, progress.trace)',
+        find: 'await conclude(this.#parts, delivery, step.done, tries.trace)',
+        replace: 'void conclude(this.#parts, delivery, step.done, tries.trace)',
       },
     ],
     test: { file: UNFINISHED, title: 'a commit is not acknowledged > before its record is committed' },
@@ -97,9 +97,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
         file: COURIER,
         find: 'return await guard.act(lease, async () => {',
         replace: `return await guard.act(lease, async () => {
-        await conclude(this.#parts, delivery, {
-          kind: 'delivered', fhirId: null, versionId: null, deleted: false, identifiers: null, firstContact: false,
-        }, progress.trace);`,
+        await conclude(this.#parts, delivery, NOTHING_TO_DO, tries.trace);`,
       },
     ],
     test: {

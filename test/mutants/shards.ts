@@ -71,8 +71,8 @@ export const SHARDED: readonly Mutant[] = [
     edits: [
       {
         file: 'src/outbox/writer/writer.ts',
-        find: 'if (context.mayWait && ',
-        replace: 'if (!context.mayWait && ',
+        find: 'if (context.mayAwaitOtherShard && ',
+        replace: 'if (!context.mayAwaitOtherShard && ',
       },
     ],
     test: {

@@ -27,6 +27,9 @@ export interface GateOptions {
   onState(state: GateState, fault: Fault | null): void;
 }
 
+/** Who is to blame for a refusal. */
+export type Blamed = 'server' | 'patient';
+
 /** Thrown to who was admitted and is not sent yet when an outage begins. */
 export class SendsStopped extends Error {
   override readonly name = 'SendsStopped';
@@ -113,20 +116,22 @@ export class SendGate {
   }
 
   /**
-   * The server refused `who` for good. Is it that patient's fault (false), or does it refuse everything (true: hold)?
-   * `refusedAt` is when this delivery was refused before (performance.now()), null the first time; `failedAt` is when it
-   * was now, for it may have taken until after a hold to know that it counts.
+   * Notes that the server refused `who`, or failed at it until its tries were used up, and says who is to blame: that patient,
+   * or a server that refuses everybody, and then all are held. `refusedAt` is when this delivery was refused before
+   * (performance.now()), null the first time; `failedAt` is when it was now, for it may have taken until after a hold to know
+   * that it counts.
    */
-  isServersFault(who: string, fault: Fault, refusedAt: number | null, failedAt: number): boolean {
-    if (failedAt < this.#heldUntil) return true;
-    if (!NEVER_A_PATIENTS.has(fault.code) && refusedAt !== null && this.#succeededSince(refusedAt, who)) return false;
+  noteRefusal(who: string, fault: Fault, refusedAt: number | null, failedAt: number): Blamed {
+    if (failedAt < this.#heldUntil) return 'server';
+    if (!NEVER_A_PATIENTS.has(fault.code) && refusedAt !== null && this.#succeededSince(refusedAt, who))
+      return 'patient';
     if (this.#refused.size === 0 && this.#state === 'flowing') this.#troubleSince = performance.now();
     this.#refused.add(who);
     this.#refusal = fault;
     const everyone =
       fault.disposition === 'hold' || this.#refused.size >= REFUSALS_IN_A_ROW || this.#state === 'refusing';
     if (everyone && this.#state === 'flowing') this.#change('refusing', fault);
-    return everyone;
+    return everyone ? 'server' : 'patient';
   }
 
   /**

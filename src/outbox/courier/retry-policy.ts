@@ -6,14 +6,20 @@ export const MAX_RETRY_TIME_MS = 120_000;
 const BASE_MS = 250;
 const CAP_MS = 30_000;
 
-/** Exponential backoff with full jitter, in milliseconds: anything between 0 and 250 ms × 2^failures, at most 30 s. */
-export function backoff(failures: number, random: number): number {
-  return random * Math.min(CAP_MS, BASE_MS * 2 ** failures);
+/**
+ * The wait before the next try, in milliseconds. Exponential backoff with full jitter: anything between 0 and 250 ms × 2^failures,
+ * at most 30 s; but no less than the server's own Retry-After.
+ */
+export function retryDelay(failures: number, retryAfterMs: number | null, random: number): number {
+  return Math.max(retryAfterMs ?? 0, random * Math.min(CAP_MS, BASE_MS * 2 ** failures));
 }
 
-/** The wait before the next try: the server's own Retry-After where it gave one. */
-export function retryDelay(failures: number, retryAfterMs: number | null, random: number): number {
-  return Math.max(retryAfterMs ?? 0, backoff(failures, random));
+const FIRST_LOOK_MS = 5;
+const LAST_LOOK_MS = 320;
+
+/** How long to wait after so many looks in vain for what a connector of another shard delivers, in milliseconds. None is a failure. */
+export function lookAgainMs(looks: number): number {
+  return Math.min(LAST_LOOK_MS, FIRST_LOOK_MS * 2 ** looks);
 }
 
 /** `attempts` have failed and counted, with `triedMs` of tries and waits since the first. */
@@ -25,8 +31,9 @@ export function isExhausted(attempts: number, maxRetries: number, triedMs: numbe
 const LONG_MS = 5000;
 
 /**
- * A failure may be the server's. That it works afterwards makes the failure the patient's, when that is known soon: `afterMs`
- * is from the begin of the try. Later it must also have worked before: after the failure before this one.
+ * Whether a failure that may be the server's is the patient's. It is where the server works afterwards, and an outage cannot have
+ * begun and ended in between: it was seen working within 5 s (`afterMs`, from the begin of the try), or it also worked before,
+ * after the failure before this one.
  */
 export function isPatientsFault(afterMs: number, workedBefore: boolean, worksAfter: boolean): boolean {
   return worksAfter && (workedBefore || afterMs < LONG_MS);

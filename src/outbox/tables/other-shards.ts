@@ -10,14 +10,6 @@ import type { Database } from './database.ts';
 import type { Link } from './links.ts';
 import type { Persistently } from './outages.ts';
 
-const FIRST_LOOK_MS = 5;
-const LAST_LOOK_MS = 320;
-
-/** How long to wait after so many looks in vain, in milliseconds. It is no failure, so it counts as no try. */
-export function lookAgainMs(looks: number): number {
-  return Math.min(LAST_LOOK_MS, FIRST_LOOK_MS * 2 ** looks);
-}
-
 interface PreviousIdentifier {
   system: string | null;
   value: string | null;
@@ -54,7 +46,7 @@ export class OtherShards {
    * Whether a change that is not delivered yet takes an identifier from a patient of another shard that this delivery takes, or by
    * which its resource is found: until then the server has it at that one's resource, or will have it there for a moment.
    */
-  async giveUp(delivery: Delivery, link: Pick<Link, 'fhirId' | 'deleted'> | null): Promise<boolean> {
+  async mustReleaseFirst(delivery: Delivery, link: Pick<Link, 'fhirId' | 'deleted'> | null): Promise<boolean> {
     const linked = link?.fhirId != null && !link.deleted;
     const identifiers = [...taken(delivery)];
     const found = kindOfTable(delivery.table)?.hasIdentifiers ? delivery.mapped?.identifier : undefined;
@@ -76,7 +68,7 @@ export class OtherShards {
   }
 
   /** Whether an earlier change of this row is not delivered yet that another connector delivers. */
-  async owe({ table, sourceId }: Source, to: Delivery): Promise<boolean> {
+  async hasEarlier({ table, sourceId }: Source, to: Delivery): Promise<boolean> {
     if (!this.exist) return false;
     const owed = sql`
       SELECT FROM fhir_outbox o

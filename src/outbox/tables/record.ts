@@ -59,7 +59,7 @@ export async function recordGroup(db: Database, entries: readonly Entry[]): Prom
   const incomplete =
     letGo || dead
       ? await db.transaction().execute(async (transaction) => {
-          if (letGo) await letGoOfAdopted(transaction, rows);
+          if (letGo) await clearAdoptedLinks(transaction, rows);
           const missed = await record(transaction, rows, withIdentifiers);
           if (dead) await moveDeadLetters(transaction, rows, missed);
           return missed;
@@ -73,7 +73,7 @@ export async function recordGroup(db: Database, entries: readonly Entry[]): Prom
 }
 
 /** A deleted patient's identifier is free: who is linked to its resource now takes it over, in the same transaction. */
-async function letGoOfAdopted(db: Database, rows: string): Promise<void> {
+async function clearAdoptedLinks(db: Database, rows: string): Promise<void> {
   await sql`
     UPDATE fhir_link l SET fhir_id = NULL, version_id = NULL, updated_at = now()
       FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}

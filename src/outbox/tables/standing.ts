@@ -6,8 +6,8 @@ import type { Delivery } from '../delivery/delivery.ts';
 import type { Database } from './database.ts';
 import type { Persistently } from './outages.ts';
 
-/** `waits`: a connector of another shard has still to deliver an older state of the same form or reading, or it cannot be seen yet whether it has to. */
-export type Standing = 'pending' | 'recorded' | 'superseded' | 'waits';
+/** `awaits-other-shard`: a connector of another shard has still to deliver an older state of the same form or reading, or it cannot be seen yet whether it has to. */
+export type Standing = 'pending' | 'recorded' | 'superseded' | 'awaits-other-shard';
 
 interface StandingRow {
   no: number;
@@ -20,7 +20,7 @@ export function standingLookup(
   persistently: Persistently,
   shard: Shard,
 ): (delivery: Delivery) => Promise<Standing> {
-  const { joins, superseded, waits } = shard.count === 1 ? ALONE : amongOthers(shard);
+  const { joins, superseded, awaits } = shard.count === 1 ? ALONE : amongOthers(shard);
   const loader = new DataLoader<Delivery, Standing>(
     async (deliveries) => {
       const asked = deliveries.map(({ eventKey, outboxIds, table, sourceId, revision, txid, endLsn }, no) => ({
@@ -38,8 +38,8 @@ export function standingLookup(
       const standings = sql<StandingRow>`
         SELECT d.no,
                CASE WHEN coalesce(outbox.processed, event.found) THEN 'recorded'
-                    -- The event is recorded with other rows: these have been given its revision once more, by hand.
-                    WHEN event.found OR link.newer OR ${superseded} THEN 'superseded' ELSE 'waits' END AS standing
+                    -- The event is recorded, but not with these rows: somebody wrote rows with its revision once more, by hand.
+                    WHEN event.found OR link.newer OR ${superseded} THEN 'superseded' ELSE 'awaits-other-shard' END AS standing
           FROM jsonb_to_recordset(${JSON.stringify(asked)}::jsonb)
             AS d(no int, "eventKey" text, "outboxIds" bigint[], "table" text, "sourceId" bigint, revision bigint, txid bigint, streamed boolean)
           LEFT JOIN LATERAL (SELECT true AS found FROM fhir_processed_event e WHERE e.event_key = d."eventKey" LIMIT 1) AS event ON true
@@ -47,7 +47,7 @@ export function standingLookup(
           LEFT JOIN LATERAL (SELECT true AS newer FROM fhir_link l WHERE l.source_table = d."table"
                                 AND l.source_id = d."sourceId" AND l.last_revision >= d.revision LIMIT 1) AS link ON true
           ${joins}
-         WHERE event.found OR outbox.processed OR link.newer OR ${superseded} OR ${waits}`;
+         WHERE event.found OR outbox.processed OR link.newer OR ${superseded} OR ${awaits}`;
       const { rows } = await persistently(() => standings.execute(db));
       const byNo = new Map(rows.map(({ no, standing }) => [no, standing]));
       return deliveries.map((_, no) => byNo.get(no) ?? 'pending');
@@ -61,10 +61,10 @@ export function standingLookup(
 interface Across {
   readonly joins: RawBuilder<unknown>;
   readonly superseded: RawBuilder<boolean>;
-  readonly waits: RawBuilder<boolean>;
+  readonly awaits: RawBuilder<boolean>;
 }
 
-const ALONE: Across = { joins: sql``, superseded: sql`false`, waits: sql`false` };
+const ALONE: Across = { joins: sql``, superseded: sql`false`, awaits: sql`false` };
 
 /** Of a form or reading that goes to a patient of another shard. Of one transaction only its last state is sent, whoever has it. */
 function amongOthers(shard: Shard): Across {
@@ -82,7 +82,7 @@ function amongOthers(shard: Shard): Across {
       LEFT JOIN ${elsewhere('o.txid <> d.txid AND o.patient_revision < d.revision')} AS earlier ON true`,
     superseded: sql`(later.found OR refused.found)`,
     // We may hear of a commit before others see it, and what it wrote elsewhere with it.
-    waits: sql`(earlier.found OR NOT (
+    awaits: sql`(earlier.found OR NOT (
       NOT d.streamed OR d."table" = 'patient' OR pg_visible_in_snapshot(d.txid::text::xid8, pg_current_snapshot())))`,
   };
 }

@@ -19,7 +19,7 @@ export type WriteResult =
   /** It was recorded, or a newer state was, while we tried: look it up again. */
   | { readonly kind: 'overtaken' }
   /** A connector of another shard has to deliver something first. */
-  | { readonly kind: 'waits' }
+  | { readonly kind: 'awaits-other-shard' }
   | { readonly kind: 'failed'; readonly fault: Fault }
   /**
    * Refused here, without asking the server: it would have mixed up two patients, or refer to what is not there. `waitsFor`: the
@@ -34,8 +34,8 @@ export type WriteResult =
 export interface WriteContext extends Sending {
   readonly delivery: Delivery;
   readonly mapped: MappedResource;
-  /** For what a connector of another shard has to deliver: a resource that it refers to may never come, and others wait behind it. */
-  readonly mayWait: boolean;
+  /** May it wait for a resource that it refers to and that another shard has to deliver? Not for ever: that one may never come, and others wait behind this one. */
+  readonly mayAwaitOtherShard: boolean;
   /** Waits until nobody else works on the identifier, and keeps others from starting. */
   claim(identifier: Token): Promise<void>;
   /** True when the delivery was recorded or overtaken meanwhile (by a successor of ours). */

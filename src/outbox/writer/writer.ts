@@ -66,7 +66,8 @@ export class Writer {
       return link && (!link.deleted || context.delivery.operation === 'delete') ? link.fhirId : null;
     });
     if ('missing' in referring) {
-      if (context.mayWait && (await this.#others.owe(referring.missing, context.delivery))) return { kind: 'waits' };
+      if (context.mayAwaitOtherShard && (await this.#others.hasEarlier(referring.missing, context.delivery)))
+        return { kind: 'awaits-other-shard' };
       return refused(missingSentence(referring.missing), referring.missing);
     }
     return { ...context, mapped: { ...mapped, resource: referring.resource } };
@@ -143,10 +144,10 @@ export class Writer {
   /** The resource that the row is linked to is not its own any more. */
   async #contactAgain(context: StateContext, known: Known): Promise<WriteResult> {
     if (context.delivery.operation === 'delete') return this.#letGo(context, known);
-    if (this.#others.exist && (await this.#others.giveUp(context.delivery, null))) {
+    if (this.#others.exist && (await this.#others.mustReleaseFirst(context.delivery, null))) {
       // Nobody is to take it for linked, and to wait for it.
       await this.#links.unlink(context.delivery, known.id);
-      return { kind: 'waits' };
+      return { kind: 'awaits-other-shard' };
     }
     return this.#firstContact(context);
   }
