@@ -153,7 +153,7 @@ async function stream(
     const prepared = await untilAborted(outbox.prepare(committed), ended);
     for (const [index, transaction] of prepared.entries()) {
       const { finished } =
-        outbox.placeAtOnce(transaction) ?? (await untilAborted(outbox.place(transaction, ended), ended));
+        outbox.scheduleAtOnce(transaction) ?? (await untilAborted(outbox.schedule(transaction, ended), ended));
       // Named alone: what waits must not keep the transaction's rows in memory.
       const { endLsn } = transaction;
       const ticket = committed[index]?.ticket;

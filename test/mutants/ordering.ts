@@ -173,8 +173,8 @@ export const ORDERING: readonly Mutant[] = [
     edits: [
       {
         file: 'src/outbox/lanes/scheduler.ts',
-        find: '...[delivery, ...referencesOf(delivery)].map(recordLane)',
-        replace: '...referencesOf(delivery).map(recordLane)',
+        find: '...[delivery, ...referencesOf(delivery)].map(rowLane)',
+        replace: '...referencesOf(delivery).map(rowLane)',
       },
     ],
     test: {

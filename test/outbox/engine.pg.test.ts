@@ -7,6 +7,7 @@ import type { Holding } from '../../src/outbox/courier/slot-guard.ts';
 import { type Delivery, deliveriesOf } from '../../src/outbox/delivery/delivery.ts';
 import { parseEvent } from '../../src/outbox/delivery/event.ts';
 import { kindOfTable } from '../../src/outbox/delivery/kinds.ts';
+import { TransactionRows } from '../../src/outbox/delivery/transaction-rows.ts';
 import { DeliveryEngine } from '../../src/outbox/engine.ts';
 import { Completion } from '../../src/outbox/lanes/completion.ts';
 import type { Database } from '../../src/outbox/tables/database.ts';
@@ -106,13 +107,14 @@ describe('a delivery that needs one more lane while it is sent', () => {
         'us-core',
         false,
       ) ?? null;
-    await works.outbox.load([first, second]);
     let puts = 0;
     sink.script(() => {
       puts += 1;
       return puts === 1 ? 404 : undefined;
     });
-    await deliver([first, second]);
+    const done = new Completion();
+    await works.outbox.scheduleStored([[first, second]], done, FOR_EVER);
+    await done.all();
     expect(sink.values).toContain('other');
   });
 });
@@ -170,9 +172,10 @@ function lease(): { valid: boolean; proven(): Promise<void> } & Holding['lease']
 }
 
 async function deliver(deliveries: readonly Delivery[]): Promise<void> {
-  const done = new Completion();
-  await works.outbox.enter(deliveries, done, FOR_EVER);
-  await done.all();
+  const rows = new TransactionRows();
+  const transaction = { committedAt: new Date(), endLsn: parseLsn('0/5'), rows, deliveries };
+  const { finished } = await works.outbox.schedule(transaction, FOR_EVER);
+  await finished;
 }
 
 /** Deliveries as the slot would give them, of transactions that ended at 0/5. */

@@ -182,7 +182,7 @@ async function deliver(backlog: Backlog, outbox: Scheduler, reader: OutboxReader
       const events = transaction.flatMap((index) => byId.get(backlog.ids[index] ?? 0) ?? []);
       return deliveriesOf(events, FROM_TABLE, () => null);
     });
-    await untilAborted(outbox.loadAndEnter(deliveries, done, signal), signal);
+    await untilAborted(outbox.scheduleStored(deliveries, done, signal), signal);
   }
   await untilAborted(done.all(), signal);
 }

@@ -39,6 +39,7 @@ export interface SchedulerParts {
   readonly mapState: MapState;
 }
 
+/** Everything that is to be sent passes through it: it knows what is in the lanes, and takes no more than there is room for. */
 export class Scheduler {
   readonly #parts: SchedulerParts;
   /** Deliveries that are in the lanes, by event key: what is sent again after a reconnect joins them. */
@@ -77,8 +78,8 @@ export class Scheduler {
     return prepared;
   }
 
-  /** As `place`, at once; null where that may have to wait. Most transactions are one delivery for which there is room. */
-  placeAtOnce({ deliveries }: MappedTransaction): { finished: Promise<unknown> } | null {
+  /** As `schedule`, at once; null where that may have to wait. Most transactions are one delivery for which there is room. */
+  scheduleAtOnce({ deliveries }: MappedTransaction): { finished: Promise<unknown> } | null {
     const [delivery] = deliveries ?? [];
     if (!delivery || deliveries?.length !== 1 || !this.#parts.window.hasRoom) return null;
     return { finished: this.#enter(delivery) };
@@ -88,13 +89,13 @@ export class Scheduler {
    * Puts the transaction's deliveries into their lanes, waiting for room. `finished` resolves when each is recorded in
    * PostgreSQL. (It is wrapped in an object because an async function would wait for a bare promise.)
    */
-  async place(transaction: MappedTransaction, signal: AbortSignal): Promise<{ finished: Promise<unknown> }> {
+  async schedule(transaction: MappedTransaction, signal: AbortSignal): Promise<{ finished: Promise<unknown> }> {
     const done = new Completion();
-    if (transaction.deliveries) await this.enter(transaction.deliveries, done, signal);
+    if (transaction.deliveries) await this.#enterAll(transaction.deliveries, done, signal);
     else {
       for (const ids of transaction.rows.chunksOfPatients(CHUNK_ROWS)) {
         const rows = await this.#parts.reader.rows(ids, transaction.rows.txid);
-        await this.loadAndEnter([deliveriesOf(rows, transaction, () => null)], done, signal);
+        await this.scheduleStored([deliveriesOf(rows, transaction, () => null)], done, signal);
       }
     }
     const finished = done.all();
@@ -104,21 +105,21 @@ export class Scheduler {
   }
 
   /**
-   * As `enter`, for the deliveries of several transactions, whose states are still in the outbox: they are read in a few
-   * queries, and no more of them at once than memory has room for.
+   * As `schedule`, for the deliveries of several transactions, whose states are still in the outbox: they are read in a few
+   * queries, and no more of them at once than memory has room for. Each is added to `done`.
    */
-  async loadAndEnter(transactions: readonly Delivery[][], done: Completion, signal: AbortSignal): Promise<void> {
+  async scheduleStored(transactions: readonly Delivery[][], done: Completion, signal: AbortSignal): Promise<void> {
     for (const parts of portions(
       transactions.flatMap((deliveries) => portions(deliveries, bytesOf)),
       bytesOfAll,
     )) {
-      await this.load(parts.flat());
-      for (const part of parts) await this.enter(part, done, signal);
+      await this.#load(parts.flat());
+      for (const part of parts) await this.#enterAll(part, done, signal);
     }
   }
 
   /** Reads the states of parked deliveries, and their links, in a few queries. */
-  async load(deliveries: readonly Delivery[]): Promise<void> {
+  async #load(deliveries: readonly Delivery[]): Promise<void> {
     const { links, reader } = this.#parts;
     await links.prefetch(deliveries);
     await Promise.all(
@@ -129,8 +130,8 @@ export class Scheduler {
     await links.prefetch(deliveries.flatMap(referencesOf));
   }
 
-  /** Those of one transaction. Waits for room before each, until `signal` is aborted; adds each to `done`. */
-  async enter(deliveries: readonly Delivery[], done: Completion, signal: AbortSignal): Promise<void> {
+  /** Those of one transaction: before each, waits for room until `signal` is aborted. */
+  async #enterAll(deliveries: readonly Delivery[], done: Completion, signal: AbortSignal): Promise<void> {
     for (const delivery of giversFirst(deliveries)) {
       await this.#parts.window.room(signal);
       done.add(this.#enter(delivery));
@@ -187,7 +188,8 @@ export class Scheduler {
   }
 
   #park(delivery: Delivery): void {
-    if (delivery.resourceType === 'Outbox' || delivery.bytes === 0) return;
+    // Parked already, or nothing to read again: a row that cannot be read.
+    if (delivery.bytes === 0) return;
     this.#parts.window.freeBytes(delivery.bytes);
     delivery.bytes = 0;
     delivery.mapped = null;
@@ -195,11 +197,11 @@ export class Scheduler {
 
   /** Its patient's lane and its own always; the identifiers' lanes only where the identifier may decide which resource is written. */
   #keysOf(delivery: Delivery): string[] {
-    // Its own, because a row may go from one patient to another; and of another patient's row that it refers to.
+    // A form or reading has one of its own, for it may go from one patient to another; and it may refer to another patient's row.
     const keys =
       delivery.table === 'patient'
         ? [whoIs(delivery)]
-        : [whoIs(delivery), ...[delivery, ...referencesOf(delivery)].map(recordLane)];
+        : [whoIs(delivery), ...[delivery, ...referencesOf(delivery)].map(rowLane)];
     const link = this.#parts.links.peek(delivery);
     if (link?.fhirId && !link.deleted && delivery.previous === null && delivery.operation === 'upsert') return keys;
     const current = identifiersOf(delivery) ?? [];
@@ -207,8 +209,8 @@ export class Scheduler {
   }
 }
 
-/** Of a patient it is the one that all of his take. */
-function recordLane({ table, sourceId }: Source): string {
+/** The lane of a row's resource. A patient's own is the one that everything of that patient takes (see whoIs). */
+function rowLane({ table, sourceId }: Source): string {
   return table === 'patient' ? `Patient/${sourceId}` : `${table}/${sourceId}`;
 }
 
