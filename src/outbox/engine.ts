@@ -1,11 +1,9 @@
 // Assembles the outbox side for one database cluster: everything that holds state in memory, made and dropped together.
-import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import type { FhirClient } from '../fhir/client/create-client.ts';
 import { SendGate } from '../fhir/faults/send-gate.ts';
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { Metrics } from '../metrics/metrics.ts';
-import { errorCode } from '../postgres/errors.ts';
 import type { Shard } from '../shard.ts';
 import { Courier } from './courier/courier.ts';
 import { type Holding, SlotGuard, Stopped } from './courier/slot-guard.ts';
@@ -16,6 +14,7 @@ import { Window } from './lanes/window.ts';
 import type { Database } from './tables/database.ts';
 import { giveBack } from './tables/give-back.ts';
 import { Links } from './tables/links.ts';
+import { noteFailure } from './tables/note-failure.ts';
 import { OtherShards } from './tables/other-shards.ts';
 import { type Persistently, persistently } from './tables/outages.ts';
 import { OutboxReader } from './tables/reader.ts';
@@ -51,10 +50,10 @@ export class DeliveryEngine {
     const waits = this.#endsWaits.signal;
     const mapState: MapState = (kind, operation, payload) =>
       kind.map(payload, settings.profile, operation === 'delete' && settings.deletes === 'deactivate');
-    const lookUp: Persistently = (work) => persistently(work, log, waits);
+    const throughOutages: Persistently = (work) => persistently(work, log, waits);
     const atOnce = settings.concurrency * settings.batchSize;
-    this.#links = new Links(db, lookUp);
-    const others = new OtherShards(db, lookUp, shard);
+    this.#links = new Links(db, throughOutages);
+    const others = new OtherShards(db, throughOutages, shard);
     this.#metrics = metrics;
     this.#gate = new SendGate({
       concurrency: atOnce,
@@ -75,7 +74,7 @@ export class DeliveryEngine {
           );
       },
     });
-    this.reader = new OutboxReader(db, mapState, lookUp, waits);
+    this.reader = new OutboxReader(db, mapState, throughOutages, waits);
     const courier = new Courier({
       gate: this.#gate,
       guard: this.#guard,
@@ -87,9 +86,9 @@ export class DeliveryEngine {
       log,
       signal: waits,
       maxRetries: settings.maxRetries,
-      standing: standingLookup(db, lookUp, shard),
+      standing: standingLookup(db, throughOutages, shard),
       reload: (delivery) => this.reader.reload(delivery),
-      giveBack: (delivery, owner) => lookUp(() => giveBack(db, delivery, owner, log)),
+      giveBack: (delivery, owner) => throughOutages(() => giveBack(db, delivery, owner, log)),
       noteFailure: (delivery, reason, nextRetryAt) => noteFailure(db, delivery, reason, nextRetryAt, log),
     });
     const window = new Window(atOnce);
@@ -144,24 +143,5 @@ export class DeliveryEngine {
   async abandon(timeoutMs: number): Promise<void> {
     this.#endsRecording.abort(new Stopped());
     await this.stop(timeoutMs);
-  }
-}
-
-/** For people who look at the table, and for the count of attempts after a restart; it decides nothing now, so it may fail. */
-async function noteFailure(
-  db: Database,
-  delivery: Delivery,
-  reason: string,
-  nextRetryAt: Date,
-  log: Logger,
-): Promise<void> {
-  try {
-    await sql`UPDATE fhir_outbox SET attempts = ${delivery.attempts}, next_retry_at = ${nextRetryAt}, last_error = ${reason}
-               WHERE id = ANY (${delivery.outboxIds}::bigint[]) AND NOT processed`.execute(db);
-  } catch (error) {
-    log.debug(
-      { code: errorCode(error), outboxIds: delivery.outboxIds },
-      'The failure could not be noted on the outbox rows.',
-    );
   }
 }
