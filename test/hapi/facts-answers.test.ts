@@ -7,7 +7,7 @@ import { addPatient, allFinished, deliveredPatient, type Setting, startSetting }
 const ID = '0123456789abcdef';
 
 describe('X-Request-Id', () => {
-  // src/outbox/writer/writer.ts, isOurs: by it the connector knows its own write again, whose answer was lost.
+  // src/outbox/writer/own-resource.ts, isWhatWeSent: by it the connector knows its own write again, whose answer was lost.
   it('comes back in the answer, and is kept in meta.source of the version that it made', async () => {
     const { headers, body } = await putBy('REQUEST-ID', patient('REQUEST-ID'), { 'x-request-id': ID });
     expect(headers.get('x-request-id')).toBe(ID);
@@ -23,7 +23,7 @@ describe('X-Request-Id', () => {
     expect((await readPatient(body.id ?? '')).meta?.source).toBe(`#${ID}`);
   });
 
-  // src/outbox/writer/writer.ts, isOurs, compares the body as well: the version that was kept names an earlier request.
+  // src/outbox/writer/own-resource.ts, isWhatWeSent, compares the body as well: the version that was kept names an earlier request.
   it('of a PUT that changes nothing is not kept', async () => {
     const id = await created('UNCHANGED');
     await putAt(id, patient('UNCHANGED'), { 'x-request-id': ID });

@@ -179,15 +179,7 @@ export class Links {
     return await this.#persistently(() => identifiers.execute());
   }
 
-  /** Another living source's link to this resource ends: its next change is a first contact. False when there is none. */
-  async takeOver(by: TypedSource, fhirId: string): Promise<boolean> {
-    const owner = await this.livingOwner(by, fhirId);
-    if (owner === null) return false;
-    await this.unlink(owner, fhirId);
-    return true;
-  }
-
-  /** The source's link to this resource ends; its identifiers are free. */
+  /** The source's link to this resource ends: its identifiers are free, and its next change is a first contact. */
   async unlink(source: Source, fhirId: string): Promise<void> {
     const link = sql`
       WITH ended AS (

@@ -1,11 +1,14 @@
-// What a write is told and may ask, and how it can end.
-
+// What a write is told and may ask, where it goes, and how it can end.
+import type { Match } from '../../fhir/client/create-client.ts';
 import type { Sending } from '../../fhir/client/put.ts';
 import type { Fault } from '../../fhir/faults/fault.ts';
 import type { MappedResource } from '../../fhir/mapping/mapped-resource.ts';
 import type { Token } from '../../fhir/model/token.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Source } from '../delivery/source.ts';
+import type { Link } from '../tables/links.ts';
+
+type WrittenResult = Extract<WriteResult, { kind: 'written' }>;
 
 export type WriteResult =
   | {
@@ -22,7 +25,7 @@ export type WriteResult =
   | { readonly kind: 'awaits-other-shard' }
   | { readonly kind: 'failed'; readonly fault: Fault }
   /**
-   * Refused here, without asking the server: it would have mixed up two patients, or refer to what is not there. `waitsFor`: the
+   * Refused here, without asking the server: it would have mixed up two rows' resources, or refer to what is not there. `waitsFor`: the
    * row whose resource that is.
    */
   | { readonly kind: 'refused'; readonly reason: string; readonly waitsFor: Source | null };
@@ -45,6 +48,25 @@ export interface WriteContext extends Sending {
   giveBack(owner: Source): Promise<void>;
   /** The server has lost what it had: whatever else is linked is read before it is written. */
   onLoss(): void;
+}
+
+/** A write that has something to send. */
+export type StateContext = WriteContext & { readonly mapped: Extract<MappedResource, { ok: true }> };
+
+/** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
+export type Known = Match & { readonly by: 'link' | 'tombstone' | 'search' };
+
+export function knownBy({ versionId, deleted }: Link, id: string): Known {
+  return { id, versionId, by: deleted ? 'tombstone' : 'link' };
+}
+
+export function written({ id, versionId }: Match, firstContact: boolean): WrittenResult {
+  return { kind: 'written', fhirId: id, versionId, firstContact };
+}
+
+/** Deleted there. No version to match: bringing it back is a PUT by id without If-Match. */
+export function gone({ id }: Known): WrittenResult {
+  return written({ id, versionId: null }, false);
 }
 
 export function refused(reason: string, waitsFor: Source | null = null): Extract<WriteResult, { kind: 'refused' }> {

@@ -2,31 +2,36 @@
 import type { FhirClient, Match } from '../../fhir/client/create-client.ts';
 import { putOfId, type Sending } from '../../fhir/client/put.ts';
 import { type Fault, faultOf } from '../../fhir/faults/fault.ts';
-import type { MappedResource } from '../../fhir/mapping/mapped-resource.ts';
-import type { Resource } from '../../fhir/model/resource-types.ts';
 import type { Token } from '../../fhir/model/token.ts';
 import { kindOfTable } from '../delivery/kinds.ts';
 import { missingSentence, withReferences } from '../delivery/references.ts';
 import type { Source } from '../delivery/source.ts';
 import type { Link, Links } from '../tables/links.ts';
 import type { OtherShards } from '../tables/other-shards.ts';
-import { gone, type Known, knownBy, written } from './known-resource.ts';
-import { isOfAnother, type OwnRead, readOwn } from './own-resource.ts';
-import { isOurs, withoutServersMeta } from './server-state.ts';
-import { refused, type WriteContext, type WriteResult } from './write-context.ts';
+import { isWhatWeSent, OwnResource } from './own-resource.ts';
+import { withdrawn } from './withdrawn.ts';
+import {
+  gone,
+  type Known,
+  knownBy,
+  refused,
+  type StateContext,
+  type WriteContext,
+  type WriteResult,
+  written,
+} from './write-context.ts';
 
 export type UpdateMode = 'by-id' | 'conditional';
 export type DeletePolicy = 'deactivate' | 'delete';
 
-/** A write that has something to send. */
-type StateContext = WriteContext & { readonly mapped: Extract<MappedResource, { ok: true }> };
-
 /** A resource that is edited faster than we can read it is left to the retry policy. */
 const MAX_CONFLICTS = 3;
 
+/** It writes one delivery to the server, and says how that ended; what follows is the courier's. */
 export class Writer {
   readonly #fhir: FhirClient;
   readonly #links: Links;
+  readonly #own: OwnResource;
   readonly #others: OtherShards;
   readonly #update: UpdateMode;
   readonly #deletes: DeletePolicy;
@@ -34,6 +39,7 @@ export class Writer {
   constructor(fhir: FhirClient, links: Links, others: OtherShards, update: UpdateMode, deletes: DeletePolicy) {
     this.#fhir = fhir;
     this.#links = links;
+    this.#own = new OwnResource(fhir, links);
     this.#others = others;
     this.#update = update;
     this.#deletes = deletes;
@@ -81,7 +87,7 @@ export class Writer {
     let version = known.versionId;
     if (version === null && known.by !== 'search') {
       // Nothing would keep the write from overwriting whatever is there now.
-      const found = await this.#readOwn(context, known.id);
+      const found = await this.#own.read(context, known.id);
       if (found.kind === 'failed') return found;
       if (found.kind === 'gone') return this.#putGone(context, known, found.fault);
       if (found.kind === 'of-another') return this.#contactAgain(context, known);
@@ -100,15 +106,15 @@ export class Writer {
         if (current.fault.disposition === 'gone') return this.#putGone(context, known, current.fault);
         return { kind: 'failed', fault: current.fault };
       }
-      if (isOurs(current.resource, resource, putOfId(resource, known.id, version, eventKey))) {
-        return { kind: 'written', fhirId: known.id, versionId: current.versionId, firstContact: false };
+      if (isWhatWeSent(current.resource, resource, putOfId(resource, known.id, version, eventKey))) {
+        return written({ id: known.id, versionId: current.versionId }, false);
       }
       // Whose it is by now nobody here can know; if it is still ours, it has our identifier, and is found by that.
       if (known.by === 'tombstone') return this.#contactAgain(context, known);
       if (known.by === 'search') return { kind: 'failed', fault: answer.fault };
-      if (version !== null && (await isOfAnother(this.#links, context.delivery, context.mapped, current.resource))) {
-        // Somebody edited the identifiers of ours; or the server lost ours, and gave its id to another patient.
-        const before = await this.#readOwn(context, known.id, version);
+      if (version !== null && (await this.#own.isOfAnother(context, current.resource))) {
+        // Somebody edited the identifiers of ours; or the server lost ours, and gave its id to somebody else.
+        const before = await this.#own.read(context, known.id, version);
         if (before.kind === 'failed') return before;
         if (before.kind !== 'own') {
           await this.#doubt(context);
@@ -172,12 +178,12 @@ export class Writer {
     const before = delivery.previous?.find((identifier) => identifier.primary);
     if (before && (before.system !== mapped.identifier.system || before.value !== mapped.identifier.value)) {
       // Never linked, yet its identifier changed: the server may know it by the old one.
-      const found = await this.#findOwn(context, before);
+      const found = await this.#own.find(delivery, before);
       if (found.kind === 'one') return this.#adopt(context, found.match);
       if (found.kind === 'failed' || found.kind === 'refused') return found;
     }
     if (context.uncertain) {
-      const found = await this.#findOwn(context, mapped.identifier);
+      const found = await this.#own.find(delivery, mapped.identifier);
       if (found.kind === 'one') return this.#adopt(context, found.match);
       if (found.kind === 'owned') return this.#giveBack(context, found.owner);
       if (found.kind !== 'none') return found;
@@ -197,11 +203,12 @@ export class Writer {
     if (!answer.ok) return { kind: 'failed', fault: answer.fault };
     if (answer.status === 201) {
       // A server gives an id away a second time only if it knows nothing of the first; or its answer names another one's.
-      if ((await this.#links.livingOwner(delivery, answer.id)) !== null) {
-        const found = await this.#readOwn(context, answer.id);
+      const owner = await this.#links.livingOwner(delivery, answer.id);
+      if (owner !== null) {
+        const found = await this.#own.read(context, answer.id);
         if (found.kind === 'of-another') return { kind: 'failed', fault: faultOf('another-resource', answer.status) };
         if (found.kind !== 'own') return { kind: 'failed', fault: found.fault };
-        await this.#links.takeOver(delivery, answer.id);
+        await this.#links.unlink(owner, answer.id);
         await this.#doubt(context);
       }
     } else if (answer.id !== linked) {
@@ -226,24 +233,20 @@ export class Writer {
     await this.#links.doubtAll();
   }
 
-  #readOwn({ delivery, mapped }: WriteContext, id: string, versionId?: string): Promise<OwnRead> {
-    return readOwn(this.#fhir, this.#links, delivery, mapped, id, versionId);
-  }
-
   async #delete(context: WriteContext, link: Link | null): Promise<WriteResult> {
     const { delivery, mapped } = context;
     let known: Known | null = link?.fhirId ? knownBy(link, link.fhirId) : null;
     if (!known) {
       // Without an identifier it never got there.
       if (!mapped.identifier) return { kind: 'nothing-to-do' };
-      const found = await this.#findOwn(context, mapped.identifier);
+      const found = await this.#own.find(delivery, mapped.identifier);
       if (found.kind === 'none' || found.kind === 'owned') return { kind: 'nothing-to-do' };
       if (found.kind !== 'one') return found;
       known = { ...found.match, by: 'search' };
     }
     if (this.#deletes === 'delete') {
       if (known.by === 'link' && known.versionId === null) {
-        const found = await this.#readOwn(context, known.id);
+        const found = await this.#own.read(context, known.id);
         if (found.kind === 'failed') return found;
         if (found.kind === 'of-another') return this.#letGo(context, known);
       }
@@ -254,49 +257,9 @@ export class Writer {
     }
     const referring = mapped.ok ? await this.#referring({ ...context, mapped }) : null;
     // What it was to refer to last may never have got there.
-    const state = referring && 'mapped' in referring ? referring : await this.#withdrawn(context, known);
+    const state = referring && 'mapped' in referring ? referring : await withdrawn(this.#fhir, context, known);
     if ('kind' in state) return state;
     const result = await this.#putKnown(state, known);
     return result.kind === 'written' ? { ...result, firstContact: !link?.fhirId } : result;
-  }
-
-  /** The row is gone and its last state was not kept (an event emitted again): what the server has is withdrawn. */
-  async #withdrawn(context: WriteContext, known: Known): Promise<StateContext | WriteResult> {
-    const current = await this.#fhir.read(context.delivery.resourceType, known.id);
-    if (!current.ok)
-      return current.fault.disposition === 'gone' ? gone(known) : { kind: 'failed', fault: current.fault };
-    const { identifier = { system: '', value: '' } } = context.mapped;
-    const { withdrawn } = kindOfTable(context.delivery.table) ?? {};
-    const resource = { ...withoutServersMeta(current.resource), ...withdrawn } as unknown as Resource;
-    return {
-      ...context,
-      mapped: {
-        ok: true,
-        resource,
-        identifier,
-        identifiers: context.mapped.identifier ? [identifier] : [],
-        references: [],
-      },
-    };
-  }
-
-  /** The one resource with this identifier; `owned` when it belongs to another living row. */
-  async #findOwn(
-    { delivery }: WriteContext,
-    identifier: Token,
-  ): Promise<
-    | { kind: 'none' }
-    | { kind: 'owned'; owner: Source }
-    | { kind: 'one'; match: Match }
-    | Extract<WriteResult, { kind: 'failed' | 'refused' }>
-  > {
-    const found = await this.#fhir.search(delivery.resourceType, identifier);
-    if (!found.ok) return { kind: 'failed', fault: found.fault };
-    const [match, second] = found.matches;
-    if (!match) return { kind: 'none' };
-    if (second)
-      return refused('Several resources on the FHIR server carry the identifier: merge them there, then dlq replay.');
-    const owner = await this.#links.livingOwner(delivery, match.id);
-    return owner === null ? { kind: 'one', match } : { kind: 'owned', owner };
   }
 }
