@@ -4,7 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { inject } from 'vitest';
-import type { Database, Schema } from '../../src/outbox/tables/database.ts';
+import type { Database } from '../../src/outbox/tables/database.ts';
+import type { Schema } from '../../src/outbox/tables/schema.ts';
 import { migrate } from '../../src/schema/migrate.ts';
 import { withClient } from './with-client.ts';
 

@@ -1,11 +1,12 @@
 // Which tables' changes are written to the outbox, as the database has it: `migrate` makes the triggers.
-import { type Kysely, sql } from 'kysely';
+import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import { errorCode } from '../../postgres/errors.ts';
 import { KINDS, kindsOfTypes, type ResourceKind } from '../delivery/kinds.ts';
+import type { Database } from '../tables/database.ts';
 
-/** Each behind those that it refers to. */
-export async function watchedKinds<DB>(db: Kysely<DB>): Promise<readonly ResourceKind[]> {
+/** The kinds whose changes are sent, each behind those that it refers to. */
+export async function watchedKinds(db: Database): Promise<readonly ResourceKind[]> {
   const { rows } = await sql<{ name: string }>`SELECT table_name AS name FROM public.fhir_source WHERE watched`.execute(
     db,
   );
@@ -21,7 +22,7 @@ export function unwatchedSentence(types: readonly string[], watched: readonly Re
 }
 
 /** Never rejects. */
-export async function warnOfUnwatched<DB>(db: Kysely<DB>, types: readonly string[], log: Logger): Promise<void> {
+export async function warnOfUnwatched(db: Database, types: readonly string[], log: Logger): Promise<void> {
   try {
     const sentence = unwatchedSentence(types, await watchedKinds(db));
     if (sentence !== null) log.warn(sentence);

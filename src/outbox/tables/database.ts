@@ -1,51 +1,11 @@
-// The connector's tables as kysely sees them; sql/migrations is where they are made.
+// The database with the connector's tables: a few connections, and statements that are planned again before they are out of date.
 import { hash } from 'node:crypto';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { type ClientConfig, connectTimeoutMs, PostgresClient } from '../../postgres/client.ts';
 import { errorCode } from '../../postgres/errors.ts';
-
-/** bigint columns arrive and leave as text; ids and revisions stay far below 2^53 and are turned into numbers where they are read. */
-type BigIntColumn = string;
-
-interface OutboxTable {
-  id: BigIntColumn;
-  attempts: number;
-  next_retry_at: Date | null;
-  last_error: string | null;
-}
-
-interface LinkTable {
-  resource_type: string;
-  source_table: string;
-  source_id: BigIntColumn;
-  fhir_id: string | null;
-  version_id: string | null;
-  last_revision: BigIntColumn;
-  deleted_at: Date | null;
-}
-
-interface LinkIdentifierTable {
-  resource_type: string;
-  system: string;
-  value: string;
-  source_id: BigIntColumn;
-}
-
-interface SlotTable {
-  slot_name: string;
-  system_identifier: string | null;
-  timeline: number | null;
-  caught_up_at: Date | null;
-}
-
-export interface Schema {
-  fhir_outbox: OutboxTable;
-  fhir_link: LinkTable;
-  fhir_link_identifier: LinkIdentifierTable;
-  fhir_slot: SlotTable;
-}
+import type { Schema } from './schema.ts';
 
 export type Database = Kysely<Schema>;
 
