@@ -43,6 +43,11 @@ export interface Delivery extends Origin {
   mapped: MappedResource | null;
 }
 
+/** Read from the outbox table, by catch-up or the sweep, and so visible to all. What comes from the slot may not be yet. */
+export function isFromTable({ endLsn }: Origin): boolean {
+  return endLsn === null;
+}
+
 /** Maps the state that a delivery is to send; null leaves it parked, to be read from the outbox later. */
 export type MapState = (
   kind: ResourceKind,

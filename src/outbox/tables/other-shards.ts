@@ -2,13 +2,14 @@
 import { type RawBuilder, sql } from 'kysely';
 import { readIdentifier, sameToken, type Token } from '../../fhir/model/token.ts';
 import { filterOf, type Shard } from '../../shard.ts';
-import type { Delivery } from '../delivery/delivery.ts';
+import { type Delivery, isFromTable } from '../delivery/delivery.ts';
 import { taken } from '../delivery/givers-first.ts';
 import { kindOfTable } from '../delivery/kinds.ts';
 import type { Source } from '../delivery/source.ts';
 import type { Database } from './database.ts';
 import type { Link } from './links.ts';
 import type { Persistently } from './outages.ts';
+import { PATIENT_TABLES } from './patient-tables.ts';
 
 interface PreviousIdentifier {
   system: string | null;
@@ -43,8 +44,8 @@ export class OtherShards {
   }
 
   /**
-   * Whether a change that is not delivered yet takes an identifier from a patient of another shard that this delivery takes, or by
-   * which its resource is found: until then the server has it at that one's resource, or will have it there for a moment.
+   * Whether a patient of another shard must first be delivered without an identifier that this delivery takes, or by which its
+   * resource is found: until then the server has it at that one's resource, or will have it there for a moment.
    */
   async mustReleaseFirst(delivery: Delivery, link: Pick<Link, 'fhirId' | 'deleted'> | null): Promise<boolean> {
     const linked = link?.fhirId != null && !link.deleted;
@@ -52,11 +53,11 @@ export class OtherShards {
     const found = kindOfTable(delivery.table)?.hasIdentifiers ? delivery.mapped?.identifier : undefined;
     if (!linked && found) identifiers.push(found);
     if (identifiers.length === 0) return false;
-    const { txid, endLsn } = delivery;
+    const { txid } = delivery;
     const values = identifiers.map(({ value }) => JSON.stringify([{ value }]));
     // We may hear of a commit before others see it, and what it wrote elsewhere with it.
     const givers = sql<{ seen: boolean; previous: PreviousIdentifier[][] }>`
-      SELECT ${endLsn === null}::boolean OR pg_visible_in_snapshot(${String(txid)}::xid8, pg_current_snapshot()) AS seen,
+      SELECT ${isFromTable(delivery)}::boolean OR pg_visible_in_snapshot(${String(txid)}::xid8, pg_current_snapshot()) AS seen,
              (SELECT coalesce(jsonb_agg(o.previous_identifiers), '[]') FROM fhir_outbox o
                WHERE NOT o.processed AND o.previous_identifiers <> '[]' AND o.previous_identifiers @> ANY (${values}::jsonb[])
                  AND ${this.#notOurs} AND ${goesBefore(delivery, linked)}) AS previous`;
@@ -67,12 +68,12 @@ export class OtherShards {
     );
   }
 
-  /** Whether an earlier change of this row is not delivered yet that another connector delivers. */
+  /** Whether another connector has still to deliver an earlier change of this row. */
   async hasEarlier({ table, sourceId }: Source, to: Delivery): Promise<boolean> {
     if (!this.exist) return false;
     const owed = sql`
       SELECT FROM fhir_outbox o
-       WHERE NOT o.processed AND o.table_name NOT IN ('patient', 'patient_other_identifiers')
+       WHERE NOT o.processed AND o.table_name NOT IN ${PATIENT_TABLES}
          AND o.table_name = ${table} AND o.record_id = ${sourceId}::int AND o.id < ${lastOf(to)} AND ${this.#notOurs} LIMIT 1`;
     const { rows } = await this.#persistently(() => owed.execute(this.#db));
     return rows.length > 0;
@@ -90,10 +91,10 @@ function goesBefore(delivery: Delivery, linked: boolean): RawBuilder<boolean> {
   const txid = sql`${delivery.txid}::bigint`;
   const before = sql<boolean>`((o.txid <> ${txid} AND o.id < ${lastOf(delivery)} AND NOT EXISTS (
       SELECT FROM fhir_outbox n WHERE NOT n.processed AND n.id > ${lastOf(delivery)} AND n.txid = o.txid AND n.patient_id = o.patient_id
-         AND n.table_name IN ('patient', 'patient_other_identifiers')))
+         AND n.table_name IN ${PATIENT_TABLES}))
     OR (o.txid = ${txid} AND EXISTS (
       SELECT FROM fhir_outbox b WHERE NOT b.processed AND b.id < o.id AND b.txid <> o.txid AND b.patient_id = o.patient_id
-         AND b.table_name IN ('patient', 'patient_other_identifiers'))))`;
+         AND b.table_name IN ${PATIENT_TABLES})))`;
   if (linked) return before;
   // (Of EXISTS PostgreSQL may make one pass over all links.)
   return sql<boolean>`(${before} OR (o.txid = ${txid} AND (

@@ -3,13 +3,15 @@ import DataLoader from 'dataloader';
 import { sql } from 'kysely';
 import type { MappedResource } from '../../fhir/mapping/mapped-resource.ts';
 import { pause } from '../../pause.ts';
-import type { Delivery, MapState } from '../delivery/delivery.ts';
+import { type Delivery, isFromTable, type MapState } from '../delivery/delivery.ts';
 import { type ParsedEvent, parseEvent } from '../delivery/event.ts';
 import { kindOfTable } from '../delivery/kinds.ts';
 import type { Database } from './database.ts';
 import type { Persistently } from './outages.ts';
 
 const INVISIBLE_RETRY_MS = 5;
+/** Stands for a payload that is not read yet: parseEvent only tells an empty one, of a row that is gone, from all others. */
+const SOME_PAYLOAD = sql.lit('{"parked":true}');
 
 export class OutboxReader {
   readonly #db: Database;
@@ -35,7 +37,7 @@ export class OutboxReader {
       const { rows } = await this.#persistently(() =>
         sql<Record<string, unknown> & { bytes: number }>`
           SELECT id, txid, table_name, record_id, operation, patient_id, patient_revision, previous_identifiers, attempts, traceparent,
-                 CASE WHEN payload_json = '{}' THEN '{}'::jsonb ELSE '{"parked":true}' END AS payload_json,
+                 CASE WHEN payload_json = '{}' THEN '{}'::jsonb ELSE ${SOME_PAYLOAD} END AS payload_json,
                  -- What is small as it is stored (perhaps compressed, perhaps elsewhere) need not be read to know its size.
                  CASE WHEN pg_column_size(payload_json) < 1500 THEN 0 ELSE octet_length(payload_json::text) END AS bytes
             FROM fhir_outbox WHERE id = ANY (${ids}::bigint[]) ORDER BY id`.execute(this.#db),
@@ -49,7 +51,7 @@ export class OutboxReader {
   async reload(delivery: Delivery): Promise<MappedResource> {
     const kind = kindOfTable(delivery.table);
     // What was read from the table has been visible before; only of the slot can we have heard too early.
-    for (let visible = delivery.endLsn === null; ; ) {
+    for (let visible = isFromTable(delivery); ; ) {
       const payload = await this.#payloads.load(delivery.payloadId);
       const mapped = payload && kind ? this.#map(kind, delivery.operation, payload) : null;
       if (mapped) return mapped;

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { pause } from '../../pause.ts';
 import { errorCode, isDataError } from '../../postgres/errors.ts';
-import type { Delivery } from '../delivery/delivery.ts';
+import { type Delivery, isFromTable } from '../delivery/delivery.ts';
 import type { Database } from './database.ts';
 import { deadEnding, type Ending } from './ending.ts';
 import { persistently } from './outages.ts';
@@ -18,6 +18,7 @@ interface Pending extends Entry {
   reject(error: unknown): void;
 }
 
+/** Many deliveries call it at once; it writes one group at a time. */
 export class Recorder {
   readonly #db: Database;
   readonly #metrics: Metrics;
@@ -69,7 +70,7 @@ export class Recorder {
       return;
     }
     // What was read from the table has been visible (and may have come from another cluster, with a txid of the future).
-    if (result === 'invisible' && entry.delivery.endLsn !== null) {
+    if (result === 'invisible' && !isFromTable(entry.delivery)) {
       // The others of the group do not wait for it.
       pause(INVISIBLE_RETRY_MS, this.#signal).then(() => this.#add(entry), entry.reject);
       return;

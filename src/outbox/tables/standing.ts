@@ -2,9 +2,10 @@
 import DataLoader from 'dataloader';
 import { type RawBuilder, sql } from 'kysely';
 import { filterOf, type Shard } from '../../shard.ts';
-import type { Delivery } from '../delivery/delivery.ts';
+import { type Delivery, isFromTable } from '../delivery/delivery.ts';
 import type { Database } from './database.ts';
 import type { Persistently } from './outages.ts';
+import { PATIENT_TABLES } from './patient-tables.ts';
 
 /** `awaits-other-shard`: a connector of another shard has still to deliver an older state of the same form or reading, or it cannot be seen yet whether it has to. */
 export type Standing = 'pending' | 'recorded' | 'superseded' | 'awaits-other-shard';
@@ -23,16 +24,10 @@ export function standingLookup(
   const { joins, superseded, awaits } = shard.count === 1 ? ALONE : amongOthers(shard);
   const loader = new DataLoader<Delivery, Standing>(
     async (deliveries) => {
-      const asked = deliveries.map(({ eventKey, outboxIds, table, sourceId, revision, txid, endLsn }, no) => ({
-        no,
-        eventKey,
-        outboxIds,
-        table,
-        sourceId,
-        revision,
-        txid,
-        streamed: endLsn !== null,
-      }));
+      const asked = deliveries.map((delivery, no) => {
+        const { eventKey, outboxIds, table, sourceId, revision, txid } = delivery;
+        return { no, eventKey, outboxIds, table, sourceId, revision, txid, streamed: !isFromTable(delivery) };
+      });
       // Each by its index (of EXISTS PostgreSQL may make one pass over all that was ever recorded); rows only of what is not
       // pending, for nearly all is.
       const standings = sql<StandingRow>`
@@ -70,7 +65,7 @@ const ALONE: Across = { joins: sql``, superseded: sql`false`, awaits: sql`false`
 function amongOthers(shard: Shard): Across {
   const elsewhere = (condition: string) => sql`
     LATERAL (SELECT true AS found FROM fhir_outbox o
-              WHERE NOT o.processed AND o.table_name NOT IN ('patient', 'patient_other_identifiers')
+              WHERE NOT o.processed AND o.table_name NOT IN ${PATIENT_TABLES}
                 AND o.table_name = d."table" AND o.record_id = d."sourceId" AND ${sql.raw(condition)}
                 AND NOT (${sql.raw(filterOf(shard, 'o.patient_id'))}) LIMIT 1)`;
   return {
