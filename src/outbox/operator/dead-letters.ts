@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { readOutcome, type ToldIssue, toldIssues } from '../../fhir/faults/operation-outcome.ts';
 import { toldId } from '../../fhir/model/told-id.ts';
 import { KINDS } from '../delivery/kinds.ts';
+import { type EventState, eventState } from './event-state.ts';
 
 export const DEAD_LETTER_STATES = ['unresolved', 'replayed', 'discarded', 'superseded'] as const;
 type DeadLetterState = (typeof DEAD_LETTER_STATES)[number];
@@ -38,7 +39,7 @@ export interface DeadLetter {
 /** What became of the event that a replay wrote. */
 export interface Replay {
   readonly outboxId: number;
-  readonly state: 'waiting' | 'delivered' | 'superseded' | 'dead letter' | 'removed';
+  readonly state: EventState | 'removed';
   /** As Patient. */
   readonly type: string | null;
   readonly fhirId: string | null;
@@ -126,9 +127,7 @@ export async function readDeadLetter(client: pg.ClientBase, id: number): Promise
             q.record_id AS "recordId", q.patient_revision::float8 AS revision,
             CASE WHEN q.replay_outbox_id IS NOT NULL THEN jsonb_build_object(
               'outboxId', q.replay_outbox_id,
-              'state', CASE WHEN o.id IS NULL THEN 'removed' WHEN NOT o.processed THEN 'waiting'
-                            WHEN again.id IS NOT NULL THEN 'dead letter' WHEN o.last_error IS NOT NULL THEN 'superseded'
-                            ELSE 'delivered' END,
+              'state', CASE WHEN o.id IS NULL THEN 'removed' ELSE ${eventState('o', 'again')} END,
               'type', q.resource_type, 'fhirId', o.fhir_resource_id, 'version', o.fhir_version, 'deadLetterId', again.id,
               'lastError', CASE WHEN NOT o.processed THEN o.last_error END) END AS replay,
             ARRAY(SELECT other.id::float8 FROM public.fhir_dlq AS other

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import { toldId } from '../../fhir/model/told-id.ts';
 import { errorCode } from '../../postgres/errors.ts';
 import type { Database } from '../tables/database.ts';
+import { type EventState, eventState } from './event-state.ts';
 
 const INVALID_PARAMETER = '22023';
 
@@ -18,7 +19,7 @@ interface EventHistory {
   readonly traceId: string | null;
   /** When the transaction began. */
   readonly startedAt: Date;
-  readonly state: 'waiting' | 'delivered' | 'superseded' | 'dead letter';
+  readonly state: EventState;
   /** Failed tries that counted. */
   readonly attempts: number;
   /** When it was delivered, overtaken, or first failed for good; null while it waits. */
@@ -45,10 +46,7 @@ export async function transactionHistory(db: Database, txid: number): Promise<Tr
            CASE o.operation WHEN 'I' THEN 'insert' WHEN 'D' THEN 'delete' ELSE 'update' END AS operation,
            o.patient_id AS "patientId", o.patient_revision::float8 AS revision, o.created_at AS "startedAt",
            substring(o.traceparent FROM 4 FOR 32) AS "traceId",
-           CASE WHEN letter.id IS NOT NULL THEN 'dead letter'
-                WHEN NOT o.processed THEN 'waiting'
-                WHEN o.fhir_resource_id IS NULL AND o.last_error IS NOT NULL THEN 'superseded'
-                ELSE 'delivered' END AS state,
+           ${sql.raw(eventState('o', 'letter'))} AS state,
            o.attempts, o.processed_at AS "finishedAt", o.fhir_resource_id AS "fhirId", o.fhir_version AS version,
            letter.id::float8 AS "deadLetterId", letter.resolution,
            CASE WHEN (letter.id IS NOT NULL OR NOT o.processed) AND o.patient_revision > 0 THEN o.last_error END AS reason, o.payload_json AS payload
