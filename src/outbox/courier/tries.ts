@@ -29,7 +29,7 @@ export interface Tries {
   serverWorked: boolean;
   /** It was sent before, or overtaken: ask the database before sending again. */
   mustLookUp: boolean;
-  /** Looks in vain, in a row, for what a connector of another shard has to deliver first. */
+  /** How often it was looked in vain for what a connector of another shard has to deliver first. */
   looks: number;
 }
 

@@ -28,6 +28,8 @@ export interface ResourceKind {
   map(payload: Readonly<Record<string, unknown>>, profile: Profile, withdraw: boolean): MappedResource;
 }
 
+const WITHDRAWN_PATIENT = { active: false };
+
 const patient: ResourceKind = {
   type: 'Patient',
   table: 'patient',
@@ -35,7 +37,7 @@ const patient: ResourceKind = {
   refersTo: [],
   key: 'Patient',
   hasIdentifiers: true,
-  withdrawn: { active: false },
+  withdrawn: WITHDRAWN_PATIENT,
   sourceId: (event) => event.patientId,
   map(payload, profile, withdraw) {
     const parsed = patientPayload.safeParse(payload);
@@ -43,7 +45,7 @@ const patient: ResourceKind = {
       const columns = [...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))].join(', ');
       return { ok: false, reason: `The payload is no patient: unexpected content in ${columns}.` };
     }
-    return mapPatient(parsed.data, profile, withdraw ? { active: false } : {});
+    return mapPatient(parsed.data, profile, withdraw ? WITHDRAWN_PATIENT : {});
   },
 };
 
@@ -62,7 +64,7 @@ function recordKind({ table, type, references, withdrawn, map }: RowMapping): Re
   };
 }
 
-/** Each behind those that it refers to. */
+/** Each behind those that it refers to: the patient, to which all others refer, is the first. */
 export const KINDS: readonly ResourceKind[] = [patient, ...RECORD_MAPPINGS.map(recordKind)];
 
 /** All types, each once. */
@@ -99,9 +101,9 @@ export function kindOfTable(table: string): ResourceKind | undefined {
 const RANKS = new Map(KINDS.map(({ table }, rank) => [table, rank]));
 
 /**
- * The place of a row's resource among those of one transaction, by the table whose rows decide whether it exists: what is
- * referred to goes before what refers. Deletes come last, the other way round, for what a deleted resource was referred to by
- * may refer to another one now.
+ * Where a resource stands among those of one transaction; `table` is the one whose rows decide whether it exists. A resource goes
+ * before those that refer to it. Deletes come last of all, and the other way round: those that referred to the deleted one may
+ * refer to another one now, and must be sent first.
  */
 export function deliveryRank(table: string, isDelete: boolean): number {
   const rank = RANKS.get(table) ?? 0;

@@ -1,6 +1,6 @@
-// A row of the health tables as the key of what becomes of it.
+// A row of the health tables, named by its table and id.
 
-/** A row that becomes a resource. */
+/** A row that becomes a resource of its own: the key of its link. */
 export interface Source {
   readonly table: string;
   readonly sourceId: number;

@@ -6,7 +6,9 @@ import { KINDS, kindOfTable } from './kinds.ts';
 const PIECE_ROWS = 65_536;
 /** Of one patient, so many chunks may be read as one: beyond that the rows of its forms and readings are parted. */
 const MOST_CHUNKS = 20;
-/** The number of kinds, for a row that is of none. */
+/** The place of the patient among KINDS. */
+const PATIENT = 0;
+/** The place that a row of no kind gets. */
 const NO_KIND = KINDS.length;
 
 const [NOTHING, THERE, DELETED] = [0, 1, 2];
@@ -41,14 +43,15 @@ export class SpilledRows {
     }
     const piece = this.#piece(this.#length);
     const kind = kindOfTable(String(row.table_name));
+    const place = kind ? KINDS.indexOf(kind) : NO_KIND;
     piece.ids[at] = Number(row.id);
     piece.patients[at] =
       Number(row.patient_id ?? 0) * 2 + (row.table_name === 'patient' && row.operation === 'I' ? 1 : 0);
-    piece.kinds[at] = kind ? KINDS.indexOf(kind) : NO_KIND;
+    piece.kinds[at] = place;
     // Rows of the patient's own tables are all of one resource.
-    piece.records[at] = kind && kind !== KINDS[0] ? Number(row.record_id) : 0;
+    piece.records[at] = kind && place !== PATIENT ? Number(row.record_id) : 0;
     piece.says[at] = kind?.table !== row.table_name ? NOTHING : row.operation === 'D' ? DELETED : THERE;
-    this.#hasRecords ||= kind !== KINDS[0];
+    this.#hasRecords ||= place !== PATIENT;
     this.#length += 1;
   }
 
@@ -66,7 +69,7 @@ export class SpilledRows {
         while (to < order.length && this.#patientAt(order[to] ?? 0) >>> 1 === first >>> 1) to += 1;
         const rows = order.subarray(from, to);
         // By its first row of its own: did the patient come into being in this transaction?
-        const own = rows.find((index) => this.#at('kinds', index) === 0);
+        const own = rows.find((index) => this.#at('kinds', index) === PATIENT);
         if ((own !== undefined && this.#patientAt(own) % 2 === 1) !== isNew) continue;
         for (const together of rows.length > MOST_CHUNKS * size ? this.#resources(rows) : [rows]) {
           if (chunk.length >= size) {
@@ -88,7 +91,7 @@ export class SpilledRows {
   #giveToLastPatient(): void {
     const all = this.#all();
     for (const kind of KINDS.keys()) {
-      if (kind === 0) continue;
+      if (kind === PATIENT) continue;
       for (const rows of this.#groups(this.#byRecord(all, kind))) {
         const last = this.#patientAt(rows.at(-1) ?? 0);
         for (const index of rows) this.#piece(index).patients[index % PIECE_ROWS] = last;

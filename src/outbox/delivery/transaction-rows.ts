@@ -44,6 +44,6 @@ export class TransactionRows {
 
 export interface KeptRow {
   readonly row: Row;
-  /** As long as it was in the stream. */
+  /** Its size in the stream. */
   readonly bytes: number;
 }

@@ -1,5 +1,6 @@
 // Waits for many deliveries without keeping those that are done: a transaction may have a million.
 
+/** Counts those that are open and remembers the first failure, and nothing else. */
 export class Completion {
   #open = 0;
   #failure: { readonly error: unknown } | null = null;

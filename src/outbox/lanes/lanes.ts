@@ -15,6 +15,7 @@ interface OpenPlace<T> extends Place<T> {
   resolve: () => void;
 }
 
+/** Knows who is in which lane, and lets each start when it is the first in all of its own. */
 export class Lanes<T> {
   readonly #lanes = new Map<string, OpenPlace<T>[]>();
 

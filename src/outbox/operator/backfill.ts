@@ -23,7 +23,7 @@ export interface BackfillRun {
 }
 
 export interface BackfillWatcher {
-  /** Those of all tables. `resumed`: an earlier run began them. After a lost connection it is told again. */
+  /** The runs of all tables. `resumed`: an earlier call began them. Called again after a lost connection. */
   started(runs: readonly BackfillRun[], resumed: boolean): void;
   moved(run: BackfillRun): void;
   /** Null when it goes on. */
@@ -37,10 +37,10 @@ const LOCK_PATIENCE_MS = 5000;
 const RETRY_MS = 1000;
 
 /**
- * Goes on with the backfill of the tables whose changes are sent that is under way, or with `restart` begins one anew, to its end:
- * what is referred to before what refers. Waits while the connector is
- * behind and while PostgreSQL is away. Throws a FatalError when another process is at it, or when what is under way is
- * another kind; rejects with the signal's reason when it is aborted, after the transaction that is open.
+ * Emits the rows of all tables whose changes are sent, each table before those that refer to it. Goes on with the backfill that is
+ * under way, if there is one; `restart` begins anew. Waits while the connector is behind and while PostgreSQL is away. Throws a
+ * FatalError when another process is at it, or when the one under way is of the other kind (`everyone`); rejects with the
+ * signal's reason when it is aborted, after the transaction that is open.
  */
 export async function backfill(
   db: Database,

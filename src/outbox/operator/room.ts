@@ -1,4 +1,4 @@
-// How far the connector is behind, for whoever emits many patients: the changes that people make must not queue behind them.
+// Room in the outbox, for whoever emits many rows: the changes that people make must not queue behind them.
 import { sql } from 'kysely';
 import { pause } from '../../pause.ts';
 import type { Database } from '../tables/database.ts';
@@ -8,7 +8,7 @@ export type Obstacle = 'no-connector' | 'behind';
 
 /**
  * With so many rows unprocessed, nothing more is emitted. Enough to keep FHIR_CONCURRENCY requests busy; and on a server
- * that takes 150 patients a second, what somebody changes now waits for some three seconds, not for the whole backfill.
+ * that takes 150 resources a second, what somebody changes now waits for some three seconds, not for the whole backfill.
  */
 const MOST_UNPROCESSED = 500;
 const POLL_MS = 100;

@@ -9,8 +9,9 @@ import type { Source } from '../delivery/source.ts';
 import type { Database } from './database.ts';
 import type { Persistently } from './outages.ts';
 
+/** The resource that a row has become. */
 export interface Link {
-  /** Null when another patient adopted the resource after this one was deleted. */
+  /** Null when the link has ended: another row has the resource now. */
   readonly fhirId: string | null;
   readonly versionId: string | null;
   readonly lastRevision: number;
@@ -23,21 +24,21 @@ export interface Link {
 /** Known to have no link. (The cache cannot hold null.) */
 const NONE = Symbol('no link');
 
-/** Some 8 MB. Of who is not among them the links are asked for in one query a batch. */
+/** Some 8 MB. Links that are not cached are read in one query per batch. */
 const CACHED_LINKS = 20_000;
 
-/** With the type of the resource that it becomes, whose ids are the server's. */
+/** A row with the type of the resource that it becomes. */
 interface TypedSource extends Source {
   readonly resourceType: string;
 }
 
-/** Thrown to who is about to be sent by a link that has ended, or whose version is not known any more. */
+/** Thrown just before a write by a link that has ended, or whose version is not known any more. */
 export class LinkInDoubt extends Error {
   override readonly name = 'LinkInDoubt';
 }
 
 /**
- * Only the holder of the slot writes the links of its patients, so what it cached is true as long as it holds the slot, and is
+ * Only the holder of the slot writes the links of its rows, so what it cached is true as long as it holds the slot, and is
  * forgotten at every new connection. What a connector of another shard may write (the end of a link, LINKS_CHANGED tells
  * it; a form's or reading's, OtherShards.mayShare) is forgotten as well.
  */
@@ -81,7 +82,7 @@ export class Links {
 
   /**
    * For a write that goes by this link: when it is really sent, after whatever it waited for, LinkInDoubt is thrown if another
-   * patient may have the resource by now, and in that very version.
+   * row may have the resource by now, and in that very version.
    */
   sendingBy(source: Source, { id, versionId }: Match, sending: Sending): Sending {
     const mustHold = () => {

@@ -72,7 +72,7 @@ export async function recordGroup(db: Database, entries: readonly Entry[]): Prom
   });
 }
 
-/** A deleted patient's identifier is free: who is linked to its resource now takes it over, in the same transaction. */
+/** The identifier of a deleted row is free: whose resource is found by it takes that over, and the deleted row's link ends with the same commit. */
 async function clearAdoptedLinks(db: Database, rows: string): Promise<void> {
   await sql`
     UPDATE fhir_link l SET fhir_id = NULL, version_id = NULL, updated_at = now()
@@ -105,6 +105,7 @@ async function record(db: Database, rows: string, withIdentifiers: boolean): Pro
   const { rows: incomplete } = await sql<Incomplete>`
     WITH d AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(${rows}::jsonb) ${RECORD_COLUMNS}),
     r AS (SELECT d.no, d.dead, d.fhir_id, d.version, d.error, unnest(d.ids) AS id FROM d),
+    -- (What is a dead letter is marked as processed by moveDeadLetters, in the same transaction.)
     updated AS (
       UPDATE fhir_outbox o
          SET processed = NOT r.dead, processed_at = now(), fhir_resource_id = r.fhir_id, fhir_version = r.version,

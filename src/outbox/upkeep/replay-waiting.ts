@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import { pause } from '../../pause.ts';
 import { errorCode } from '../../postgres/errors.ts';
+import { onlyRow } from '../../postgres/only-row.ts';
 import { roomInOutbox } from '../operator/room.ts';
 import type { Database } from '../tables/database.ts';
 
@@ -10,6 +11,12 @@ const NOT_LOOKED_AT = 'Dead letters that wait for another resource could not be 
 const INTERVAL_MS = 2000;
 /** Of which one transaction emits rows, whose writers wait meanwhile. */
 const AT_ONCE = 25;
+
+/** fhir_replay_waiting, with the last id that it looked at as the text that it arrives as; null at the end. */
+interface Step {
+  readonly last_id: string | null;
+  readonly replayed: number;
+}
 
 /** Looks every two seconds until `signal` is aborted. Never rejects: what fails is tried again. */
 export async function replayWaiting(db: Database, log: Logger, signal: AbortSignal): Promise<void> {
@@ -31,12 +38,10 @@ export async function replayWaiting(db: Database, log: Logger, signal: AbortSign
 async function replayAll(db: Database, log: Logger, signal: AbortSignal): Promise<void> {
   for (let after: string | null = '0'; after !== null; ) {
     await roomInOutbox(db, () => undefined, signal);
-    const { rows }: { rows: { last_id: string | null; replayed: number }[] } = await sql<{
-      last_id: string | null;
-      replayed: number;
-    }>`SELECT * FROM fhir_replay_waiting(${after}::bigint, ${AT_ONCE})`.execute(db);
-    const replayed = rows[0]?.replayed ?? 0;
+    const { replayed, last_id }: Step = onlyRow(
+      await sql<Step>`SELECT * FROM fhir_replay_waiting(${after}::bigint, ${AT_ONCE})`.execute(db),
+    );
     if (replayed > 0) log.info({ replayed }, 'What dead letters waited for is there: sending them again.');
-    after = rows[0]?.last_id ?? null;
+    after = last_id;
   }
 }

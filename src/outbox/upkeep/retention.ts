@@ -10,7 +10,7 @@ const INTERVAL_MS = 3_600_000;
 /** Rows that one transaction looks at: some ten milliseconds, so that it delays no record and vacuum keeps up. */
 const BATCH = 1000;
 
-/** fhir_cleanup_step, with the next ids as the text that they arrive as. */
+/** What fhir_cleanup_step answers: how many rows it removed of each table, and where the next step begins. bigints arrive as text. */
 interface Step {
   readonly outbox_rows: string;
   readonly dlq_rows: string;
