@@ -20,33 +20,33 @@ export interface Concluding {
 export async function conclude(
   { recorder, links, metrics, log }: Concluding,
   delivery: Delivery,
-  ended: Ending,
+  ending: Ending,
   trace: DeliveryTrace | null,
 ): Promise<void> {
-  const outcome = await recorder.record(delivery, ended);
-  const told = toldIds(delivery, outcome);
-  trace?.recorded(outcome, told);
+  const recorded = await recorder.record(delivery, ending);
+  const told = toldIds(delivery, recorded);
+  trace?.recorded(recorded, told);
   const { txid, eventKey, outboxIds, endLsn } = delivery;
   const ids = { txid, lsn: endLsn === null ? undefined : formatLsn(endLsn), eventKey, outboxIds, traceId: trace?.id };
   metrics.progressed();
-  if (outcome.kind === 'superseded') {
+  if (recorded.kind === 'superseded') {
     metrics.superseded.inc(delivery.outboxIds.length);
     log.info(ids, 'superseded');
-  } else if (outcome.kind === 'dead') {
+  } else if (recorded.kind === 'dead') {
     // The record may have added identifiers to what we know of it.
     links.forget(delivery);
     metrics.failed.inc(delivery.outboxIds.length);
     log.error(
-      { ...ids, status: outcome.httpStatus, attempts: outcome.attempts, reason: outcome.reason },
+      { ...ids, status: recorded.httpStatus, attempts: recorded.attempts, reason: recorded.reason },
       'dead-lettered',
     );
   } else {
-    if (outcome.fhirId) {
+    if (recorded.fhirId) {
       links.remember(delivery, {
-        fhirId: outcome.fhirId,
-        versionId: outcome.versionId,
+        fhirId: recorded.fhirId,
+        versionId: recorded.versionId,
         lastRevision: delivery.revision,
-        deleted: outcome.deleted,
+        deleted: recorded.deleted,
         identifiers: identifiersOf(delivery),
       });
     }
@@ -55,8 +55,8 @@ export async function conclude(
   }
 }
 
-function toldIds({ mapped }: Delivery, outcome: Ending): ToldIds {
-  if (outcome.kind !== 'delivered') return { fhirId: null, version: null };
+function toldIds({ mapped }: Delivery, ending: Ending): ToldIds {
+  if (ending.kind !== 'delivered') return { fhirId: null, version: null };
   const about = mapped?.ok ? mapped.resource : mapped?.identifier;
-  return { fhirId: toldId(outcome.fhirId, about), version: toldId(outcome.versionId, about) };
+  return { fhirId: toldId(ending.fhirId, about), version: toldId(ending.versionId, about) };
 }

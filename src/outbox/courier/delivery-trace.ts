@@ -82,9 +82,9 @@ export class DeliveryTrace {
     }
   }
 
-  recorded(outcome: Ending, { fhirId, version }: ToldIds): void {
-    this.#span.setAttribute('fhir_connector.outcome', outcome.kind);
-    if (outcome.kind === 'dead') this.#span.setStatus({ code: SpanStatusCode.ERROR });
+  recorded(ending: Ending, { fhirId, version }: ToldIds): void {
+    this.#span.setAttribute('fhir_connector.outcome', ending.kind);
+    if (ending.kind === 'dead') this.#span.setStatus({ code: SpanStatusCode.ERROR });
     if (fhirId !== null) this.#span.setAttributes({ 'fhir.id': fhirId, 'fhir.version': version ?? undefined });
   }
 

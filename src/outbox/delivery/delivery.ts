@@ -63,7 +63,7 @@ export function identifiersOf({ mapped, table }: Delivery): readonly Token[] | n
 /** What can be repeated in a reason: what is no such name may hold anything. */
 const TABLE_NAME = /^[a-z_][a-z0-9_]{0,62}$/;
 
-/** One Delivery for each resource that the rows touch: who is referred to comes before who refers, and is deleted after it. */
+/** One Delivery for each resource that the rows touch. What is referred to comes before what refers to it, and is deleted after it. */
 export function deliveriesOf(rows: readonly ParsedEvent[], origin: Origin, mapState: MapState): Delivery[] {
   const groups = new Map<string, { kind: ResourceKind; sourceId: number; events: OutboxEvent[] }>();
   const unreadable: Delivery[] = [];

@@ -1,4 +1,4 @@
-// The order within a transaction: who gives an identifier up goes before who takes it.
+// The order within a transaction: the one that gives an identifier up (the giver) goes before the one that takes it (the taker).
 import { type Token, tokenKey } from '../../fhir/model/token.ts';
 import { type Delivery, identifiersOf } from './delivery.ts';
 
@@ -18,7 +18,7 @@ export function giversFirst(deliveries: readonly Delivery[]): Delivery[] {
     for (const token of taken(delivery)) {
       const giver = givers.get(tokenKey(token));
       if (!giver) continue;
-      // With who is deleted goes what refers to him, and before him.
+      // What refers to a deleted patient is deleted with it, and before it.
       if (giver.operation === 'delete') for (const other of deletedWith(giver, deliveries)) visit(other);
       visit(giver);
     }

@@ -1,4 +1,4 @@
-// What connectors of other shards have still to deliver before something of ours may be sent: they say it by their unprocessed rows.
+// What connectors of other shards have still to deliver before something of ours may be sent: their unprocessed rows say it.
 import { type RawBuilder, sql } from 'kysely';
 import { readIdentifier, sameToken, type Token } from '../../fhir/model/token.ts';
 import { filterOf, type Shard } from '../../shard.ts';
@@ -18,7 +18,7 @@ interface PreviousIdentifier {
 
 /**
  * All of one patient is in one shard, so two things alone reach across: an identifier that a patient of another shard gives up, and a
- * row that goes from one patient to another. Who takes had to wait for the giver's commit, so what is waited for was
+ * form or reading that goes from one patient to another. The taker had to wait for the giver's commit, so what is waited for was
  * committed before, and nobody waits in a circle.
  */
 export class OtherShards {
@@ -81,11 +81,16 @@ export class OtherShards {
 }
 
 /**
- * Of another transaction, whose last row of that patient is before our last one: who took had to wait for the commit of who gave. (Where
- * identifiers are not unique nobody had to, and of two that are open at once only one waits for the other.)
+ * The condition on an outbox row `o`, by which a patient of another shard (the giver) gives an identifier up: must it be delivered
+ * before this delivery, which takes the identifier?
  *
- * Of the same transaction: while who gives has something of an earlier one waiting, perhaps its first contact. Beyond that who is linked
- * goes by id, and waits for nobody; who is not waits for the rows before its own, and for those of who is linked.
+ * Of another transaction: where the giver's last row in it is before our last one. The taker had to wait for the giver's commit
+ * before it got its rows. (Where identifiers are not unique it had not to: then of two transactions that were open at once one
+ * waits for the other, and never both.)
+ *
+ * Of the same transaction: where a row of the giver from an earlier one is still to be delivered, perhaps its first contact.
+ * Otherwise a linked taker goes by id, and waits for nobody; one that is not linked waits for givers whose rows are before its
+ * own, and for givers that are linked.
  */
 function goesBefore(delivery: Delivery, linked: boolean): RawBuilder<boolean> {
   const txid = sql`${delivery.txid}::bigint`;

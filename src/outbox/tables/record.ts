@@ -7,7 +7,7 @@ import type { Ending } from './ending.ts';
 
 export interface Entry {
   readonly delivery: Delivery;
-  readonly outcome: Ending;
+  readonly ending: Ending;
   /** Its rows were removed by someone: record the event without them. */
   readonly withoutRows: boolean;
 }
@@ -54,8 +54,8 @@ export async function recordGroup(db: Database, entries: readonly Entry[]): Prom
   const asked = entries.map(toRow);
   const rows = JSON.stringify(asked);
   const withIdentifiers = asked.some(({ identifiers }) => identifiers !== undefined);
-  const letGo = entries.some(({ outcome }) => outcome.kind === 'delivered' && outcome.firstContact);
-  const dead = entries.some(({ outcome }) => outcome.kind === 'dead');
+  const letGo = entries.some(({ ending }) => ending.kind === 'delivered' && ending.firstContact);
+  const dead = entries.some(({ ending }) => ending.kind === 'dead');
   const incomplete =
     letGo || dead
       ? await db.transaction().execute(async (transaction) => {
@@ -147,9 +147,9 @@ async function moveDeadLetters(db: Database, rows: string, incomplete: readonly 
      WHERE d.dead AND d.waits_id IS NOT NULL AND q.outbox_id = ANY (d.ids) AND q.resolved_at IS NULL`.execute(db);
 }
 
-function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow {
-  const delivered = outcome.kind === 'delivered' ? outcome : null;
-  const dead = outcome.kind === 'dead' ? outcome : null;
+function toRow({ delivery, ending, withoutRows }: Entry, no: number): RecordRow {
+  const delivered = ending.kind === 'delivered' ? ending : null;
+  const dead = ending.kind === 'dead' ? ending : null;
   return {
     no,
     key: delivery.eventKey,
@@ -167,7 +167,7 @@ function toRow({ delivery, outcome, withoutRows }: Entry, no: number): RecordRow
     version: delivered?.versionId ?? undefined,
     deleted: delivered?.deleted || undefined,
     identifiers: delivered?.identifiers ?? dead?.mayCarry ?? undefined,
-    error: outcome.kind === 'superseded' ? 'superseded by a newer state' : dead?.reason,
+    error: ending.kind === 'superseded' ? 'superseded by a newer state' : dead?.reason,
     status: dead?.httpStatus ?? undefined,
     outcome: dead?.operationOutcome,
     attempts: dead?.attempts,

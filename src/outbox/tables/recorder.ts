@@ -36,11 +36,11 @@ export class Recorder {
 
   /**
    * Resolves once the record is committed in PostgreSQL, with what was recorded: a dead letter where PostgreSQL refused
-   * the outcome. Waits through outages; rejects when the connector stops.
+   * the ending. Waits through outages; rejects when the connector stops.
    */
-  record(delivery: Delivery, outcome: Ending): Promise<Ending> {
+  record(delivery: Delivery, ending: Ending): Promise<Ending> {
     return new Promise((resolve, reject) => {
-      this.#add({ delivery, outcome, withoutRows: false, resolve, reject });
+      this.#add({ delivery, ending, withoutRows: false, resolve, reject });
     });
   }
 
@@ -66,7 +66,7 @@ export class Recorder {
 
   #settle(entry: Pending, result: Recorded): void {
     if (result === 'recorded') {
-      entry.resolve(entry.outcome);
+      entry.resolve(entry.ending);
       return;
     }
     // What was read from the table has been visible (and may have come from another cluster, with a txid of the future).
@@ -93,15 +93,15 @@ export class Recorder {
       const middle = group.length >> 1;
       await this.#writeGroup(group.slice(0, middle));
       await this.#writeGroup(group.slice(middle));
-    } else if (first && first.outcome.kind !== 'dead') {
+    } else if (first && first.ending.kind !== 'dead') {
       const reason = `PostgreSQL refused to record the delivery (SQLSTATE ${errorCode(error)}).`;
       this.#log.error({ eventKey: first.delivery.eventKey, code: errorCode(error) }, reason);
       // It was sent.
-      const outcome = deadEnding(first.delivery, reason, null, true);
-      await this.#writeGroup([{ ...first, outcome }]);
-    } else if (first?.outcome.kind === 'dead' && first.outcome.mayCarry !== null) {
+      const ending = deadEnding(first.delivery, reason, null, true);
+      await this.#writeGroup([{ ...first, ending }]);
+    } else if (first?.ending.kind === 'dead' && first.ending.mayCarry !== null) {
       // PostgreSQL may have refused the identifiers themselves.
-      await this.#writeGroup([{ ...first, outcome: { ...first.outcome, mayCarry: null } }]);
+      await this.#writeGroup([{ ...first, ending: { ...first.ending, mayCarry: null } }]);
     } else first?.reject(error);
   }
 }

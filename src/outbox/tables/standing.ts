@@ -7,7 +7,7 @@ import type { Database } from './database.ts';
 import type { Persistently } from './outages.ts';
 import { PATIENT_TABLES } from './patient-tables.ts';
 
-/** `awaits-other-shard`: a connector of another shard has still to deliver an older state of the same form or reading, or it cannot be seen yet whether it has to. */
+/** `awaits-other-shard`: a connector of another shard has still to deliver an older state of the same form or reading, or that cannot be seen yet. */
 export type Standing = 'pending' | 'recorded' | 'superseded' | 'awaits-other-shard';
 
 interface StandingRow {
@@ -61,7 +61,7 @@ interface Across {
 
 const ALONE: Across = { joins: sql``, superseded: sql`false`, awaits: sql`false` };
 
-/** Of a form or reading that goes to a patient of another shard. Of one transaction only its last state is sent, whoever has it. */
+/** For a form or reading that goes to a patient of another shard. Of one transaction only its last state is sent, by whichever connector has that. */
 function amongOthers(shard: Shard): Across {
   const elsewhere = (condition: string) => sql`
     LATERAL (SELECT true AS found FROM fhir_outbox o
