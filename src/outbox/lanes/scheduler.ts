@@ -195,7 +195,10 @@ export class Scheduler {
     delivery.mapped = null;
   }
 
-  /** Its patient's lane and its own always; the identifiers' lanes only where the identifier may decide which resource is written. */
+  /**
+   * Its patient's lane and its own always; the identifiers' lanes only where the identifier may decide which resource is written.
+   * (An identifier's key has a blank and a row's has none: they are never taken for each other.)
+   */
   #keysOf(delivery: Delivery): string[] {
     // A form or reading has one of its own, for it may go from one patient to another; and it may refer to another patient's row.
     const keys =

@@ -1,4 +1,4 @@
-// What a write is told and may ask, where it goes, and how it can end.
+// What the writer is given and may ask, where a write goes, and how it can end.
 import type { Match } from '../../fhir/client/create-client.ts';
 import type { Sending } from '../../fhir/client/put.ts';
 import type { Fault } from '../../fhir/faults/fault.ts';
@@ -7,8 +7,6 @@ import type { Token } from '../../fhir/model/token.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 import type { Source } from '../delivery/source.ts';
 import type { Link } from '../tables/links.ts';
-
-type WrittenResult = Extract<WriteResult, { kind: 'written' }>;
 
 export type WriteResult =
   | {
@@ -37,7 +35,7 @@ export type WriteResult =
 export interface WriteContext extends Sending {
   readonly delivery: Delivery;
   readonly mapped: MappedResource;
-  /** May it wait for a resource that it refers to and that another shard has to deliver? Not for ever: that one may never come, and others wait behind this one. */
+  /** May it wait for another shard to deliver what it refers to? False after eight looks: that may never come, and others wait behind it. */
   readonly mayAwaitOtherShard: boolean;
   /** Waits until nobody else works on the identifier, and keeps others from starting. */
   claim(identifier: Token): Promise<void>;
@@ -55,6 +53,8 @@ export type StateContext = WriteContext & { readonly mapped: Extract<MappedResou
 
 /** A resource on the server, and how sure it is that it is this row's: only a living link keeps others from taking it. */
 export type Known = Match & { readonly by: 'link' | 'tombstone' | 'search' };
+
+type WrittenResult = Extract<WriteResult, { kind: 'written' }>;
 
 export function knownBy({ versionId, deleted }: Link, id: string): Known {
   return { id, versionId, by: deleted ? 'tombstone' : 'link' };
