@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { createFhirClient, type FhirClient } from '../src/fhir/client/create-client.ts';
 import type { Patient } from '../src/fhir/model/resource-types.ts';
 import type { Token } from '../src/fhir/model/token.ts';
+import { isLoopback } from '../src/loopback.ts';
 import { median, percentile } from './statistics.ts';
 
 /** Few, so that the rounds of a set are close in time. */
@@ -43,7 +44,7 @@ const width = whole('width');
 const requests = whole('requests');
 const batch = whole('batch');
 const url = process.env.FHIR_TEST_URL ?? '';
-if (!isLoopback(url))
+if (!isLoopback(URL.parse(url)?.hostname ?? ''))
   refuse('FHIR_TEST_URL must be the base URL of a FHIR server on this machine, such as http://127.0.0.1:8080/fhir.');
 
 let writes = 0;
@@ -142,11 +143,6 @@ function whole(name: keyof typeof values): number {
   const number = Number(values[name]);
   if (!Number.isInteger(number) || number < 1) refuse(`--${name} must be a whole number, 1 at least.`);
   return number;
-}
-
-function isLoopback(text: string): boolean {
-  const hostname = URL.parse(text)?.hostname ?? '';
-  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
 function load(): string {

@@ -1,6 +1,7 @@
 // TLS to PostgreSQL: whether there is any, what is verified, and the files with certificates and key, as libpq has them.
 // https://www.postgresql.org/docs/current/libpq-ssl.html
 import type { ConnectionOptions } from 'node:tls';
+import { isLoopback } from '../loopback.ts';
 import type { ClientConfig } from '../postgres/client.ts';
 import { asTheyAre, readCertificates } from './certificates.ts';
 import type { DatabaseConfig } from './environment.ts';
@@ -35,12 +36,10 @@ export function tlsOf(config: DatabaseConfig): Pick<ClientConfig, 'ssl' | 'tls' 
 /** Whoever names a file for TLS wants it, on this machine too. */
 function modeOf(config: DatabaseConfig): 'disable' | 'require' | 'verify-full' {
   if (config.DB_SSLMODE) return config.DB_SSLMODE;
-  const local = config.DB_HOST.every(isLocal) && FILES.every((variable) => config[variable] === undefined);
+  const local =
+    config.DB_HOST.every((host) => host.startsWith('/') || isLoopback(host)) &&
+    FILES.every((variable) => config[variable] === undefined);
   return local ? 'disable' : 'verify-full';
-}
-
-function isLocal(host: string): boolean {
-  return host.startsWith('/') || host === 'localhost' || host === '::1' || /^127\./.test(host);
 }
 
 function readOptions(config: DatabaseConfig, mode: 'require' | 'verify-full'): ConnectionOptions {

@@ -52,12 +52,18 @@ describe('TLS to PostgreSQL', () => {
     expect(client({ DB_HOST: host })).not.toHaveProperty('tls');
   });
 
-  it.each(['postgres', 'db.example.com', '10.0.0.1', 'localhost.example.com', '1270.0.0.1', 'localhost,db'])(
-    'is verified to %s',
-    (host) => {
-      expect(client({ DB_HOST: host }).ssl).toEqual(VERIFIED);
-    },
-  );
+  it.each([
+    'postgres',
+    'db.example.com',
+    '10.0.0.1',
+    'localhost.example.com',
+    '1270.0.0.1',
+    '127.db.example.com',
+    '127.0.0.1.example.com',
+    'localhost,db',
+  ])('is verified to %s', (host) => {
+    expect(client({ DB_HOST: host }).ssl).toEqual(VERIFIED);
+  });
 
   it('is what DB_SSLMODE says, whatever the host', () => {
     expect(client({ DB_HOST: 'db.example.com', DB_SSLMODE: 'disable' }).ssl).toBe(false);
