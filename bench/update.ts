@@ -8,7 +8,8 @@
 import { randomUUID } from 'node:crypto';
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { createFhirClient, type FhirClient } from '../src/fhir/client/create-client.ts';
+import { createFhirClient } from '../src/fhir/client/create-client.ts';
+import type { FhirClient } from '../src/fhir/client/fhir-client.ts';
 import type { Patient } from '../src/fhir/model/resource-types.ts';
 import type { Token } from '../src/fhir/model/token.ts';
 import { isLoopback } from '../src/loopback.ts';

@@ -1,6 +1,6 @@
 // Where we are: what is kept in memory for one server and timeline, made and dropped together.
 import type { Logger } from 'pino';
-import type { FhirClient } from './fhir/client/create-client.ts';
+import type { FhirClient } from './fhir/client/fhir-client.ts';
 import type { Metrics } from './metrics/metrics.ts';
 import { CatchUp } from './outbox/catch-up/catch-up.ts';
 import { DeliveryEngine, type DeliverySettings } from './outbox/engine.ts';

@@ -6,7 +6,8 @@ import { AccessTokens } from '../fhir/authorization/access-tokens.ts';
 import { type Credentials, fixedCredentials } from '../fhir/authorization/credentials.ts';
 import type { Access } from '../fhir/authorization/smart-configuration.ts';
 import { TokenClient } from '../fhir/authorization/token-client.ts';
-import { createFhirClient, type FhirClient, type FhirClientConfig } from '../fhir/client/create-client.ts';
+import { createFhirClient, type FhirClientConfig } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 
 /**
  * `access`: what the command does there, and so may ask for. `onCall` is told of every request when it has ended. `bundles`:

@@ -1,6 +1,6 @@
 // How it stands at this moment, line by line: is the slot read, what waits, what was delivered last, does the server answer?
 import type { Kysely } from 'kysely';
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import { toldId } from '../fhir/model/told-id.ts';
 import {
   type DeadLetterFacts,

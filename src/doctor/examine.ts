@@ -1,5 +1,5 @@
 // All that `doctor` looks at, in the order in which a start of the connector would come to it. Nothing is changed.
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import { type ClientConfig, PostgresClient } from '../postgres/client.ts';
 import { isPostgres } from '../postgres/errors.ts';
 import { refusal } from '../replication/server/diagnosis.ts';

@@ -1,6 +1,6 @@
 // The FHIR server: does it answer as FHIR R4, does it let us read, and does it offer what the configuration needs?
 import { lacking } from '../fhir/client/capabilities.ts';
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
 const ADDRESS = 'Check FHIR_SERVER (it ends before /Patient), and that the server runs and can be reached from here.';

@@ -1,6 +1,6 @@
 // Assembles the outbox side for one database cluster: everything that holds state in memory, made and dropped together.
 import type { Logger } from 'pino';
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import { SendGate } from '../fhir/faults/send-gate.ts';
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { Metrics } from '../metrics/metrics.ts';

@@ -1,5 +1,5 @@
 // Compares the rows of one table while others change them: only what is the same in the database before and after can be drift.
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { ResourceKind } from '../outbox/delivery/kinds.ts';
 import type { Source as Row } from '../outbox/delivery/source.ts';

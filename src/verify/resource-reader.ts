@@ -1,6 +1,6 @@
 // Reading resources for a comparison: again when the server stumbles, and not at all when it does not work.
 import { FatalError } from '../fatal.ts';
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import type { Fault } from '../fhir/faults/fault.ts';
 import type { Json } from '../fhir/model/json.ts';
 import { pause } from '../pause.ts';

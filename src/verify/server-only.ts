@@ -1,7 +1,7 @@
 // The other direction: resources on the server that the database knows nothing of, as after a restore to an earlier point.
 import { FatalError } from '../fatal.ts';
 import { matchOf } from '../fhir/client/answer.ts';
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import type { Json } from '../fhir/model/json.ts';
 import { isObject } from '../fhir/model/json.ts';
 import { readIdentifier, type Token } from '../fhir/model/token.ts';

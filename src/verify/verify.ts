@@ -1,6 +1,6 @@
 // verify: compares what the database has with what the FHIR server has, both ways, and emits again what differs.
 import { sql } from 'kysely';
-import type { FhirClient } from '../fhir/client/create-client.ts';
+import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { DriftKind, VerificationScope } from '../metrics/metrics.ts';
 import type { ResourceKind } from '../outbox/delivery/kinds.ts';

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type FhirServer, startFhirServer } from '../../demo/fhir-server.ts';
 import type { FhirWrite } from '../../demo/fhir-write.ts';
 import { lacking } from '../../src/fhir/client/capabilities.ts';
-import { createFhirClient, type FhirClient } from '../../src/fhir/client/create-client.ts';
+import { createFhirClient } from '../../src/fhir/client/create-client.ts';
+import type { FhirClient } from '../../src/fhir/client/fhir-client.ts';
 import type { Patient } from '../../src/fhir/model/resource-types.ts';
 
 const SYSTEM = 'https://hospital.example.com/mrn';

@@ -1,14 +1,7 @@
 // What an answer says: whether it is FHIR, and which resource and version it names, by header and by body.
 import { describe, expect, it } from 'vitest';
-import {
-  isFhirAnswer,
-  jsonOf,
-  matchOf,
-  outcomeOf,
-  resourceOf,
-  versionOf,
-  writtenTo,
-} from '../../src/fhir/client/answer.ts';
+import { isFhirAnswer, jsonOf, matchOf, resourceOf, versionOf, writtenTo } from '../../src/fhir/client/answer.ts';
+import { readOutcome } from '../../src/fhir/faults/operation-outcome.ts';
 import type { HttpAnswer } from '../../src/fhir/http/answer-collector.ts';
 import { answerOf, outcomeWith } from './answers.ts';
 
@@ -152,13 +145,13 @@ describe('a body', () => {
   it('that broke off is none', () => {
     expect(isFhirAnswer(broken)).toBe(false);
     expect(jsonOf(broken)).toBeNull();
-    expect(outcomeOf(broken)).toBeNull();
+    expect(readOutcome(jsonOf(broken))).toBeNull();
     expect(writtenTo(broken, 'Patient')).toBeNull();
   });
 
   it('may be an OperationOutcome', () => {
-    expect(outcomeOf(answerOf(outcomeWith('x')))?.issue).toHaveLength(1);
-    expect(outcomeOf(answerOf(patient('7')))).toBeNull();
-    expect(outcomeOf(answerOf('<html>'))).toBeNull();
+    expect(readOutcome(jsonOf(answerOf(outcomeWith('x'))))?.issue).toHaveLength(1);
+    expect(readOutcome(jsonOf(answerOf(patient('7'))))).toBeNull();
+    expect(readOutcome(jsonOf(answerOf('<html>')))).toBeNull();
   });
 });

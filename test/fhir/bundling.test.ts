@@ -2,7 +2,8 @@
 // matters to the others.
 import { describe, expect, it } from 'vitest';
 import { fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
-import type { FhirClient, FhirClientConfig, WriteAnswer } from '../../src/fhir/client/create-client.ts';
+import type { FhirClientConfig } from '../../src/fhir/client/create-client.ts';
+import type { FhirClient, WriteAnswer } from '../../src/fhir/client/fhir-client.ts';
 import type { Patient } from '../../src/fhir/model/resource-types.ts';
 import type { Token } from '../../src/fhir/model/token.ts';
 import { outcomeWith } from './answers.ts';

@@ -1,6 +1,6 @@
 // Writing through the client: what exactly is sent, and what is made of each kind of answer.
 import { describe, expect, it } from 'vitest';
-import type { FhirClient } from '../../src/fhir/client/create-client.ts';
+import type { FhirClient } from '../../src/fhir/client/fhir-client.ts';
 import { requestId } from '../../src/fhir/client/request-id.ts';
 import type { Patient } from '../../src/fhir/model/resource-types.ts';
 import type { Token } from '../../src/fhir/model/token.ts';

@@ -1,6 +1,7 @@
 // The fault table: each of its rows is met by an answer, and each answer to each operation has the row that it should.
 import { describe, expect, it } from 'vitest';
-import { type Cause, FAULT_TABLE, faultOf, faultOfAnswer, type Operation } from '../../src/fhir/faults/fault.ts';
+import { faultOf, faultOfAnswer } from '../../src/fhir/faults/fault.ts';
+import { type Cause, FAULT_TABLE, type Operation } from '../../src/fhir/faults/fault-table.ts';
 import { readOutcome } from '../../src/fhir/faults/operation-outcome.ts';
 import { outcomeWith } from './answers.ts';
 

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { errors } from 'undici';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { causeOfError, faultOf, faultOfAnswer, type Operation } from '../../src/fhir/faults/fault.ts';
+import { causeOfError, faultOf, faultOfAnswer } from '../../src/fhir/faults/fault.ts';
+import type { Operation } from '../../src/fhir/faults/fault-table.ts';
 import { readOutcome } from '../../src/fhir/faults/operation-outcome.ts';
 import { outcomeWith } from './answers.ts';
 

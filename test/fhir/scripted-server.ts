@@ -2,7 +2,8 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import { createFhirClient, type FhirClient, type FhirClientConfig } from '../../src/fhir/client/create-client.ts';
+import { createFhirClient, type FhirClientConfig } from '../../src/fhir/client/create-client.ts';
+import type { FhirClient } from '../../src/fhir/client/fhir-client.ts';
 
 interface Received {
   readonly method: string;

@@ -1,7 +1,8 @@
 // Deliveries while the slot changes hands and while places at the gate are scarce, on a real database and over real HTTP.
 import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createFhirClient, type FhirClient } from '../../src/fhir/client/create-client.ts';
+import { createFhirClient } from '../../src/fhir/client/create-client.ts';
+import type { FhirClient } from '../../src/fhir/client/fhir-client.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import type { Holding } from '../../src/outbox/courier/slot-guard.ts';
 import { type Delivery, deliveriesOf } from '../../src/outbox/delivery/delivery.ts';

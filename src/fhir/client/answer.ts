@@ -1,6 +1,5 @@
 // Reading answers: a resource's id and version from headers or body, and whether what came is FHIR at all.
 
-import { readOutcome } from '../faults/operation-outcome.ts';
 import { type HttpAnswer, headerOf } from '../http/answer-collector.ts';
 import { isNestedTooDeeply, isObject, type Json } from '../model/json.ts';
 
@@ -41,11 +40,6 @@ export function resourceOf(answer: HttpAnswer, type: string): Json | null {
 export function isFhirAnswer(answer: HttpAnswer): boolean {
   if ('text' in answer.body && answer.body.text.trim() === '') return true;
   return typeof jsonOf(answer)?.resourceType === 'string';
-}
-
-/** The OperationOutcome of an answer, or null. */
-export function outcomeOf(answer: HttpAnswer) {
-  return readOutcome(jsonOf(answer));
 }
 
 /**

@@ -6,9 +6,9 @@
 // is `uncertain`), and only what it meets then counts against its patient.
 
 import { type Fault, faultOf } from '../faults/fault.ts';
-import { haveOneInCommon, identifiersIn } from '../model/identifiers.ts';
+import { hasIdentifier, identifiersIn } from '../model/identifiers.ts';
 import type { Resource } from '../model/resource-types.ts';
-import type { Token } from '../model/token.ts';
+import { type Token, tokenKey } from '../model/token.ts';
 import type { BundleLimit } from './bundle-limit.ts';
 import type { CapabilitiesAnswer } from './capabilities.ts';
 import type {
@@ -113,7 +113,7 @@ export class BundlingFhirClient implements FhirClient {
     alone: () => Promise<WriteAnswer>,
   ): Promise<WriteAnswer> {
     if (sending?.uncertain) return this.#single(alone);
-    const identifiers = identifiersIn({ ...resource }).map(({ system, value }) => `${system}|${value}`);
+    const identifiers = identifiersIn({ ...resource }).map(tokenKey);
     const keys = 'id' in put.by ? [`${put.type}/${put.by.id}`, ...identifiers] : identifiers;
     const { promise, resolve, reject } = Promise.withResolvers<WriteAnswer>();
     const settling = async () => await settle(alone, resolve, reject);
@@ -214,7 +214,7 @@ export class BundlingFhirClient implements FhirClient {
   async #done({ put, answer }: Bundled, { proven, ...written }: WrittenEntry): Promise<void> {
     if (!proven && 'identifier' in put.by) {
       const found = await this.#plain.read(put.type, written.id);
-      if (!found.ok || !haveOneInCommon(identifiersIn(found.resource), [put.by.identifier]))
+      if (!found.ok || !hasIdentifier(found.resource, put.by.identifier))
         return answer({ ok: false, fault: faultOf('bundle-unreadable') });
     }
     answer({ ok: true, ...written });

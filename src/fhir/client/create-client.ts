@@ -8,9 +8,6 @@ import type { FhirClient, Observe } from './fhir-client.ts';
 import { PlainFhirClient } from './plain-client.ts';
 import { Transport } from './transport.ts';
 
-export type { Match } from './answer.ts';
-export type { FhirClient, Observe, WriteAnswer } from './fhir-client.ts';
-
 export interface FhirClientConfig {
   baseUrl: string;
   /** Connections, each with one request at a time. */

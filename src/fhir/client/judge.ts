@@ -1,8 +1,10 @@
 // Whether an answer is the success of what was asked, or which fault.
 
-import { type Fault, faultOf, faultOfAnswer, type Operation } from '../faults/fault.ts';
+import { type Fault, faultOf, faultOfAnswer } from '../faults/fault.ts';
+import type { Operation } from '../faults/fault-table.ts';
+import { readOutcome } from '../faults/operation-outcome.ts';
 import { type HttpAnswer, headerOf } from '../http/answer-collector.ts';
-import { isFhirAnswer, outcomeOf } from './answer.ts';
+import { isFhirAnswer, jsonOf } from './answer.ts';
 
 /** Success or fault, by status first. */
 export function judge(
@@ -28,7 +30,8 @@ export function judge(
   if (status === 403 && /\binsufficient_scope\b/.test(headerOf(answer, 'www-authenticate') ?? ''))
     return { ok: false, fault: faultOf('insufficient-scope', status) };
   const retryAfter = headerOf(answer, 'retry-after');
-  return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome: outcomeOf(answer) }) };
+  const outcome = readOutcome(jsonOf(answer));
+  return { ok: false, fault: faultOfAnswer(operation, { status, retryAfter, outcome }) };
 }
 
 /** The fault of an answer that does not hold what was asked for. */

@@ -1,7 +1,8 @@
 // The plain FHIR client: each call is sent at once, as a request of its own. It retries nothing.
 
-import type { Fault, Operation } from '../faults/fault.ts';
+import type { Fault } from '../faults/fault.ts';
 import { faultOf } from '../faults/fault.ts';
+import type { Operation } from '../faults/fault-table.ts';
 import type { HttpAnswer } from '../http/answer-collector.ts';
 import { couldMatch } from '../model/identifiers.ts';
 import type { Resource } from '../model/resource-types.ts';

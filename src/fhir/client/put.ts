@@ -35,7 +35,7 @@ export interface Sending {
 
 export function putOfIdentifier(resource: Resource, identifier: Token, eventKey: string): Put {
   // HAPI checks this only when it creates: on an update it would take the body of another patient.
-  if (!hasIdentifier(resource, identifier)) {
+  if (!hasIdentifier({ ...resource }, identifier)) {
     throw new TypeError('The resource does not have the identifier that it is to be written by.');
   }
   const type = resource.resourceType;

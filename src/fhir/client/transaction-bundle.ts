@@ -2,7 +2,7 @@
 // https://hl7.org/fhir/R4/http.html#transaction
 
 import { createHash } from 'node:crypto';
-import { haveOneInCommon, identifiersIn } from '../model/identifiers.ts';
+import { hasIdentifier } from '../model/identifiers.ts';
 import { isObject, type Json } from '../model/json.ts';
 import { locationOf, type Match, matchOf, versionInEtag } from './answer.ts';
 import type { Put } from './put.ts';
@@ -71,6 +71,6 @@ function entryWritten(entry: unknown, { type, by }: Put): WrittenEntry | null {
   const versionId = named?.versionId ?? inBody?.versionId ?? (typeof etag === 'string' ? versionInEtag(etag) : null);
   if ('id' in by) return id === by.id ? { id, versionId, status: code, proven: true } : null;
   const proven = resource !== null;
-  if (proven && !haveOneInCommon(identifiersIn(resource), [by.identifier])) return null;
+  if (proven && !hasIdentifier(resource, by.identifier)) return null;
   return { id, versionId, status: code, proven };
 }

@@ -6,9 +6,6 @@ import { FAULT_TABLE } from './fault-table.ts';
 import type { Outcome } from './operation-outcome.ts';
 import { hapiCodes, shortReason } from './operation-outcome.ts';
 
-export type { Cause, Operation } from './fault-table.ts';
-export { FAULT_TABLE } from './fault-table.ts';
-
 /** One failed request: what it was, and what to do about it. */
 export interface Fault {
   /** Stable: 'http-503', 'timeout', 'several-matches' … (the codes of the table). */

@@ -2,8 +2,8 @@
 // https://undici.nodejs.org/#/docs/api/Dispatcher.md , DispatchHandler
 
 import type { Dispatcher } from 'undici';
-import type { Cause } from '../faults/fault.ts';
 import { causeOfError } from '../faults/fault.ts';
+import type { Cause } from '../faults/fault-table.ts';
 
 /** A refusal is read no further: its OperationOutcome is short, whatever the answer that was asked for may be. */
 const REFUSAL_BYTES = 1024 * 1024;

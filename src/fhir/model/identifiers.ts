@@ -1,6 +1,5 @@
 // Whose resource it is: the identifiers that it has, as tokens, and whether it has, or can have, a certain one.
 import { isObject, type Json } from './json.ts';
-import type { Resource } from './resource-types.ts';
 import { readIdentifier, type Token, tokenKey } from './token.ts';
 
 /** What is no identifier is left out. */
@@ -18,8 +17,8 @@ export function haveOneInCommon(some: readonly Token[], others: readonly Token[]
 }
 
 /** Whether it has the identifier that it is written by. */
-export function hasIdentifier(resource: Resource, token: Token): boolean {
-  return haveOneInCommon(identifiersIn({ ...resource }), [token]);
+export function hasIdentifier(resource: Json, token: Token): boolean {
+  return haveOneInCommon(identifiersIn(resource), [token]);
 }
 
 /**

@@ -1,7 +1,7 @@
 // Links: which FHIR resource a source row became, remembered in fhir_link and cached while the slot is ours.
 import { sql } from 'kysely';
 import { LRUCache } from 'lru-cache';
-import type { Match } from '../../fhir/client/create-client.ts';
+import type { Match } from '../../fhir/client/answer.ts';
 import type { Sending } from '../../fhir/client/put.ts';
 import type { Token } from '../../fhir/model/token.ts';
 import { LINKS_CHANGED } from '../../shard.ts';

@@ -1,5 +1,6 @@
 // Which resource on the server is the row's own: a server that has lost what it had gives the ids away again, to others.
-import type { FhirClient, Match } from '../../fhir/client/create-client.ts';
+import type { Match } from '../../fhir/client/answer.ts';
+import type { FhirClient } from '../../fhir/client/fhir-client.ts';
 import type { Put } from '../../fhir/client/put.ts';
 import type { Fault } from '../../fhir/faults/fault.ts';
 import { differences } from '../../fhir/model/differences.ts';

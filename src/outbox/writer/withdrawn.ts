@@ -1,5 +1,5 @@
 // What is sent for a deleted row whose last state was not kept (an event emitted again): what the server has, withdrawn.
-import type { FhirClient } from '../../fhir/client/create-client.ts';
+import type { FhirClient } from '../../fhir/client/fhir-client.ts';
 import { isObject, type Json } from '../../fhir/model/json.ts';
 import type { Resource } from '../../fhir/model/resource-types.ts';
 import { kindOfTable } from '../delivery/kinds.ts';

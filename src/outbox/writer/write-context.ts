@@ -1,5 +1,5 @@
 // What the writer is given and may ask, where a write goes, and how it can end.
-import type { Match } from '../../fhir/client/create-client.ts';
+import type { Match } from '../../fhir/client/answer.ts';
 import type { Sending } from '../../fhir/client/put.ts';
 import type { Fault } from '../../fhir/faults/fault.ts';
 import type { MappedResource } from '../../fhir/mapping/mapped-resource.ts';

@@ -1,5 +1,7 @@
 // Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
-import type { FhirClient, Match } from '../../fhir/client/create-client.ts';
+
+import type { Match } from '../../fhir/client/answer.ts';
+import type { FhirClient } from '../../fhir/client/fhir-client.ts';
 import { putOfId, type Sending } from '../../fhir/client/put.ts';
 import { type Fault, faultOf } from '../../fhir/faults/fault.ts';
 import type { Token } from '../../fhir/model/token.ts';
