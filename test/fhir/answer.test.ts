@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { isFhirAnswer, jsonOf, matchOf, resourceOf, versionOf, writtenTo } from '../../src/fhir/client/answer.ts';
 import { readOutcome } from '../../src/fhir/faults/operation-outcome.ts';
-import type { HttpAnswer } from '../../src/fhir/http/answer-collector.ts';
+import type { HttpAnswer } from '../../src/fhir/http/dispatch.ts';
 import { answerOf, outcomeWith } from './answers.ts';
 
 const BASE = 'https://fhir.example.com/fhir';

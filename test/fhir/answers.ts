@@ -1,5 +1,5 @@
 // Answers of a server as the transport hands them on, and the OperationOutcomes in them.
-import type { HttpAnswer } from '../../src/fhir/http/answer-collector.ts';
+import type { HttpAnswer } from '../../src/fhir/http/dispatch.ts';
 
 /** The body is sent as it is when it is text, as JSON otherwise; undefined for none. */
 export function answerOf(body?: unknown, headers: Record<string, string> = {}, status = 200): HttpAnswer {

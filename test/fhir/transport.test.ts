@@ -7,7 +7,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Credentials, fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
 import { type HttpRequest, Transport, type TransportConfig } from '../../src/fhir/client/transport.ts';
-import { headerOf } from '../../src/fhir/http/answer-collector.ts';
+import { headerOf } from '../../src/fhir/http/dispatch.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { type Handler, reply, type ScriptedServer, serve } from './scripted-server.ts';
 

@@ -10,7 +10,7 @@ export const ACCESS: readonly Mutant[] = [
     harm: 'The token takes long, another connector takes the slot over meanwhile, and what is sent then is older than what that one sent.',
     edits: [
       {
-        file: 'src/fhir/http/answer-collector.ts',
+        file: 'src/fhir/http/dispatch.ts',
         find: '      this.#mayBeSent();',
         replace: '      this.#mayBeSent.toString();',
       },

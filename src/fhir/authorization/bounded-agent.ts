@@ -1,8 +1,7 @@
 // Requests to an authorization server, or for where it is: bounded in time and size, without redirects.
 
 import { Agent, type Dispatcher } from 'undici';
-import type { HttpAnswer } from '../http/answer-collector.ts';
-import { dispatch } from '../http/dispatch.ts';
+import { dispatch, type HttpAnswer } from '../http/dispatch.ts';
 import { connector } from '../http/tls.ts';
 
 const MOST_BYTES = 256 * 1024;

@@ -1,7 +1,7 @@
 // Where a FHIR server says how its clients get in: its SMART configuration.
 // https://hl7.org/fhir/smart-app-launch/conformance.html#using-well-known
 
-import type { HttpAnswer } from '../http/answer-collector.ts';
+import type { HttpAnswer } from '../http/dispatch.ts';
 
 export interface SmartConfiguration {
   /** Absolute. */

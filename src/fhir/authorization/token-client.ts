@@ -5,7 +5,7 @@
 import * as oauth from 'openid-client';
 import type { Dispatcher } from 'undici';
 import { causeOfError, type Failure } from '../faults/fault.ts';
-import type { HttpAnswer } from '../http/answer-collector.ts';
+import type { HttpAnswer } from '../http/dispatch.ts';
 import { mayBeAsked } from '../http/secure-address.ts';
 import type { Tls } from '../http/tls.ts';
 import type { AccessToken, TokenSource } from './access-tokens.ts';

@@ -1,6 +1,6 @@
 // Reading answers: a resource's id and version from headers or body, and whether what came is FHIR at all.
 
-import { type HttpAnswer, headerOf } from '../http/answer-collector.ts';
+import { type HttpAnswer, headerOf } from '../http/dispatch.ts';
 import { isNestedTooDeeply, isObject, type Json } from '../model/json.ts';
 
 /** A resource on the server; version null when the server keeps or names none. */

@@ -3,7 +3,7 @@
 import { type Fault, faultOf, faultOfAnswer } from '../faults/fault.ts';
 import type { Operation } from '../faults/fault-table.ts';
 import { readOutcome } from '../faults/operation-outcome.ts';
-import { type HttpAnswer, headerOf } from '../http/answer-collector.ts';
+import { type HttpAnswer, headerOf } from '../http/dispatch.ts';
 import { isFhirAnswer, jsonOf } from './answer.ts';
 
 /** Success or fault, by status first. */

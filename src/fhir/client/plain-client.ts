@@ -3,7 +3,7 @@
 import type { Fault } from '../faults/fault.ts';
 import { faultOf } from '../faults/fault.ts';
 import type { Operation } from '../faults/fault-table.ts';
-import type { HttpAnswer } from '../http/answer-collector.ts';
+import type { HttpAnswer } from '../http/dispatch.ts';
 import { couldMatch } from '../model/identifiers.ts';
 import type { Resource } from '../model/resource-types.ts';
 import type { Token } from '../model/token.ts';

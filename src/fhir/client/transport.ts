@@ -5,8 +5,7 @@ import { errors, Pool } from 'undici';
 import type { Credentials } from '../authorization/credentials.ts';
 import { causeOfError, type Failure } from '../faults/fault.ts';
 import type { Cause } from '../faults/fault-table.ts';
-import { type HttpAnswer, NotSent } from '../http/answer-collector.ts';
-import { dispatch } from '../http/dispatch.ts';
+import { dispatch, type HttpAnswer, NotSent } from '../http/dispatch.ts';
 import { connector, type Tls } from '../http/tls.ts';
 
 export interface TransportConfig {
