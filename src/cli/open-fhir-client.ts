@@ -7,7 +7,7 @@ import { type Credentials, fixedCredentials } from '../fhir/authorization/creden
 import type { Access } from '../fhir/authorization/smart-configuration.ts';
 import { TokenClient } from '../fhir/authorization/token-client.ts';
 import { createFhirClient, type FhirClientConfig } from '../fhir/client/create-client.ts';
-import type { FhirClient } from '../fhir/client/fhir-client.ts';
+import type { FhirClient, Observe } from '../fhir/client/fhir-client.ts';
 
 /**
  * `access`: what the command does there, and so may ask for. `onCall` is told of every request when it has ended. `bundles`:
@@ -18,7 +18,7 @@ import type { FhirClient } from '../fhir/client/fhir-client.ts';
 export function openFhirClient(
   config: FhirConfig,
   access: Pick<Access, 'writes' | 'deletes'>,
-  onCall: Parameters<typeof createFhirClient>[1] = () => undefined,
+  onCall: Observe = () => undefined,
   bundles: Pick<FhirClientConfig, 'batchSize' | 'onSmallerBundles'> = {},
 ): FhirClient {
   const entry = fhirAccess(config);

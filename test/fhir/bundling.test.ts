@@ -128,7 +128,7 @@ describe('PUTs that are ready at once', () => {
   it('have the trace of the first, as one request can have one alone', async () => {
     const { fhir, server: peer } = await bundling(server());
     const sending = (span: string) => ({
-      mustHold: () => undefined,
+      mayBeSent: () => undefined,
       uncertain: false,
       traceparent: `00-0af7651916cd43dd8448eb211c80319c-${span}-01`,
     });
@@ -138,7 +138,11 @@ describe('PUTs that are ready at once', () => {
 
   it('what is uncertain goes alone', async () => {
     const { fhir, sent } = await bundling(server());
-    await Promise.all([put(fhir, 'A'), put(fhir, 'B', { mustHold: () => undefined, uncertain: true }), put(fhir, 'C')]);
+    await Promise.all([
+      put(fhir, 'A'),
+      put(fhir, 'B', { mayBeSent: () => undefined, uncertain: true }),
+      put(fhir, 'C'),
+    ]);
     expect(sent().toSorted()).toEqual(['B', '[A C]']);
   });
 
@@ -147,7 +151,7 @@ describe('PUTs that are ready at once', () => {
     const lost = new Error('The slot is lost.');
     const gone = {
       uncertain: false,
-      mustHold() {
+      mayBeSent() {
         throw lost;
       },
     };
@@ -167,7 +171,7 @@ describe('PUTs that are ready at once', () => {
     const lost = new Error('The slot is lost.');
     const gone = {
       uncertain: false,
-      mustHold() {
+      mayBeSent() {
         if (waited > 0) throw lost;
       },
     };

@@ -2,7 +2,7 @@
 
 import { Agent, type Dispatcher } from 'undici';
 import { dispatch, type HttpAnswer } from '../http/dispatch.ts';
-import { connector } from '../http/tls.ts';
+import { connector, type Tls, type Trusted } from '../http/tls.ts';
 
 const MOST_BYTES = 256 * 1024;
 
@@ -10,8 +10,8 @@ export class BoundedAgent {
   readonly #agent: Agent;
   readonly #timeoutMs: number;
 
-  /** As with `connector`, which makes its connections; a whole answer takes `timeoutMs` at most. */
-  constructor(...[tls, timeoutMs, trusted]: Parameters<typeof connector>) {
+  /** `tls` is asked for each connection; a whole answer takes `timeoutMs` at most. */
+  constructor(tls: () => Tls, timeoutMs: number, trusted: Trusted) {
     this.#timeoutMs = timeoutMs;
     this.#agent = new Agent({ headersTimeout: 0, bodyTimeout: 0, connect: connector(tls, timeoutMs, trusted) });
   }

@@ -91,10 +91,11 @@ export function versionInEtag(etag: string): string | null {
   return ENTRY_ETAG.exec(etag.trim())?.slice(1).find(Boolean) ?? null;
 }
 
-/** The resources of a Bundle. */
-export function entriesOf(bundle: Json): Json[] {
+/** The resources of this type in a Bundle. */
+export function entriesOf(bundle: Json, type: string): Json[] {
   const entries = Array.isArray(bundle.entry) ? bundle.entry.filter(isObject) : [];
-  return entries.map((entry) => entry.resource).filter(isObject);
+  const resources = entries.map((entry) => entry.resource).filter(isObject);
+  return resources.filter(({ resourceType }) => resourceType === type);
 }
 
 /** https://hl7.org/fhir/R4/http.html#paging */

@@ -17,12 +17,13 @@ import type {
   PageAnswer,
   ReadAnswer,
   SearchAnswer,
+  Sending,
   TransactionAnswer,
   WriteAnswer,
 } from './fhir-client.ts';
 import { takeTogether, type Waiting } from './gathering.ts';
 import type { PlainFhirClient } from './plain-client.ts';
-import { type Put, putOfId, putOfIdentifier, type Sending } from './put.ts';
+import { type Put, putOfId, putOfIdentifier } from './put.ts';
 import type { WrittenEntry } from './transaction-bundle.ts';
 
 interface Call extends Waiting {
@@ -58,8 +59,7 @@ export class BundlingFhirClient implements FhirClient {
     eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer> {
-    const alone = () => this.#plain.putByIdentifier(resource, identifier, eventKey, sending);
-    return await this.#put(resource, putOfIdentifier(resource, identifier, eventKey), sending, alone);
+    return await this.#put(resource, putOfIdentifier(resource, identifier, eventKey), sending);
   }
 
   async putById(
@@ -69,8 +69,7 @@ export class BundlingFhirClient implements FhirClient {
     eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer> {
-    const alone = () => this.#plain.putById(resource, id, versionId, eventKey, sending);
-    return await this.#put(resource, putOfId(resource, id, versionId, eventKey), sending, alone);
+    return await this.#put(resource, putOfId(resource, id, versionId, eventKey), sending);
   }
 
   deleteById(type: string, id: string, eventKey: string, sending?: Sending): Promise<WriteAnswer> {
@@ -106,12 +105,8 @@ export class BundlingFhirClient implements FhirClient {
     return this.#plain.close();
   }
 
-  #put(
-    resource: Resource,
-    put: Put,
-    sending: Sending | undefined,
-    alone: () => Promise<WriteAnswer>,
-  ): Promise<WriteAnswer> {
+  #put(resource: Resource, put: Put, sending: Sending | undefined): Promise<WriteAnswer> {
+    const alone = () => this.#plain.put(put, sending);
     if (sending?.uncertain) return this.#single(alone);
     const identifiers = identifiersIn({ ...resource }).map(tokenKey);
     const keys = 'id' in put.by ? [`${put.type}/${put.by.id}`, ...identifiers] : identifiers;
@@ -162,7 +157,7 @@ export class BundlingFhirClient implements FhirClient {
     const [first] = calls;
     if (!first || calls.length === 1) return first?.alone() ?? true;
     if (calls.length > this.#limit.size) return await this.#halve(calls);
-    const bundled = calls.filter(isBundled).filter(mayBeSent);
+    const bundled = calls.filter(isBundled).filter(stillGoes);
     if (bundled.length < calls.length) {
       await this.#send(bundled);
       return false;
@@ -175,7 +170,7 @@ export class BundlingFhirClient implements FhirClient {
       );
     } catch (error) {
       // The token took long, and meanwhile one of them may not be sent any more.
-      const left = bundled.filter(mayBeSent);
+      const left = bundled.filter(stillGoes);
       if (left.length === bundled.length) throw error;
       await this.#send(left);
       return false;
@@ -232,8 +227,8 @@ function isById({ put }: Call): boolean {
 /** The Bundle may be sent while each of them may; it has the trace of its first. */
 function sendingOf(bundled: readonly Bundled[]): Sending {
   return {
-    mustHold() {
-      for (const { sending } of bundled) sending?.mustHold();
+    mayBeSent() {
+      for (const { sending } of bundled) sending?.mayBeSent();
     },
     uncertain: false,
     traceparent: bundled[0]?.sending?.traceparent,
@@ -241,9 +236,9 @@ function sendingOf(bundled: readonly Bundled[]): Sending {
 }
 
 /** It may have waited: what may not be sent any more leaves the Bundle, and the others go. */
-function mayBeSent({ sending, fail }: Call): boolean {
+function stillGoes({ sending, fail }: Call): boolean {
   try {
-    sending?.mustHold();
+    sending?.mayBeSent();
     return true;
   } catch (error) {
     fail(error);

@@ -2,8 +2,7 @@
 // follows from it for this connector's configuration.
 
 import { z } from 'zod';
-import type { Fault } from '../faults/fault.ts';
-import { faultOf } from '../faults/fault.ts';
+import { type Failed, faultOf } from '../faults/fault.ts';
 import { knownSoftware } from './software.ts';
 
 /** Each part is null where the statement does not say: nearly all of it is optional, and many servers leave much out. */
@@ -25,7 +24,7 @@ interface TypeCapabilities {
   readonly versioning: string | null;
 }
 
-export type CapabilitiesAnswer = { ok: true; capabilities: Capabilities } | { ok: false; fault: Fault };
+export type CapabilitiesAnswer = { ok: true; capabilities: Capabilities } | Failed;
 
 /** What of the configuration decides what the server must offer. */
 interface Needs {

@@ -1,16 +1,13 @@
 // Whether an answer is the success of what was asked, or which fault.
 
-import { type Fault, faultOf, faultOfAnswer } from '../faults/fault.ts';
+import { type Failed, type Fault, faultOf, faultOfAnswer } from '../faults/fault.ts';
 import type { Operation } from '../faults/fault-table.ts';
 import { readOutcome } from '../faults/operation-outcome.ts';
 import { type HttpAnswer, headerOf } from '../http/dispatch.ts';
 import { isFhirAnswer, jsonOf } from './answer.ts';
 
 /** Success or fault, by status first. */
-export function judge(
-  operation: Operation,
-  answer: HttpAnswer,
-): { ok: true; answer: HttpAnswer } | { ok: false; fault: Fault } {
+export function judge(operation: Operation, answer: HttpAnswer): { ok: true; answer: HttpAnswer } | Failed {
   const { status } = answer;
   // 202 is a success only for a delete: https://hl7.org/fhir/R4/http.html#delete
   const gone = operation === 'delete-by-id' && (status === 404 || status === 410);

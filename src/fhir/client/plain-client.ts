@@ -1,17 +1,24 @@
 // The plain FHIR client: each call is sent at once, as a request of its own. It retries nothing.
 
-import type { Fault } from '../faults/fault.ts';
-import { faultOf } from '../faults/fault.ts';
+import { type Failed, type Fault, faultOf } from '../faults/fault.ts';
 import type { Operation } from '../faults/fault-table.ts';
 import type { HttpAnswer } from '../http/dispatch.ts';
 import { couldMatch } from '../model/identifiers.ts';
+import type { Json } from '../model/json.ts';
 import type { Resource } from '../model/resource-types.ts';
-import type { Token } from '../model/token.ts';
-import { tokenParameter } from '../model/token.ts';
-import type { Match } from './answer.ts';
-import { entriesOf, isFhirAnswer, jsonOf, linkOf, matchOf, resourceOf, versionOf, writtenTo } from './answer.ts';
-import type { CapabilitiesAnswer } from './capabilities.ts';
-import { readCapabilities } from './capabilities.ts';
+import { type Token, tokenParameter } from '../model/token.ts';
+import {
+  entriesOf,
+  isFhirAnswer,
+  jsonOf,
+  linkOf,
+  type Match,
+  matchOf,
+  resourceOf,
+  versionOf,
+  writtenTo,
+} from './answer.ts';
+import { type CapabilitiesAnswer, readCapabilities } from './capabilities.ts';
 import type {
   CountAnswer,
   FhirClient,
@@ -19,11 +26,12 @@ import type {
   PageAnswer,
   ReadAnswer,
   SearchAnswer,
+  Sending,
   TransactionAnswer,
   WriteAnswer,
 } from './fhir-client.ts';
 import { judge, noResource } from './judge.ts';
-import { type Put, putOfId, putOfIdentifier, type Sending } from './put.ts';
+import { type Put, putOfId, putOfIdentifier } from './put.ts';
 import { requestId } from './request-id.ts';
 import { entriesWritten, requestIdOf, transactionOf } from './transaction-bundle.ts';
 import type { HttpRequest, Transport } from './transport.ts';
@@ -60,9 +68,29 @@ export class PlainFhirClient implements FhirClient {
     eventKey: string,
     sending?: Sending,
   ): Promise<WriteAnswer> {
-    const put = putOfIdentifier(resource, identifier, eventKey);
+    return await this.put(putOfIdentifier(resource, identifier, eventKey), sending);
+  }
+
+  async putById(
+    resource: Resource,
+    id: string,
+    versionId: string | null,
+    eventKey: string,
+    sending?: Sending,
+  ): Promise<WriteAnswer> {
+    return await this.put(putOfId(resource, id, versionId, eventKey), sending);
+  }
+
+  /** As `putByIdentifier` and `putById`, for who has made the PUT. */
+  put(put: Put, sending?: Sending): Promise<WriteAnswer> {
+    return 'id' in put.by
+      ? this.#putById(put, put.by.id, sending)
+      : this.#putByIdentifier(put, put.by.identifier, sending);
+  }
+
+  async #putByIdentifier(put: Put, identifier: Token, sending: Sending | undefined): Promise<WriteAnswer> {
     const { type } = put;
-    const sent = await this.#call('conditional-put', this.#put(put, sending));
+    const sent = await this.#call('conditional-put', this.#requestOf(put, sending));
     if (!sent.ok) return sent.fault.code === 'several-matches' ? await this.#several(type, identifier, sent) : sent;
     const { answer } = sent;
     const sentBack = resourceOf(answer, type);
@@ -74,20 +102,13 @@ export class PlainFhirClient implements FhirClient {
     // A 2xx without a word of where: the search tells, and whether this is a FHIR server at all.
     const written = named ?? (await this.#only(type, identifier));
     if (written === null) return { ok: false, fault: faultOf('not-fhir', answer.status) };
-    if ('fault' in written) return { ok: false, fault: written.fault };
+    if ('fault' in written) return written;
     return { ok: true, ...written, status: answer.status };
   }
 
-  async putById(
-    resource: Resource,
-    id: string,
-    versionId: string | null,
-    eventKey: string,
-    sending?: Sending,
-  ): Promise<WriteAnswer> {
-    const put = putOfId(resource, id, versionId, eventKey);
+  async #putById(put: Put, id: string, sending: Sending | undefined): Promise<WriteAnswer> {
     const { type } = put;
-    const sent = await this.#call('put-by-id', this.#put(put, sending));
+    const sent = await this.#call('put-by-id', this.#requestOf(put, sending));
     if (!sent.ok) return sent;
     const { answer } = sent;
     const written = writtenTo(answer, type);
@@ -103,7 +124,8 @@ export class PlainFhirClient implements FhirClient {
     const body = transactionOf(puts, this.#baseUrl);
     // What was created shows by its identifier whose it is.
     const prefer = puts.every(({ by }) => 'id' in by) ? this.#preferred : 'return=representation';
-    const request = this.#write('POST', '', body, requestIdOf(puts), sending, { prefer });
+    const headers = { prefer, 'x-request-id': requestIdOf(puts) };
+    const request = this.#write({ method: 'POST', path: '', body, headers }, sending);
     const sent = await this.#call('transaction', request, puts.length);
     const unreadable = { ok: false, fault: faultOf('bundle-unreadable') } as const;
     if (!sent.ok) return sent.fault.code === 'not-fhir' ? unreadable : sent;
@@ -122,7 +144,7 @@ export class PlainFhirClient implements FhirClient {
       path: `${type}/${encodeURIComponent(id)}`,
       headers: { 'x-request-id': requestId(eventKey, ''), ...traceOf(sending) },
       maxBytes: WRITE_BYTES,
-      mayBeSent: sending?.mustHold,
+      mayBeSent: sending?.mayBeSent,
     });
     if (!sent.ok) return sent;
     if (!isFhirAnswer(sent.answer)) return { ok: false, fault: noResource(sent.answer) };
@@ -135,20 +157,15 @@ export class PlainFhirClient implements FhirClient {
   }
 
   async search(type: string, identifier: Token): Promise<SearchAnswer> {
-    const sent = await this.#call('search', {
-      method: 'GET',
+    const found = await this.#find({
       path: `${type}?identifier=${tokenParameter(identifier)}&_count=2&_elements=id,meta,identifier`,
       // Without it a server may ignore a parameter that it does not know: https://hl7.org/fhir/R4/search.html#errors
       headers: { prefer: 'handling=strict' },
-      maxBytes: READ_BYTES,
     });
-    if (!sent.ok) return sent;
-    const bundle = resourceOf(sent.answer, 'Bundle');
-    if (bundle === null) return { ok: false, fault: noResource(sent.answer) };
-    const resources = entriesOf(bundle).filter((resource) => resource.resourceType === type);
-    if (resources.some((resource) => !couldMatch(resource, identifier))) {
-      return { ok: false, fault: faultOf('search-ignored', sent.answer.status) };
-    }
+    if (!found.ok) return found;
+    const resources = entriesOf(found.bundle, type);
+    if (resources.some((resource) => !couldMatch(resource, identifier)))
+      return { ok: false, fault: faultOf('search-ignored', found.status) };
     return { ok: true, matches: resources.map((resource) => matchOf(resource)).filter((match) => match !== null) };
   }
 
@@ -165,14 +182,11 @@ export class PlainFhirClient implements FhirClient {
   }
 
   async count(type: string): Promise<CountAnswer> {
-    const path = `${type}?_summary=count`;
-    const sent = await this.#call('search', { method: 'GET', path, headers: UNCACHED, maxBytes: WRITE_BYTES });
-    if (!sent.ok) return sent;
-    const bundle = resourceOf(sent.answer, 'Bundle');
-    if (bundle === null) return { ok: false, fault: noResource(sent.answer) };
+    const found = await this.#find({ path: `${type}?_summary=count`, headers: UNCACHED, maxBytes: WRITE_BYTES });
+    if (!found.ok) return found;
+    const { total } = found.bundle;
     // https://hl7.org/fhir/R4/datatypes.html#unsignedInt
-    const isCount = typeof bundle.total === 'number' && Number.isSafeInteger(bundle.total) && bundle.total >= 0;
-    return { ok: true, total: isCount ? (bundle.total as number) : null };
+    return { ok: true, total: typeof total === 'number' && Number.isSafeInteger(total) && total >= 0 ? total : null };
   }
 
   async list(
@@ -183,16 +197,13 @@ export class PlainFhirClient implements FhirClient {
   ): Promise<PageAnswer> {
     const filter = system === null ? '' : `identifier=${tokenParameter({ system, value: '' })}&`;
     const path = next ?? `${type}?${filter}_elements=${elements.join(',')}&_count=${PAGE}`;
-    const sent = await this.#call('search', { method: 'GET', path, headers: UNCACHED, maxBytes: READ_BYTES });
-    if (!sent.ok) return sent;
-    const bundle = resourceOf(sent.answer, 'Bundle');
-    if (bundle === null) return { ok: false, fault: noResource(sent.answer) };
-    const resources = entriesOf(bundle).filter((resource) => resource.resourceType === type);
-    const link = linkOf(bundle, 'next');
+    const found = await this.#find({ path, headers: UNCACHED });
+    if (!found.ok) return found;
+    const link = linkOf(found.bundle, 'next');
     const following = link === null ? null : this.#transport.pathOf(link);
     // A page that follows and cannot be asked for is no end of the list.
-    if (link !== null && following === null) return { ok: false, fault: faultOf('not-fhir', sent.answer.status) };
-    return { ok: true, resources, next: following };
+    if (link !== null && following === null) return { ok: false, fault: faultOf('not-fhir', found.status) };
+    return { ok: true, resources: entriesOf(found.bundle, type), next: following };
   }
 
   async probe(): Promise<Fault | null> {
@@ -214,47 +225,53 @@ export class PlainFhirClient implements FhirClient {
   }
 
   /** The one resource with this identifier, null for none, a fault for several. */
-  async #only(type: string, identifier: Token): Promise<Match | { fault: Fault } | null> {
+  async #only(type: string, identifier: Token): Promise<Match | Failed | null> {
     const found = await this.search(type, identifier);
-    if (!found.ok) return { fault: found.fault };
-    return found.matches.length > 1 ? { fault: faultOf('several-found') } : (found.matches[0] ?? null);
+    if (!found.ok) return found;
+    if (found.matches.length > 1) return { ok: false, fault: faultOf('several-found') };
+    return found.matches[0] ?? null;
   }
 
   /**
    * A 412 to a PUT by identifier, looked into: several matches never pass by themselves, but servers answer so too where
    * two writes met (Aidbox, https://github.com/HealthSamurai/aidbox-docs/blob/main/docs/api/rest-api/crud/update.md ).
    */
-  async #several(type: string, identifier: Token, refused: { ok: false; fault: Fault }): Promise<WriteAnswer> {
+  async #several(type: string, identifier: Token, refused: Failed): Promise<WriteAnswer> {
     const found = await this.search(type, identifier);
     if (!found.ok) return found;
     return found.matches.length > 1 ? refused : { ok: false, fault: faultOf('not-several', refused.fault.status) };
+  }
+
+  /** What was searched for, as the Bundle of what was found. */
+  async #find(
+    request: Pick<HttpRequest, 'path' | 'headers'> & { readonly maxBytes?: number },
+  ): Promise<{ ok: true; bundle: Json; status: number } | Failed> {
+    const sent = await this.#call('search', { method: 'GET', maxBytes: READ_BYTES, ...request });
+    if (!sent.ok) return sent;
+    const { answer } = sent;
+    const bundle = resourceOf(answer, 'Bundle');
+    if (bundle === null) return { ok: false, fault: noResource(answer) };
+    return { ok: true, bundle, status: answer.status };
   }
 
   #wantVersion(versionId: string | null): void {
     if (versionId === null) this.#preferred = 'return=representation';
   }
 
-  #put({ path, body, requestId, ifMatch }: Put, sending: Sending | undefined): HttpRequest {
-    return this.#write('PUT', path, body, requestId, sending, ifMatch === null ? {} : { 'if-match': ifMatch });
+  #requestOf({ path, body, requestId, ifMatch }: Put, sending: Sending | undefined): HttpRequest {
+    const headers = { 'x-request-id': requestId, ...(ifMatch !== null && { 'if-match': ifMatch }) };
+    return this.#write({ method: 'PUT', path, body, headers }, sending);
   }
 
-  #write(
-    method: 'PUT' | 'POST',
-    path: string,
-    body: string,
-    requestId: string,
-    sending: Sending | undefined,
-    headers: Record<string, string>,
-  ): HttpRequest {
-    const own = { 'content-type': 'application/fhir+json', prefer: this.#preferred, 'x-request-id': requestId };
+  #write(request: Pick<HttpRequest, 'method' | 'path' | 'headers'> & { body: string }, sending?: Sending): HttpRequest {
+    const { body, headers } = request;
+    const own = { 'content-type': 'application/fhir+json', prefer: this.#preferred };
     return {
-      method,
-      path,
-      body,
+      ...request,
       headers: { ...own, ...headers, ...traceOf(sending) },
       // In UTF-8 a character may take three bytes and more, and a server may indent.
       maxBytes: WRITE_BYTES + 4 * body.length,
-      mayBeSent: sending?.mustHold,
+      mayBeSent: sending?.mayBeSent,
     };
   }
 
@@ -262,7 +279,7 @@ export class PlainFhirClient implements FhirClient {
     operation: Operation,
     request: HttpRequest,
     puts?: number,
-  ): Promise<{ ok: true; answer: HttpAnswer } | { ok: false; fault: Fault }> {
+  ): Promise<{ ok: true; answer: HttpAnswer } | Failed> {
     const startedAt = performance.now();
     const exchange = await this.#transport.send(request);
     const result = exchange.ok

@@ -20,19 +20,6 @@ export interface Put {
   readonly requestId: string;
 }
 
-/** What decides, when a write is really sent, whether and how it is. */
-export interface Sending {
-  /** Asked at that moment, for what went before may have taken long: throws when the slot is no longer ours. */
-  mustHold(): void;
-  /**
-   * An earlier try ended without an answer that says what became of it: it may have been applied. It goes in no Bundle any
-   * more, so that what it meets then is its own.
-   */
-  readonly uncertain: boolean;
-  /** https://www.w3.org/TR/trace-context/#traceparent-header . A Bundle has that of its first PUT. */
-  readonly traceparent?: string | undefined;
-}
-
 export function putOfIdentifier(resource: Resource, identifier: Token, eventKey: string): Put {
   // HAPI checks this only when it creates: on an update it would take the body of another patient.
   if (!hasIdentifier({ ...resource }, identifier)) {

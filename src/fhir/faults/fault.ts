@@ -23,6 +23,12 @@ export interface Fault {
   readonly outcome: unknown;
 }
 
+/** The answer of a call whose request failed: it was not carried out, or nobody knows. */
+export interface Failed {
+  readonly ok: false;
+  readonly fault: Fault;
+}
+
 /** Why there is no usable answer; `detail` in a word or two that hold nothing of what was asked or answered. */
 export interface Failure {
   readonly cause: Cause;

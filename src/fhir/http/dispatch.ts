@@ -17,7 +17,7 @@ export interface HttpAnswer {
   readonly body: { readonly text: string } | { readonly missing: Cause };
 }
 
-/** It was not to be sent any more when it could have been. */
+/** `mayBeSent` said no when it could have been sent, and `reason` is what it threw. */
 export class NotSent extends Error {
   override readonly name = 'NotSent';
   readonly reason: unknown;

@@ -13,7 +13,8 @@ export interface Tls {
   readonly key?: string | undefined;
 }
 
-type Trusted = 'these alone' | 'also the well-known';
+/** Whom, of those that have signed a server's certificate: the configured CAs, or besides them those that Node trusts. */
+export type Trusted = 'these alone' | 'also the well-known';
 
 /** undici's connector, with the certificates as they are when a connection is made. */
 export function connector(tls: () => Tls, timeoutMs: number, trusted: Trusted): buildConnector.connector {

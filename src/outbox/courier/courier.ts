@@ -124,7 +124,7 @@ export class Courier {
       mapped,
       uncertain: tries.uncertain,
       mayAwaitOtherShard: tries.looks < MOST_LOOKS_FOR_REFERENCES,
-      mustHold: () => {
+      mayBeSent: () => {
         guard.mustHold(lease);
         gate.mustBeOpen();
       },

@@ -2,7 +2,7 @@
 import { sql } from 'kysely';
 import { LRUCache } from 'lru-cache';
 import type { Match } from '../../fhir/client/answer.ts';
-import type { Sending } from '../../fhir/client/put.ts';
+import type { Sending } from '../../fhir/client/fhir-client.ts';
 import type { Token } from '../../fhir/model/token.ts';
 import { LINKS_CHANGED } from '../../shard.ts';
 import type { Source } from '../delivery/source.ts';
@@ -85,12 +85,12 @@ export class Links {
    * row may have the resource by now, and in that very version.
    */
   sendingBy(source: Source, { id, versionId }: Match, sending: Sending): Sending {
-    const mustHold = () => {
-      sending.mustHold();
+    const mayBeSent = () => {
+      sending.mayBeSent();
       const link = this.peek(source);
       if (link?.fhirId !== id || link.versionId !== versionId) throw new LinkInDoubt();
     };
-    return { uncertain: sending.uncertain, traceparent: sending.traceparent, mustHold };
+    return { uncertain: sending.uncertain, traceparent: sending.traceparent, mayBeSent };
   }
 
   async get(source: Source): Promise<Link | null> {

@@ -1,6 +1,6 @@
 // What the writer is given and may ask, where a write goes, and how it can end.
 import type { Match } from '../../fhir/client/answer.ts';
-import type { Sending } from '../../fhir/client/put.ts';
+import type { Sending } from '../../fhir/client/fhir-client.ts';
 import type { Fault } from '../../fhir/faults/fault.ts';
 import type { MappedResource } from '../../fhir/mapping/mapped-resource.ts';
 import type { Token } from '../../fhir/model/token.ts';

@@ -1,8 +1,8 @@
 // Writing one resource: first contact by identifier, then by id with If-Match; and what to do when the server knows better.
 
 import type { Match } from '../../fhir/client/answer.ts';
-import type { FhirClient } from '../../fhir/client/fhir-client.ts';
-import { putOfId, type Sending } from '../../fhir/client/put.ts';
+import type { FhirClient, Sending } from '../../fhir/client/fhir-client.ts';
+import { putOfId } from '../../fhir/client/put.ts';
 import { type Fault, faultOf } from '../../fhir/faults/fault.ts';
 import type { Token } from '../../fhir/model/token.ts';
 import { kindOfTable } from '../delivery/kinds.ts';
