@@ -1,9 +1,8 @@
 // What was committed, read from the WAL through a slot of the test's own: neither the triggers nor the connector is asked.
 import type pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
-import { mapPatient } from '../../src/fhir/mapping/patient.ts';
-import { patientPayload } from '../../src/fhir/mapping/patient-payload.ts';
-import { RECORD_MAPPINGS } from '../../src/fhir/mapping/record-tables.ts';
+import { patient } from '../../src/fhir/mapping/patient.ts';
+import { ROW_MAPPINGS } from '../../src/fhir/mapping/tables.ts';
 import { formatLsn, type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import type { Body } from '../support/fhir-ledger.ts';
 import { whoIs } from './workload.ts';
@@ -149,7 +148,7 @@ export class WalOracle {
   }
 
   #record({ table, id }: Source, deleting: boolean): Body {
-    const mapping = RECORD_MAPPINGS.find((each) => each.table === table);
+    const mapping = ROW_MAPPINGS.find((each) => each.table === table);
     const payload = {
       ...Object.fromEntries(
         Object.entries(this.rows.get(whoIs(table, id)) ?? {}).filter(([, value]) => !(value instanceof Date)),
@@ -166,8 +165,8 @@ export class WalOracle {
     const others = [...this.#others.values()]
       .filter((row) => Number(row.patient_id) === patientId)
       .sort((a, b) => Number(a.id) - Number(b.id));
-    const payload = patientPayload.parse({ ...this.rows.get(whoIs('patient', patientId)), other_identifiers: others });
-    const mapped = mapPatient(payload, 'us-core', deleting ? { active: false } : {});
+    const payload = { ...this.rows.get(whoIs('patient', patientId)), other_identifiers: others };
+    const mapped = patient.map(payload, 'us-core', deleting);
     if (!mapped.ok) throw new Error(`The workload made a patient that cannot be mapped: ${mapped.reason}`);
     return mapped.resource as unknown as Body;
   }

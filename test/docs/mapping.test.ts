@@ -3,8 +3,7 @@
 
 import { expect, test } from 'vitest';
 import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
-import { mapPatient } from '../../src/fhir/mapping/patient.ts';
-import { patientPayload } from '../../src/fhir/mapping/patient-payload.ts';
+import { patient } from '../../src/fhir/mapping/patient.ts';
 import { MAX_FHIR_STRING } from '../../src/fhir/model/primitives.ts';
 import { payloadOf } from '../fhir/payloads.ts';
 import { blocksOf, pathOf, read, table, withGenerated } from './document.ts';
@@ -15,8 +14,7 @@ const PAGE = 'docs/mapping.md';
 type Columns = Readonly<Record<string, unknown>>;
 type Elements = Readonly<Record<string, unknown>>;
 
-const map = (columns: Columns, profile: Profile = 'r4') =>
-  mapPatient(patientPayload.parse(payloadOf(columns)), profile);
+const map = (columns: Columns, profile: Profile = 'r4') => patient.map(payloadOf(columns), profile, false);
 
 function elementsOf(columns: Columns, profile: Profile = 'r4'): Elements {
   const mapped = map(columns, profile);
@@ -65,7 +63,7 @@ const elementsFor = (column: string) =>
   pathsOf({ [column]: EXAMPLES[column] }).map((path) => path.split('.', 1)[0] ?? '');
 
 function columns(): string {
-  const rows = Object.entries(patientPayload.shape).map(([column, { description = '' }]) => {
+  const rows = Object.entries(patient.columns.shape).map(([column, { description = '' }]) => {
     const value = EXAMPLES[column];
     const paths = pathsOf({ [column]: value });
     expect(paths, column).not.toEqual([]);
@@ -160,7 +158,7 @@ test.each([
   ['r4', 2],
 ] as const)('the page shows a patient before and after, for %s', (profile, index) => {
   const [payload = '', ...resources] = blocksOf(read(PAGE), 'json');
-  const mapped = mapPatient(patientPayload.parse(JSON.parse(payload)), profile);
+  const mapped = patient.map(JSON.parse(payload), profile, false);
   // The same elements in the same order: a repeat is the same bytes.
   expect(JSON.stringify(mapped.ok && mapped.resource)).toBe(JSON.stringify(JSON.parse(resources[index - 1] ?? '')));
 });

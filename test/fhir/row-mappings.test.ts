@@ -5,7 +5,7 @@ import { bloodPressure } from '../../src/fhir/mapping/blood-pressure.ts';
 import { encounter } from '../../src/fhir/mapping/encounter.ts';
 import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
 import { pulse } from '../../src/fhir/mapping/pulse.ts';
-import type { RowMapping } from '../../src/fhir/mapping/record.ts';
+import type { RowMapping } from '../../src/fhir/mapping/row-mapping.ts';
 import type { Resource } from '../../src/fhir/model/resource-types.ts';
 import { PROFILES } from './golden.ts';
 import { recordPayload } from './records.ts';

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Observation } from '../model/resource-types.ts';
 import { ARMS, BLOOD_PRESSURE, BODY_POSITIONS, coded, DIASTOLIC, SYSTOLIC } from './codes.ts';
 import { moment, number, text } from './columns.ts';
-import { recordMapping } from './record.ts';
+import { recordMapping } from './row-mapping.ts';
 import { measured, OF_PATIENT_AND_FORM, vitalSign } from './vital-sign.ts';
 
 const MMHG = { unit: 'mmHg', code: 'mm[Hg]' };

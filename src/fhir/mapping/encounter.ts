@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Encounter } from '../model/resource-types.ts';
 import { AMBULATORY } from './codes.ts';
 import { moment, text } from './columns.ts';
-import { recordMapping } from './record.ts';
+import { recordMapping } from './row-mapping.ts';
 import { UNKNOWN } from './us-core.ts';
 
 const US_CORE_ENCOUNTER = 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-encounter';

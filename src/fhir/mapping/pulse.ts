@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Observation } from '../model/resource-types.ts';
 import { coded, HEART_RATE, PULSE_METHODS, PULSE_SITES, RHYTHMS } from './codes.ts';
 import { moment, number, text } from './columns.ts';
-import { recordMapping } from './record.ts';
+import { recordMapping } from './row-mapping.ts';
 import { measured, OF_PATIENT_AND_FORM, vitalSign } from './vital-sign.ts';
 
 const PER_MINUTE = { unit: 'beats/minute', code: '/min' };

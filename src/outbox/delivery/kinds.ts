@@ -1,10 +1,8 @@
 // Which tables feed which FHIR resources, and how their payloads are mapped.
 import { isDeepStrictEqual } from 'node:util';
 import type { MappedResource, Profile } from '../../fhir/mapping/mapped-resource.ts';
-import { mapPatient } from '../../fhir/mapping/patient.ts';
-import { patientPayload } from '../../fhir/mapping/patient-payload.ts';
-import type { RowMapping } from '../../fhir/mapping/record.ts';
-import { RECORD_MAPPINGS } from '../../fhir/mapping/record-tables.ts';
+import type { RowMapping } from '../../fhir/mapping/row-mapping.ts';
+import { ROW_MAPPINGS } from '../../fhir/mapping/tables.ts';
 import type { Json } from '../../fhir/model/json.ts';
 import type { OutboxEvent } from './event.ts';
 
@@ -28,44 +26,27 @@ export interface ResourceKind {
   map(payload: Readonly<Record<string, unknown>>, profile: Profile, withdraw: boolean): MappedResource;
 }
 
-const WITHDRAWN_PATIENT = { active: false };
-
-const patient: ResourceKind = {
-  type: 'Patient',
-  table: 'patient',
+const OF_PATIENT = {
   children: ['patient_other_identifiers'],
-  refersTo: [],
   key: 'Patient',
   hasIdentifiers: true,
-  withdrawn: WITHDRAWN_PATIENT,
-  sourceId: (event) => event.patientId,
-  map(payload, profile, withdraw) {
-    const parsed = patientPayload.safeParse(payload);
-    if (!parsed.success) {
-      const columns = [...new Set(parsed.error.issues.map((issue) => String(issue.path[0])))].join(', ');
-      return { ok: false, reason: `The payload is no patient: unexpected content in ${columns}.` };
-    }
-    return mapPatient(parsed.data, profile, withdraw ? WITHDRAWN_PATIENT : {});
-  },
+  sourceId: (event: OutboxEvent) => event.patientId,
 };
 
-function recordKind({ table, type, references, withdrawn, map }: RowMapping): ResourceKind {
-  return {
-    type,
-    table,
+function kindOf({ table, type, references, withdrawn, map }: RowMapping): ResourceKind {
+  const ofRecord = {
     children: [],
-    refersTo: references.map((reference) => reference.table),
     // Two tables may have one type.
     key: table,
     hasIdentifiers: false,
-    withdrawn,
-    sourceId: (event) => event.recordId,
-    map,
+    sourceId: (event: OutboxEvent) => event.recordId,
   };
+  const refersTo = references.map((reference) => reference.table);
+  return { type, table, refersTo, withdrawn, map, ...(table === 'patient' ? OF_PATIENT : ofRecord) };
 }
 
-/** Each behind those that it refers to: the patient, to which all others refer, is the first. */
-export const KINDS: readonly ResourceKind[] = [patient, ...RECORD_MAPPINGS.map(recordKind)];
+/** Each behind those that it refers to. */
+export const KINDS: readonly ResourceKind[] = ROW_MAPPINGS.map(kindOf);
 
 /** All types, each once. */
 const RESOURCE_TYPES: readonly string[] = [...new Set(KINDS.map(({ type }) => type))];

@@ -1,21 +1,21 @@
 // The mapping of a table of which each row is one resource. A file beside this one for each such table says what is its own;
-// what they have in common is here: the identifier, the references, and what a deleted row leaves behind.
+// what records (all but the patient) have in common is here: the identifier, the references, and what a deleted row leaves behind.
 import { z } from 'zod';
 import type { Resource } from '../model/resource-types.ts';
 import { readIdentifier } from '../model/token.ts';
+import { faultIn } from './columns.ts';
 import type { MappedResource, Profile, RowReference } from './mapped-resource.ts';
 
 export interface RowMapping {
-  /** Its columns id and patient_id are those of the row and of its patient. */
   readonly table: string;
-  readonly type: Exclude<Resource['resourceType'], 'Patient'>;
+  readonly type: Resource['resourceType'];
   /** What is mapped of the row, each column with its rule: docs/mapping.md lists them. What is not named is ignored. */
   readonly columns: z.ZodObject;
   /** The elements that refer to other rows' resources. */
   readonly references: readonly ReferenceColumn[];
   /** What a resource that stays says when its row is deleted; undefined for what it does not say any more. */
   readonly withdrawn: Readonly<Record<string, unknown>>;
-  /** Pure: the same bytes for the same row. */
+  /** Pure: the same bytes for the same row. `withdraw`: as `withdrawn` has it, after a delete that keeps the resource. */
   map(row: Readonly<Record<string, unknown>>, profile: Profile, withdraw: boolean): MappedResource;
 }
 
@@ -30,6 +30,7 @@ interface ReferenceColumn {
 type Added = 'resourceType' | 'identifier' | 'subject' | 'patient' | 'encounter';
 
 interface Definition<Columns extends z.ZodObject, R extends Resource> {
+  /** Its columns id and patient_id are those of the row and of its patient. */
   readonly table: string;
   readonly type: Exclude<R['resourceType'], 'Patient'>;
   readonly columns: Columns;
@@ -79,10 +80,4 @@ export function recordMapping<Columns extends z.ZodObject, R extends Resource>(
       return { ok: true, resource, identifier, identifiers: [identifier], references: refers };
     },
   };
-}
-
-/** The first one, by its column and never its content. */
-function faultIn({ issues }: z.ZodError): string {
-  const [issue] = issues;
-  return `${String(issue?.path[0])} ${issue?.message}.`;
 }
