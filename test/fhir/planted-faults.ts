@@ -1,6 +1,5 @@
 // Patients that are wrong in one thing each, and which validator sees it: neither sees everything, so both are asked.
 
-import { US_CORE_PATIENT } from '../../src/fhir/mapping/us-core.ts';
 import { MAX_FHIR_STRING } from '../../src/fhir/model/primitives.ts';
 import type { Patient } from '../../src/fhir/model/resource-types.ts';
 
@@ -8,6 +7,8 @@ type Validator = 'medplum' | 'hapi';
 
 const V2_0203 = 'http://terminology.hl7.org/CodeSystem/v2-0203';
 const ABSENT = 'http://hl7.org/fhir/StructureDefinition/data-absent-reason';
+
+export const US_CORE_PATIENT = 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient';
 
 /** Nothing is wrong with it. */
 export const SOUND: Patient = {

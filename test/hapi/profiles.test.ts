@@ -1,7 +1,7 @@
 // Both profiles on HAPI: an identifier without system is found again, and a change of FHIR_PROFILE reaches what is there.
 import { randomUUID } from 'node:crypto';
 import { afterEach, expect, it } from 'vitest';
-import { US_CORE_PATIENT } from '../../src/fhir/mapping/us-core.ts';
+import { US_CORE_PATIENT } from '../fhir/planted-faults.ts';
 import { startConnector } from '../support/connector.ts';
 import { fhirUrl, patientsWith, readPatient, versionsOf } from './fhir-server.ts';
 import { allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';

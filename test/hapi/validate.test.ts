@@ -1,10 +1,9 @@
 // HAPI's $validate accepts every golden output, and sees what is wrong with Patients that were made wrong on purpose.
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';
-import { US_CORE_PATIENT } from '../../src/fhir/mapping/us-core.ts';
 import type { Patient } from '../../src/fhir/model/resource-types.ts';
 import { type Golden, goldens, PROFILES } from '../fhir/golden.ts';
-import { plantedFaults, SOUND } from '../fhir/planted-faults.ts';
+import { plantedFaults, SOUND, US_CORE_PATIENT } from '../fhir/planted-faults.ts';
 import { usCoreDefinitions } from '../fhir/us-core-definitions.ts';
 import { ask } from './fhir-server.ts';
 

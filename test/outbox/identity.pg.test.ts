@@ -1,6 +1,6 @@
 // Identity: whatever happens to identifiers, no patient's data lands on another patient's resource.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { US_CORE_PATIENT } from '../../src/fhir/mapping/us-core.ts';
+import { US_CORE_PATIENT } from '../fhir/planted-faults.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { Shards } from '../support/shards.ts';

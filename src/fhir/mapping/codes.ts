@@ -26,7 +26,7 @@ export const HEART_RATE = loinc('8867-4', 'Heart rate');
 export const VITAL_SIGNS: CodeableConcept = {
   coding: [{ system: OBSERVATION_CATEGORY, code: 'vital-signs', display: 'Vital Signs' }],
 };
-export const UNKNOWN: CodeableConcept = {
+export const UNKNOWN_REASON: CodeableConcept = {
   coding: [{ system: DATA_ABSENT_REASON, code: 'unknown', display: 'Unknown' }],
 };
 export const AMBULATORY: Coding = { system: ACT_CODE, code: 'AMB', display: 'ambulatory' };

@@ -5,9 +5,7 @@ import type { Encounter } from '../model/resource-types.ts';
 import { AMBULATORY } from './codes.ts';
 import { moment, text } from './columns.ts';
 import { recordMapping } from './row-mapping.ts';
-import { UNKNOWN } from './us-core.ts';
-
-const US_CORE_ENCOUNTER = 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-encounter';
+import { claim, DATA_ABSENT } from './us-core.ts';
 
 const columns = z.object({
   name: text.describe('As it is. Empty: under US Core, which demands a type, the reason why there is none'),
@@ -23,12 +21,12 @@ export const encounter = recordMapping<typeof columns, Encounter>({
   references: [{ element: 'subject', column: 'patient_id', table: 'patient' }],
   withdrawn: { status: 'entered-in-error' },
   elements: ({ name, encounter_date }, profile) => ({
-    ...(profile === 'us-core' && { meta: { profile: [US_CORE_ENCOUNTER] } }),
+    ...claim(profile, 'us-core-encounter'),
     // A form is filled in, and then it is over.
     status: 'finished',
     class: AMBULATORY,
     ...(name !== undefined && { type: [{ text: name }] }),
-    ...(name === undefined && profile === 'us-core' && { type: [{ extension: UNKNOWN }] }),
+    ...(name === undefined && profile === 'us-core' && { type: [{ extension: DATA_ABSENT }] }),
     ...(encounter_date !== undefined && { period: { start: encounter_date } }),
   }),
 });

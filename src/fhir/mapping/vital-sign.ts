@@ -1,8 +1,9 @@
 // What the vital signs have in common, https://hl7.org/fhir/R4/observation-vitalsigns.html .
 
 import type { Observation, Quantity } from '../model/resource-types.ts';
-import { UCUM, UNKNOWN, VITAL_SIGNS } from './codes.ts';
+import { UCUM, UNKNOWN_REASON, VITAL_SIGNS } from './codes.ts';
 import type { Profile } from './mapped-resource.ts';
+import { claim } from './us-core.ts';
 
 type Unit = { readonly [Part in 'unit' | 'code']: NonNullable<Quantity[Part]> };
 type Value = Pick<Observation, 'valueQuantity' | 'dataAbsentReason'>;
@@ -16,7 +17,7 @@ export const OF_PATIENT_AND_FORM = [
 /** `profile`: of US Core. */
 export function vitalSign(profile: Profile, usCore: string): Pick<Observation, 'meta' | 'status' | 'category'> {
   return {
-    ...(profile === 'us-core' && { meta: { profile: [`http://hl7.org/fhir/us/core/StructureDefinition/${usCore}`] } }),
+    ...claim(profile, usCore),
     status: 'final',
     category: [VITAL_SIGNS],
   };
@@ -25,6 +26,6 @@ export function vitalSign(profile: Profile, usCore: string): Pick<Observation, '
 /** The profiles demand a value, or the reason why there is none. */
 export function measured(value: number | undefined, unit: Unit): Value {
   return value === undefined
-    ? { dataAbsentReason: UNKNOWN }
+    ? { dataAbsentReason: UNKNOWN_REASON }
     : { valueQuantity: { value, unit: unit.unit, system: UCUM, code: unit.code } };
 }
