@@ -2,7 +2,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { FatalError } from '../fatal.ts';
-import { readFile } from './files.ts';
+import { isEncrypted } from './private-key.ts';
+import { readFile } from './read.ts';
 
 /** As PEM; undefined where no file was named. */
 export interface Certificates {
@@ -15,7 +16,6 @@ export interface Certificates {
 export type Named = readonly [variable: string, path: string | undefined];
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
-const ENCRYPTED = /^-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m;
 
 /** Adds to `faults` what is wrong, a sentence each, by the variables and never by the paths. */
 export function readCertificates(named: Record<keyof Certificates, Named>, faults: string[]): Certificates {
@@ -92,7 +92,7 @@ function certificates(pem: string): X509Certificate[] | null {
 
 /** The key, or what is wrong with it. */
 function privateKey(variable: string, pem: string): KeyObject | string {
-  if (ENCRYPTED.test(pem))
+  if (isEncrypted(pem))
     return `The key in ${variable} is encrypted: it must be without passphrase, in a file that only the connector can read.`;
   try {
     return createPrivateKey(pem);

@@ -1,9 +1,9 @@
 // How the configuration has connections to PostgreSQL made: hosts, user, TLS.
-import { FatalError } from '../fatal.ts';
 import type { ClientConfig } from '../postgres/client.ts';
 import { type Address, HOST_TIMEOUT_MS, Hosts } from '../postgres/hosts.ts';
 import { tlsOf } from './database-tls.ts';
 import type { DatabaseConfig } from './environment.ts';
+import { wrong } from './read.ts';
 
 /** For PostgresClient: the connection, without application name. Throws a FatalError on ports and on certificates that do not fit. */
 export function databaseClient(config: DatabaseConfig): ClientConfig {
@@ -24,8 +24,8 @@ export function databaseClient(config: DatabaseConfig): ClientConfig {
 
 function addressesOf({ DB_HOST: hosts, DB_PORT: ports }: DatabaseConfig): Address[] {
   if (ports.length > 1 && ports.length !== hosts.length)
-    throw new FatalError(
-      `The configuration is wrong:\n  - DB_PORT must have one port, or one for each host in DB_HOST: there are ${ports.length} and ${hosts.length}.`,
-    );
+    throw wrong([
+      `DB_PORT must have one port, or one for each host in DB_HOST: there are ${ports.length} and ${hosts.length}.`,
+    ]);
   return hosts.map((host, index) => ({ host, port: ports[index] ?? ports[0] ?? 5432 }));
 }

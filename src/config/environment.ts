@@ -45,7 +45,8 @@ const resourceTypes = z.string().transform((list, context) => {
   return types;
 });
 
-export const environmentSchema = z.object({
+/** What commands need that speak to the database alone. */
+export const databaseSchema = z.object({
   DB_HOST: several(text)
     .default(['localhost'])
     .describe(
@@ -82,6 +83,12 @@ export const environmentSchema = z.object({
       "File with the connector's own certificate as PEM, its CAs in between behind it, for a PostgreSQL that demands one.",
     ),
   DB_SSLKEY: text.optional().describe('File with the key of DB_SSLCERT as PEM, without passphrase.'),
+});
+
+export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;
+
+/** What commands need, beside that, that speak to the FHIR server. What `run` writes `verify` expects: one profile for both. */
+export const fhirSchema = z.object({
   FHIR_SERVER: fhirBase.describe('Base URL of the FHIR R4 server, such as https://fhir.example.com/fhir.'),
   FHIR_ALLOW_HTTP: z
     .stringbool({ error: 'must be true or false' })
@@ -135,25 +142,33 @@ export const environmentSchema = z.object({
     .describe(
       'Scopes to ask for, separated by spaces. Default: with smart what the command needs of each of FHIR_RESOURCES, such as system/Patient.crus; with client_credentials none.',
     ),
-  FHIR_CONCURRENCY: count(1, 1024)
-    .default(32)
-    .describe('Requests to the FHIR server at once (each of other patients).'),
-  FHIR_BATCH_SIZE: count(1, 200)
-    .default(1)
+  FHIR_RESOURCES: resourceTypes
+    .default(['Patient'])
     .describe(
-      'Patients that go in one request at most, as a FHIR transaction Bundle; 1 for no Bundles. A good start: 32, with FHIR_CONCURRENCY=8.',
+      'Which resources are sent, separated by commas: Patient alone, or Patient,Encounter,Observation. migrate makes the triggers for them, and takes none away: see docs/mapping.md.',
     ),
-  FHIR_TIMEOUT_MS: count(100, 600_000).default(30_000).describe('Time-out of one FHIR request, in milliseconds.'),
   FHIR_PROFILE: z
     .enum(['us-core', 'r4'], 'must be us-core or r4')
     .default('us-core')
     .describe(
       'Whose rules a Patient keeps: us-core (claims the US Core Patient profile, and has what that demands) or r4 (plain FHIR R4). The same for run and verify.',
     ),
-  FHIR_RESOURCES: resourceTypes
-    .default(['Patient'])
+  FHIR_TIMEOUT_MS: count(100, 600_000).default(30_000).describe('Time-out of one FHIR request, in milliseconds.'),
+  FHIR_CONCURRENCY: count(1, 1024)
+    .default(32)
+    .describe('Requests to the FHIR server at once (each of other patients).'),
+});
+
+export type FhirConfig = Readonly<z.infer<typeof fhirSchema>>;
+
+export const migrateSchema = databaseSchema.extend(fhirSchema.pick({ FHIR_RESOURCES: true }).shape);
+
+/** All of them, for `run`. */
+export const environmentSchema = databaseSchema.extend(fhirSchema.shape).extend({
+  FHIR_BATCH_SIZE: count(1, 200)
+    .default(1)
     .describe(
-      'Which resources are sent, separated by commas: Patient alone, or Patient,Encounter,Observation. migrate makes the triggers for them, and takes none away: see docs/mapping.md.',
+      'Patients that go in one request at most, as a FHIR transaction Bundle; 1 for no Bundles. A good start: 32, with FHIR_CONCURRENCY=8.',
     ),
   FHIR_UPDATE: z
     .enum(['by-id', 'conditional'], 'must be by-id or conditional')
@@ -215,44 +230,3 @@ export const environmentSchema = z.object({
 });
 
 export type Config = Readonly<z.infer<typeof environmentSchema>>;
-
-/** What commands need that speak to the database alone. */
-export const databaseSchema = environmentSchema.pick({
-  DB_HOST: true,
-  DB_PORT: true,
-  DB_TARGET_SESSION_ATTRS: true,
-  DB_NAME: true,
-  DB_USER: true,
-  DB_PASSWORD: true,
-  DB_SSLMODE: true,
-  DB_SSLROOTCERT: true,
-  DB_SSLCERT: true,
-  DB_SSLKEY: true,
-});
-
-export type DatabaseConfig = Readonly<z.infer<typeof databaseSchema>>;
-
-export const migrateSchema = databaseSchema.extend(environmentSchema.pick({ FHIR_RESOURCES: true }).shape);
-
-/** What commands need, beside that, that speak to the FHIR server. What `run` writes `verify` expects: one profile for both. */
-export const fhirSchema = environmentSchema.pick({
-  FHIR_SERVER: true,
-  FHIR_ALLOW_HTTP: true,
-  FHIR_CA: true,
-  FHIR_CERT: true,
-  FHIR_KEY: true,
-  FHIR_AUTH: true,
-  FHIR_TOKEN: true,
-  FHIR_TOKEN_URL: true,
-  FHIR_CLIENT_ID: true,
-  FHIR_CLIENT_SECRET: true,
-  FHIR_PRIVATE_KEY: true,
-  FHIR_KEY_ID: true,
-  FHIR_SCOPE: true,
-  FHIR_RESOURCES: true,
-  FHIR_CONCURRENCY: true,
-  FHIR_TIMEOUT_MS: true,
-  FHIR_PROFILE: true,
-});
-
-export type FhirConfig = Readonly<z.infer<typeof fhirSchema>>;

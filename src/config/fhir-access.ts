@@ -1,9 +1,10 @@
 // How the configuration has the FHIR server asked: over which TLS, and with what to be let in.
-import { readPrivateKey, type SigningKey } from '../fhir/authorization/private-key.ts';
+import type { TokenClientConfig } from '../fhir/authorization/token-client.ts';
 import { mayBeAsked } from '../fhir/http/secure-address.ts';
 import type { Tls } from '../fhir/http/tls.ts';
 import { asTheyAre, type Certificates, readCertificates } from './certificates.ts';
 import type { FhirConfig } from './environment.ts';
+import { readPrivateKey } from './private-key.ts';
 import { wrong } from './read.ts';
 
 type Authorization =
@@ -12,9 +13,7 @@ type Authorization =
   | {
       readonly by: 'access-tokens';
       readonly clientId: string;
-      readonly authentication:
-        | { readonly secret: string }
-        | { readonly key: SigningKey['key']; readonly keyId: string };
+      readonly authentication: TokenClientConfig['authentication'];
     };
 
 type Variable = keyof FhirConfig;

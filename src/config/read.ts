@@ -1,7 +1,7 @@
 // Reads a part of the environment: all faults at once, a sentence each, and secrets from files.
+import { readFileSync, statSync } from 'node:fs';
 import type { z } from 'zod';
 import { FatalError } from '../fatal.ts';
-import { readFile } from './files.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -13,6 +13,9 @@ export const SECRETS: readonly string[] = [
   'FHIR_PRIVATE_KEY',
   'STATUS_PASSWORD',
 ];
+
+/** Of a file with a secret or certificates; all that the world trusts are a quarter of it. */
+const MOST_BYTES = 1024 * 1024;
 
 /** Throws a FatalError that names every fault, a sentence each; values are never repeated. */
 export function readConfig<S extends z.ZodObject>(schema: S, environment: Environment): Readonly<z.infer<S>> {
@@ -30,6 +33,19 @@ export function readConfig<S extends z.ZodObject>(schema: S, environment: Enviro
 /** `faults`: a sentence each. */
 export function wrong(faults: readonly string[]): FatalError {
   return new FatalError(`The configuration is wrong:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`);
+}
+
+/** Throws a FatalError that names the variable, and never the path. */
+export function readFile(variable: string, path: string): string {
+  try {
+    // A device or a pipe may have no end.
+    const file = statSync(path);
+    if (!file.isFile() || file.size > MOST_BYTES)
+      throw Object.assign(new Error(), { code: 'no file of a megabyte at most' });
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new FatalError(`The file that ${variable} names cannot be read (${(error as NodeJS.ErrnoException).code}).`);
+  }
 }
 
 /** An empty variable counts as not set, as compose files leave them; so does an empty file. */

@@ -10,12 +10,11 @@ import { mayBeAsked } from '../http/secure-address.ts';
 import type { Tls } from '../http/tls.ts';
 import type { AccessToken, TokenSource } from './access-tokens.ts';
 import { BoundedAgent } from './bounded-agent.ts';
-import type { SigningKey } from './private-key.ts';
 import { type Access, readSmartConfiguration, type SmartConfiguration, scopesFor } from './smart-configuration.ts';
 
 export interface TokenClientConfig {
   readonly clientId: string;
-  readonly authentication: { readonly secret: string } | { readonly key: SigningKey['key']; readonly keyId: string };
+  readonly authentication: { readonly secret: string } | { readonly key: oauth.CryptoKey; readonly keyId: string };
   /** Null: what the SMART configuration below `fhirServer` names. */
   readonly tokenUrl: string | null;
   readonly fhirServer: string;

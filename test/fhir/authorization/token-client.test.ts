@@ -6,7 +6,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { readPrivateKey } from '../../../src/fhir/authorization/private-key.ts';
+import { readPrivateKey } from '../../../src/config/private-key.ts';
 import { TokenClient, type TokenClientConfig } from '../../../src/fhir/authorization/token-client.ts';
 import type { Tls } from '../../../src/fhir/http/tls.ts';
 import { CertificateAuthority } from '../../support/certificates.ts';

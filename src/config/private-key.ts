@@ -5,7 +5,7 @@ import { createPrivateKey, type KeyObject, type webcrypto } from 'node:crypto';
 
 const LEAST_RSA_BITS = 2048;
 
-export interface SigningKey {
+interface SigningKey {
   readonly key: webcrypto.CryptoKey;
   /** What the server knows the public key by; null where the key itself does not say. */
   readonly id: string | null;
@@ -29,8 +29,13 @@ export function readPrivateKey(text: string): SigningKey {
   throw new RangeError('holds a key of another kind than RSA (for RS384) or EC on the curve P-384 (for ES384)');
 }
 
+/** Without a passphrase, which nobody gives us, it cannot be read. */
+export function isEncrypted(pem: string): boolean {
+  return /^-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m.test(pem);
+}
+
 function ofPem(text: string): KeyObject {
-  if (/ENCRYPTED/.test(text.slice(0, 200))) throw new RangeError('holds an encrypted key: it must have no passphrase');
+  if (isEncrypted(text)) throw new RangeError('holds an encrypted key: it must have no passphrase');
   try {
     return createPrivateKey(text);
   } catch {
