@@ -25,9 +25,9 @@ import { openFhirClient } from './open-fhir-client.ts';
 export const READY_STATES: ReadonlySet<string> = new Set(['streaming', 'standby', 'catching-up']);
 
 const NO_BUNDLES =
-  'The FHIR server takes no transaction Bundles: until the next start each patient goes in a request of its own. Set FHIR_BATCH_SIZE=1, or allow transactions on the server.';
+  'The FHIR server takes no transaction Bundles: until the next start each resource goes in a request of its own. Set FHIR_BATCH_SIZE=1, or allow transactions on the server.';
 const SMALLER_BUNDLES =
-  'The FHIR server takes only smaller Bundles: until the next start they have so many patients at most. Set FHIR_BATCH_SIZE to that.';
+  'The FHIR server takes only smaller Bundles: until the next start they have so many resources at most. Set FHIR_BATCH_SIZE to that.';
 
 /** Throws a FatalError on a fault that only an operator can mend. */
 export async function runCommand(): Promise<void> {

@@ -59,7 +59,7 @@ export const databaseSchema = z.object({
     .enum(['any', 'read-write', 'primary'], 'must be any, read-write or primary')
     .optional()
     .describe(
-      'Of several hosts the first that answers and is that: any, read-write or primary (not in recovery). Default: any with one host, primary with several.',
+      'Which of several hosts is taken: the first that answers and is so: any, read-write or primary (not in recovery). Default: any with one host, primary with several.',
     ),
   DB_NAME: text.describe('Database with the health tables.'),
   DB_USER: text.describe(
@@ -80,7 +80,7 @@ export const databaseSchema = z.object({
   DB_SSLCERT: text
     .optional()
     .describe(
-      "File with the connector's own certificate as PEM, its CAs in between behind it, for a PostgreSQL that demands one.",
+      "File with the connector's own certificate as PEM, for a PostgreSQL that demands one, followed by the intermediate CAs.",
     ),
   DB_SSLKEY: text.optional().describe('File with the key of DB_SSLCERT as PEM, without passphrase.'),
 });
@@ -104,7 +104,7 @@ export const fhirSchema = z.object({
   FHIR_CERT: text
     .optional()
     .describe(
-      'File with the client certificate, for a FHIR server that demands one (mTLS), and those that lead to its CA.',
+      'File with the client certificate as PEM, for a FHIR server that demands one (mTLS), followed by the intermediate CAs.',
     ),
   FHIR_KEY: text.optional().describe('File with the private key of FHIR_CERT, without passphrase.'),
   FHIR_AUTH: z
@@ -151,12 +151,12 @@ export const fhirSchema = z.object({
     .enum(['us-core', 'r4'], 'must be us-core or r4')
     .default('us-core')
     .describe(
-      'Whose rules a Patient keeps: us-core (claims the US Core Patient profile, and has what that demands) or r4 (plain FHIR R4). The same for run and verify.',
+      'Whose rules the resources keep: us-core (each claims a profile of US Core, and has what that demands) or r4 (plain FHIR R4). The same for run and verify.',
     ),
   FHIR_TIMEOUT_MS: count(100, 600_000).default(30_000).describe('Time-out of one FHIR request, in milliseconds.'),
   FHIR_CONCURRENCY: count(1, 1024)
     .default(32)
-    .describe('Requests to the FHIR server at once (each of other patients).'),
+    .describe('Requests to the FHIR server at once, each for a different patient.'),
 });
 
 export type FhirConfig = Readonly<z.infer<typeof fhirSchema>>;
@@ -168,18 +168,20 @@ export const environmentSchema = databaseSchema.extend(fhirSchema.shape).extend(
   FHIR_BATCH_SIZE: count(1, 200)
     .default(1)
     .describe(
-      'Patients that go in one request at most, as a FHIR transaction Bundle; 1 for no Bundles. A good start: 32, with FHIR_CONCURRENCY=8.',
+      'Resources, each of a different patient, that go in one request at most, as a FHIR transaction Bundle; 1 for no Bundles. A good start: 32, with FHIR_CONCURRENCY=8.',
     ),
   FHIR_UPDATE: z
     .enum(['by-id', 'conditional'], 'must be by-id or conditional')
     .default('by-id')
     .describe(
-      'How a linked patient is updated: by-id with If-Match, or conditional (by identifier, not fenced; for servers that need it).',
+      'How a linked resource is updated: by-id with If-Match, or conditional (by identifier, not fenced; for servers that need it).',
     ),
   FHIR_DELETE: z
     .enum(['deactivate', 'delete'], 'must be deactivate or delete')
     .default('deactivate')
-    .describe('What a deleted row becomes: deactivate (active=false) or delete (a FHIR DELETE).'),
+    .describe(
+      'What a deleted row becomes: deactivate (a Patient active=false, an Encounter or Observation entered-in-error) or delete (a FHIR DELETE).',
+    ),
   SLOT_NAME: slotName.default('fhir_outbox_slot').describe('Logical replication slot; made when missing.'),
   PUBLICATION_NAME: slotName.default('fhir_outbox_pub').describe('Publication of fhir_outbox; made when missing.'),
   SHARD_COUNT: count(1, 64)
@@ -209,8 +211,10 @@ export const environmentSchema = databaseSchema.extend(fhirSchema.shape).extend(
   SHUTDOWN_TIMEOUT_MS: count(0, 600_000)
     .default(10_000)
     .describe('Time for requests in flight to end after SIGTERM, in milliseconds.'),
-  METRICS_HOST: text.default('0.0.0.0').describe('Address on which /metrics, /healthz and /readyz listen.'),
-  METRICS_PORT: port.default(9464).describe('Port of /metrics, /healthz and /readyz.'),
+  METRICS_HOST: text
+    .default('0.0.0.0')
+    .describe('Address on which /metrics, /healthz, /readyz and the status page listen.'),
+  METRICS_PORT: port.default(9464).describe('Port of /metrics, /healthz, /readyz and the status page.'),
   STATUS_USER: z
     .string()
     .regex(/^[^:\p{Cc}]+$/u, 'may hold no colon and no control character')

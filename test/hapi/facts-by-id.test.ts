@@ -43,7 +43,7 @@ describe('a PUT by id', () => {
 });
 
 describe('a DELETE', () => {
-  // src/fhir/client/answer.ts therefore looks for a version in Content-Location first; src/fhir/client/create-client.ts takes both for success.
+  // src/fhir/client/answer.ts therefore looks for a version in Content-Location first; src/fhir/client/judge.ts takes both for success.
   it('makes a version that Content-Location names and no ETag, and a second one none at all', async () => {
     const id = await created('TWICE-DELETED');
     for (const _ of ['first', 'second']) {

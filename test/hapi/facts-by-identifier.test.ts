@@ -46,7 +46,7 @@ describe('a PUT by identifier', () => {
     for (const { id = '' } of twins) expect(await readPatient(id)).toMatchObject({ gender: 'female' });
   });
 
-  // src/fhir/client/create-client.ts throws before it sends a body without the identifier: HAPI would give one patient another's data.
+  // src/fhir/client/put.ts throws before it sends a body without the identifier: HAPI would give one patient another's data.
   it('whose body lacks the identifier gets 400 where it would create, and overwrites where it matches', async () => {
     const refused = await putBy<Outcome>('LACKING', patient('ANOTHER'));
     expect(refused.status).toBe(400);

@@ -92,7 +92,7 @@ export function lacking({ types, systemInteractions }: Capabilities, needs: Need
   if (needs.batchSize === 1 || systemInteractions === null || systemInteractions.has('transaction')) return ofTypes;
   return [
     ...ofTypes,
-    'The FHIR server does not offer transactions: the first Bundles will be refused, and then each patient goes in a request of its own. Set FHIR_BATCH_SIZE=1, or allow transactions on the server.',
+    'The FHIR server does not offer transactions: the first Bundles will be refused, and then each resource goes in a request of its own. Set FHIR_BATCH_SIZE=1, or allow transactions on the server.',
   ];
 }
 

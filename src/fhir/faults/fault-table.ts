@@ -138,7 +138,7 @@ export const FAULT_TABLE: readonly FaultRow[] = [
     sentence: 'The base URL redirects: set FHIR_SERVER to the address that it redirects to.' },
   { code: 'forbidden', on: ['conditional-put', ...READS], match: { status: ['403'] }, ...HOLD,
     when: 'The account may not do this',
-    sentence: "The FHIR server forbids it: the connector's account lacks a right on Patient." },
+    sentence: "The FHIR server forbids it: the connector's account lacks a right that it needs there." },
   { code: 'not-supported', on: ['conditional-put', 'search', 'probe', 'metadata'],
     match: { status: ['404', '405', '501'] }, ...HOLD,
     when: 'The server does not know the address, or does no conditional update',
