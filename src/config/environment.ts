@@ -80,7 +80,7 @@ export const databaseSchema = z.object({
   DB_SSLCERT: text
     .optional()
     .describe(
-      "File with the connector's own certificate as PEM, for a PostgreSQL that demands one, followed by the intermediate CAs.",
+      "File with the connector's own certificate as PEM, followed by the intermediate CAs; for a PostgreSQL that demands one.",
     ),
   DB_SSLKEY: text.optional().describe('File with the key of DB_SSLCERT as PEM, without passphrase.'),
 });
@@ -104,7 +104,7 @@ export const fhirSchema = z.object({
   FHIR_CERT: text
     .optional()
     .describe(
-      'File with the client certificate as PEM, for a FHIR server that demands one (mTLS), followed by the intermediate CAs.',
+      'File with the client certificate as PEM, followed by the intermediate CAs; for a FHIR server that demands one (mTLS).',
     ),
   FHIR_KEY: text.optional().describe('File with the private key of FHIR_CERT, without passphrase.'),
   FHIR_AUTH: z

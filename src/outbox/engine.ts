@@ -56,7 +56,7 @@ export class DeliveryEngine {
     const others = new OtherShards(db, throughOutages, shard);
     this.#metrics = metrics;
     this.#gate = new SendGate({
-      concurrency: atOnce,
+      places: atOnce,
       probe: () => fhir.probe(),
       onState: (state, fault) => {
         metrics.breakerState.set(state);

@@ -25,11 +25,11 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function open(concurrency: number): void {
+function open(places: number): void {
   states = [];
   probes = [];
   gate = new SendGate({
-    concurrency,
+    places,
     probe: () =>
       new Promise((resolve) => {
         probes.push({ answer: resolve });

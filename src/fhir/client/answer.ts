@@ -3,7 +3,7 @@
 import { type HttpAnswer, headerOf } from '../http/dispatch.ts';
 import { isNestedTooDeeply, isObject, type Json } from '../model/json.ts';
 
-/** A resource on the server; version null when the server keeps or names none. */
+/** A resource on the server, by its FHIR id; version null when the server keeps or names none. */
 export interface Match {
   id: string;
   versionId: string | null;

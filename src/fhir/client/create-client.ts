@@ -9,12 +9,13 @@ import { PlainFhirClient } from './plain-client.ts';
 import { Transport } from './transport.ts';
 
 export interface FhirClientConfig {
+  /** Of the FHIR server, as https://fhir.example.com/fhir . */
   baseUrl: string;
-  /** Connections, each with one request at a time. */
+  /** Requests at once, each on a connection of its own; a Bundle is one. */
   concurrency: number;
   /** PUTs that go in one transaction Bundle at most; 1, or none, for each in a request of its own. */
   batchSize?: number;
-  /** For each request as a whole. */
+  /** For each request as a whole, until the last byte of its answer. */
   timeoutMs: number;
   userAgent: string;
   /** Asked for each connection; none: as Node has it. */
@@ -25,7 +26,7 @@ export interface FhirClientConfig {
   onSmallerBundles?: (size: number) => void;
 }
 
-/** A client for one server. Nothing is sent before the first call. */
+/** A client for one server. Nothing is sent before the first call. `observe` is told of every request when it has ended. */
 export function createFhirClient(config: FhirClientConfig, observe: Observe): FhirClient {
   const { concurrency, batchSize = 1, onSmallerBundles = () => undefined, ...rest } = config;
   const { tls = () => ({}), credentials = fixedCredentials(null) } = config;

@@ -19,7 +19,7 @@ export type PageAnswer = { ok: true; resources: Json[]; next: string | null } | 
 /** What became of each PUT of a Bundle, or of none. */
 export type TransactionAnswer = { ok: true; written: WrittenEntry[] } | Failed;
 
-/** Told of each request: its method, 'ok' or the fault's code, how long it took, and of a Bundle how many PUTs it has. */
+/** Told of each request when it has ended: its method, 'ok' or the fault's code, how long it took, and of a Bundle how many PUTs it has. */
 export type Observe = (call: { method: string; outcome: string; seconds: number; puts?: number }) => void;
 
 /** What decides, when a write is really sent, whether and how it is. */
@@ -27,7 +27,8 @@ export interface Sending {
   /**
    * Asked at that moment, for what went before may have taken long: throws when it may not be sent any more. Nothing is sent
    * then, and what was thrown goes to the caller as it is: `dispatch` puts it into a NotSent, lest it be taken for the network's,
-   * `Transport` takes it out again, and the call rejects with it.
+   * `Transport` takes it out again, and the call rejects with it. (After a repeat was called for by a connection that broke, the
+   * answer is that fault: the first may have been carried out.)
    */
   mayBeSent(): void;
   /**
@@ -66,7 +67,8 @@ export interface FhirClient {
   list(type: string, system: string | null, elements: readonly string[], next: string | null): Promise<PageAnswer>;
   /** A read that needs the server's database (HAPI answers /metadata without it): null when it works. */
   probe(): Promise<Fault | null>;
-  /** What the server can do, or why it is none that the connector can work with. */
+  /** What the server can do (`GET metadata`), or why it is none that the connector can work with. */
   capabilities(): Promise<CapabilitiesAnswer>;
+  /** Breaks off what is still under way. */
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// Who may send now: bounded concurrency, and the hold while the server (not one patient) fails.
+// Who may send now: so many deliveries at once, and none while the server (not one patient) fails.
 import type { Fault } from './fault.ts';
 
 /** `outage`: no answer or 503, probed by a control read. `refusing`: it answers and refuses everyone, tried with one delivery a second. */
@@ -11,16 +11,18 @@ const PROBE_PATIENCE_MS = 2000;
 /** So many patients refused in a row, by the server's own answers and without a success between: it is the server. */
 const REFUSALS_IN_A_ROW = 10;
 
-/** What can be no patient's fault, though others of them succeed: those go by what the access token allows, or by another token. */
+/** Faults of the connection's credentials, never of one patient, even if others succeed. */
 const NEVER_A_PATIENTS: ReadonlySet<string> = new Set(['unauthorized', 'insufficient-scope', 'http-431']);
 
-interface Waiting {
+/** Who waits for a place. */
+interface Queued {
   resolve(): void;
   reject(error: Error): void;
 }
 
 export interface GateOptions {
-  readonly concurrency: number;
+  /** For deliveries at once; of those in one Bundle each has its own. */
+  readonly places: number;
   /** A read that only a working server answers; null when it did. */
   probe(): Promise<Fault | null>;
   /** `fault`: what the state is for; null when the server works. */
@@ -39,7 +41,7 @@ export class SendGate {
   readonly #options: GateOptions;
   #state: GateState = 'flowing';
   #inFlight = 0;
-  #queue: Waiting[] = [];
+  #queue: Queued[] = [];
   #timer: NodeJS.Timeout | null = null;
   #closed: Error | null = null;
   #probesUnderWay = 0;
@@ -73,7 +75,7 @@ export class SendGate {
     return this.#inFlight;
   }
 
-  /** Waits for a place among `concurrency` and for the hold to end. Rejects with the reason of `close` once it was closed. */
+  /** Waits for one of the `places` and for the hold to end. Rejects with the reason of `close` once it was closed. */
   admit(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#closed);
@@ -159,7 +161,7 @@ export class SendGate {
   }
 
   #pump(limit = Number.POSITIVE_INFINITY): void {
-    for (let admitted = 0; admitted < limit && this.#inFlight < this.#options.concurrency; admitted += 1) {
+    for (let admitted = 0; admitted < limit && this.#inFlight < this.#options.places; admitted += 1) {
       const next = this.#queue.shift();
       if (!next) return;
       this.#inFlight += 1;

@@ -29,6 +29,8 @@ export class NotSent extends Error {
 }
 
 /**
+ * Sends one request; the answer is read up to `maxBytes` of its body. https://undici.nodejs.org/#/docs/api/Dispatcher.md
+ *
  * `deadline` by performance.now(). Rejects with an error of undici or of the network, with a TimeoutError, or with a NotSent
  * where `mayBeSent` throws.
  */

@@ -5,7 +5,10 @@ import { isFhirString } from './primitives.ts';
 /** Of system and value in UTF-8: PostgreSQL keeps identifiers in an index, whose entries have 2,704 bytes at most. */
 export const MOST_IDENTIFIER_BYTES = 2000;
 
-/** A token, https://hl7.org/fhir/R4/search.html#token ; the system is '' for an identifier without one. */
+/**
+ * An identifier as FHIR's search term system|value, https://hl7.org/fhir/R4/search.html#token , and no access token. The system is ''
+ * for an identifier without one.
+ */
 export interface Token {
   readonly system: string;
   readonly value: string;
