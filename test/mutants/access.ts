@@ -67,6 +67,21 @@ export const ACCESS: readonly Mutant[] = [
     },
   },
   {
+    name: 'loopback-by-its-beginning',
+    harm: "A database by the name of 127.db.example.com is taken for this machine, and patients' data goes there without TLS.",
+    edits: [
+      {
+        file: 'src/loopback.ts',
+        find: "(isIPv4(host) && host.startsWith('127.'))",
+        replace: "(isIPv4('127.0.0.1') && host.startsWith('127.'))",
+      },
+    ],
+    test: {
+      file: 'test/config/database-tls.test.ts',
+      title: 'TLS to PostgreSQL > is verified to 127.db.example.com',
+    },
+  },
+  {
     name: 'http-token-endpoint-from-the-network',
     harm: 'Whoever answers for the FHIR server names a token endpoint without TLS, and reads what is sent there.',
     edits: [
