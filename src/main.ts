@@ -6,8 +6,8 @@ import packageJson from '../package.json' with { type: 'json' };
 import { addBackfillCommand } from './cli/backfill.ts';
 import { addDlqCommands } from './cli/dlq.ts';
 import { addDoctorCommand } from './cli/doctor.ts';
-import { migrateCommand } from './cli/migrate.ts';
-import { runCommand } from './cli/run.ts';
+import { addMigrateCommand } from './cli/migrate.ts';
+import { addRunCommand } from './cli/run.ts';
 import { addStatusCommand } from './cli/status.ts';
 import { addTraceCommand } from './cli/trace.ts';
 import { addVerifyCommand } from './cli/verify.ts';
@@ -16,21 +16,15 @@ import { keepMessagesOut, lastWords } from './privacy/last-words.ts';
 keepMessagesOut();
 
 const program = new Command('fhir-connector')
-  .description(packageJson.description)
-  .version(packageJson.version)
-  .showHelpAfterError('(--help lists the commands)');
+  .description(`${packageJson.description}.`)
+  .version(packageJson.version, '-V, --version', 'Prints the version.')
+  .helpOption('-h, --help', 'Prints this help.')
+  .helpCommand('help [command]', 'Prints the help of a command.')
+  .addHelpText('after', '\nSettings are environment variables: see Configuration in README.md.')
+  .showHelpAfterError('(--help says what there is)');
 
-program
-  .command('run', { isDefault: true })
-  .description('stream committed changes to the FHIR server until SIGTERM or SIGINT')
-  .action(runCommand);
-
-program
-  .command('migrate')
-  .description('bring the database schema up to date')
-  .option('--sample', 'also insert the sample patients (never into a real database)', false)
-  .action(migrateCommand);
-
+addRunCommand(program);
+addMigrateCommand(program);
 addDoctorCommand(program);
 addStatusCommand(program);
 addTraceCommand(program);

@@ -4,25 +4,29 @@ import { databaseSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { type BackfillRun, backfill } from '../outbox/operator/backfill.ts';
 import { asOperator, Interrupted } from './operator.ts';
+import { say } from './output.ts';
 import { createProgress } from './progress.ts';
 import { sentenceOf } from './waits.ts';
 
 interface BackfillOptions {
-  readonly all: boolean;
-  readonly restart: boolean;
+  readonly all?: boolean;
+  readonly restart?: boolean;
 }
 
 export function addBackfillCommand(program: Command): void {
   program
     .command('backfill')
-    .description('send what was in the tables before their triggers; goes on where an earlier one ended')
-    .option('--all', 'every row, not only those that never reached the FHIR server', false)
-    .option('--restart', 'begin anew instead of going on', false)
+    .summary('Sends the rows that were in the tables before their triggers.')
+    .description(
+      'Sends the rows that were in the tables before their triggers, and goes on where an earlier backfill ended. A running connector delivers them. DB_USER has to be in the role fhir_operator.',
+    )
+    .option('--all', 'Sends every row, not only those that never reached the FHIR server.')
+    .option('--restart', 'Begins anew instead of going on.')
     .action(backfillCommand);
 }
 
 /** Ends with status 0 when all are emitted. Throws a FatalError on what an operator has to mend. */
-async function backfillCommand({ all, restart }: BackfillOptions): Promise<void> {
+async function backfillCommand({ all = false, restart = false }: BackfillOptions): Promise<void> {
   const config = readConfig(databaseSchema, process.env);
   const progress = createProgress();
   const runs = new Map<string, { readonly from: number; readonly run: BackfillRun }>();
@@ -73,8 +77,4 @@ function summary(runs: readonly BackfillRun[]): string {
       : 'There was nothing to emit: every row has a resource, is on its way, or is a dead letter (see dlq list).';
   const counts = runs.filter(({ emitted }) => emitted > 0).map(({ table, emitted }) => `${emitted} of ${table}`);
   return `Emitted ${counts.join(', ')}. The connector delivers the last of them; verify tells whether all have arrived.`;
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

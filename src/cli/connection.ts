@@ -11,14 +11,13 @@ import { refusal } from '../replication/server/diagnosis.ts';
 const LOCK_TIMEOUT = '5s';
 
 /**
- * Runs `work` on a connection of its own. `role` is the role without login that gives the rights for it.
+ * Runs `work` on a connection of its own, with the rights that the role fhir_operator gives.
  *
  * @throws FatalError on whatever PostgreSQL refuses; its message never holds the server's, which may quote a row.
  */
 export async function withConnection<T>(
   config: DatabaseConfig,
   command: string,
-  role: string,
   work: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
   const client = new PostgresClient({
@@ -34,16 +33,16 @@ export async function withConnection<T>(
   try {
     return await work(client);
   } catch (error) {
-    throw error instanceof FatalError || !isPostgres(error) ? error : new FatalError(sentenceFor(error, role));
+    throw error instanceof FatalError || !isPostgres(error) ? error : new FatalError(sentenceFor(error));
   } finally {
     await client.end().catch(() => undefined);
   }
 }
 
-function sentenceFor(error: unknown, role: string): string {
+function sentenceFor(error: unknown): string {
   switch (errorCode(error)) {
     case '42501':
-      return `This user may not do that. Have an administrator run: GRANT ${role} TO <DB_USER>; and if that does not help, the tables' owner: SELECT public.fhir_grant_roles();`;
+      return "This user may not do that. Have an administrator run: GRANT fhir_operator TO <DB_USER>; and if that does not help, the tables' owner: SELECT public.fhir_grant_roles();";
     case '42P01':
     case '42703':
     case '42883':

@@ -8,7 +8,7 @@ import type {
   Resolution,
   SourceRow,
 } from '../outbox/operator/dead-letters.ts';
-import { tableLines } from './output.ts';
+import { counted, tableLines } from './output.ts';
 
 /** On a narrower terminal lines wrap: of the reason, which comes last, something must be left. */
 const LEAST_WIDTH = 100;
@@ -36,7 +36,7 @@ export function listText(list: DeadLetterList, state: string, width: number | nu
   const shown =
     deadLetters.length < total
       ? `The oldest ${deadLetters.length} of ${total} ${label}dead letters; --limit shows more.`
-      : `${count(total, `${label}dead letter`)}.`;
+      : `${counted(total, `${label}dead letter`)}.`;
   const others = Object.entries(counts).filter(([name, number]) => number > 0 && name !== state);
   return `${[
     ...tableLines(header, rows).map(cut),
@@ -86,14 +86,14 @@ export function resolutionsText(done: 'replayed' | 'discarded', resolutions: rea
   const rows = new Set(resolved.map(({ source }) => rowText(source)));
   const lines: string[] = [];
   if (done === 'discarded' && resolved.length > 0)
-    lines.push(`Discarded ${count(resolved.length, 'dead letter')}. The FHIR server keeps what it has.`);
+    lines.push(`Discarded ${counted(resolved.length, 'dead letter')}. The FHIR server keeps what it has.`);
   if (done === 'replayed' && resolved.length > 0)
     lines.push(
-      `Replayed ${count(resolved.length, 'dead letter')} of ${count(rows.size, 'row')}: the current state is in the outbox, and a running connector delivers it now.`,
+      `Replayed ${counted(resolved.length, 'dead letter')} of ${counted(rows.size, 'row')}: the current state is in the outbox, and a running connector delivers it now.`,
       'If one is refused again, that makes a new dead letter; `dlq show ID` tells how it went.',
     );
   if (stillOpen > 0)
-    lines.push(`${count(stillOpen, 'more dead letter')} of these rows will be superseded by that delivery.`);
+    lines.push(`${counted(stillOpen, 'more dead letter')} of these rows will be superseded by that delivery.`);
   const sentences: Partial<Record<Resolution['result'], string>> = {
     resolved: 'was resolved before',
     'not found': 'does not exist',
@@ -127,10 +127,6 @@ function replayText({ outboxId, state, type, fhirId, version, deadLetterId, last
     case 'waiting':
       return `${row}, not delivered yet${lastError === null ? '' : `: ${lastError}`}`;
   }
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 function timeText(time: Date): string {

@@ -1,5 +1,6 @@
 // `dlq`: what an operator does with dead letters. Exit status: 0 done, 1 refused or failed, 2 some ids were not open.
-import { type Command, Option } from 'commander';
+import { Argument, type Command, Option } from 'commander';
+import type pg from 'pg';
 import { databaseSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { FatalError } from '../fatal.ts';
@@ -16,74 +17,84 @@ import {
 import { confirm } from './confirm.ts';
 import { withConnection } from './connection.ts';
 import { detailsText, listText, resolutionsText } from './dlq-text.ts';
+import { asJson, jsonOption } from './output.ts';
+import { wholeNumber } from './whole-number.ts';
 
-const ROLE = 'fhir_operator';
 const NOT_ALL_DONE = 2;
 
 interface Output {
-  readonly json: boolean;
+  readonly json?: boolean;
+}
+
+interface Decision extends Output {
+  readonly reason?: string;
+  readonly yes?: boolean;
 }
 
 export function addDlqCommands(program: Command): void {
   const dlq = program
     .command('dlq')
-    .description('list, understand, replay and discard dead letters (as a login in the role fhir_operator)');
-  const json = () => new Option('--json', 'print JSON instead of text').default(false);
-  const yes = () => new Option('--yes', 'do not ask').default(false);
+    .summary('Lists, explains, replays and discards dead letters.')
+    .description('Lists, explains, replays and discards dead letters. DB_USER has to be in the role fhir_operator.');
+  const yes = () => new Option('--yes', 'Answers yes instead of asking.');
 
   dlq
     .command('list')
-    .description('the oldest first, with counts; never patient data')
+    .description('Lists dead letters, the oldest first, and counts them. It never shows patient data.')
     .addOption(
-      new Option('--state <state>', 'which ones').choices([...DEAD_LETTER_STATES, 'all']).default('unresolved'),
+      new Option('--state <state>', 'Which ones.').choices([...DEAD_LETTER_STATES, 'all']).default('unresolved'),
     )
-    .option('--limit <number>', 'how many at most', wholeNumber, 100)
-    .addOption(json())
+    .addOption(new Option('--limit <number>', 'How many at most.').argParser(wholeNumber).default(100))
+    .addOption(jsonOption())
     .action(list);
   dlq
     .command('show')
-    .argument('<id>', 'of the dead letter', wholeNumber)
-    .description('all about one dead letter; never patient data')
-    .addOption(json())
+    .addArgument(new Argument('<id>', 'Of the dead letter, as `dlq list` shows it.').argParser(wholeNumber))
+    .description('Shows all about one dead letter. It never shows patient data.')
+    .addOption(jsonOption())
     .action(show);
   dlq
     .command('replay')
-    .argument('[ids...]', 'of the dead letters')
-    .description('send the current state of their rows again')
-    .option('--all', 'all that are unresolved (needs a reason)', false)
-    .option('--reason <text>', 'why; kept with the dead letter')
+    .addArgument(new Argument('[ids...]', 'Of the dead letters.').argParser(andWholeNumber))
+    .description('Sends the current state of their rows again.')
+    .option('--all', 'Replays all that are unresolved; it needs a reason.')
+    .option('--reason <text>', 'Why; it is kept with the dead letter.')
     .addOption(yes())
-    .addOption(json())
+    .addOption(jsonOption())
     .action(replay);
   dlq
     .command('discard')
-    .argument('<ids...>', 'of the dead letters')
-    .description('settle them without sending anything')
-    .requiredOption('--reason <text>', 'why; kept with the dead letter')
+    .addArgument(new Argument('<ids...>', 'Of the dead letters.').argParser(andWholeNumber))
+    .description('Settles them without sending anything: the FHIR server keeps what it has.')
+    .requiredOption('--reason <text>', 'Why; it is kept with the dead letter.')
     .addOption(yes())
-    .addOption(json())
+    .addOption(jsonOption())
     .action(discard);
 }
 
-async function list({ state, limit, json }: Output & { state: 'all'; limit: number }): Promise<void> {
+interface ListOptions extends Output {
+  readonly state: (typeof DEAD_LETTER_STATES)[number] | 'all';
+  readonly limit: number;
+}
+
+async function list({ state, limit, json }: ListOptions): Promise<void> {
   const found = await connected((client) => listDeadLetters(client, state, limit));
   const width = process.stdout.isTTY ? process.stdout.columns : null;
-  print(json ? asJson(found) : listText(found, state, width));
+  process.stdout.write(json ? asJson(found) : listText(found, state, width));
 }
 
 async function show(id: number, { json }: Output): Promise<void> {
   const found = await connected((client) => readDeadLetter(client, id));
   if (!found) throw new FatalError(`There is no dead letter ${id}: \`dlq list --state all\` shows which there are.`);
-  print(json ? asJson(found) : detailsText(found));
+  process.stdout.write(json ? asJson(found) : detailsText(found));
 }
 
 async function replay(
-  texts: string[],
-  { all, reason, yes, json }: Output & { all: boolean; reason?: string; yes: boolean },
+  asked: readonly number[] = [],
+  { all = false, reason, yes, json }: Decision & { readonly all?: boolean },
 ): Promise<void> {
-  if (all === texts.length > 0) throw new FatalError('Name the dead letters to replay, or say --all: one of the two.');
+  if (all === asked.length > 0) throw new FatalError('Name the dead letters to replay, or say --all: one of the two.');
   if (all && !reason?.trim()) throw new FatalError('--all needs a reason, which is kept: --reason "…".');
-  const asked = idsOf(texts);
   await connected(async (client) => {
     const ids = all ? await replayableDeadLetters(client) : asked;
     if (all && !yes && ids.length > 0)
@@ -95,51 +106,33 @@ async function replay(
       const rows = resolutions.flatMap(({ result, source }) => (result === 'replayed' ? (source ?? []) : []));
       const stillOpen = rows.length > 0 ? await unresolvedOf(client, rows).catch(() => 0) : 0;
       // Also when it failed half-way: what was replayed is committed.
-      if (json) print(asJson({ deadLetters: resolutions, stillOpen }));
-      else if (ids.length === 0) print('There are no unresolved dead letters that could be replayed.\n');
-      else if (resolutions.length > 0) print(resolutionsText('replayed', resolutions, stillOpen));
+      if (json) process.stdout.write(asJson({ deadLetters: resolutions, stillOpen }));
+      else if (ids.length === 0) process.stdout.write('There are no unresolved dead letters that could be replayed.\n');
+      else if (resolutions.length > 0) process.stdout.write(resolutionsText('replayed', resolutions, stillOpen));
     }
-    judge('replayed', resolutions);
+    setExitStatus('replayed', resolutions);
   });
 }
 
 async function discard(
-  texts: string[],
-  { reason, yes, json }: Output & { reason: string; yes: boolean },
+  ids: readonly number[],
+  { reason, yes, json }: Decision & { readonly reason: string },
 ): Promise<void> {
   if (!reason.trim()) throw new FatalError('Discarding needs a reason, which is kept: --reason "…".');
-  const ids = idsOf(texts);
   if (!yes) await confirm(`Discard ${ids.length === 1 ? 'this dead letter' : `these ${ids.length} dead letters`}?`);
   const resolutions = await connected((client) => discardDeadLetters(client, ids, reason.trim()));
-  print(json ? asJson({ deadLetters: resolutions }) : resolutionsText('discarded', resolutions, 0));
-  judge('discarded', resolutions);
+  process.stdout.write(json ? asJson({ deadLetters: resolutions }) : resolutionsText('discarded', resolutions, 0));
+  setExitStatus('discarded', resolutions);
 }
 
-function connected<T>(work: Parameters<typeof withConnection<T>>[3]): Promise<T> {
-  return withConnection(readConfig(databaseSchema, process.env), 'dlq', ROLE, work);
+function connected<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+  return withConnection(readConfig(databaseSchema, process.env), 'dlq', work);
 }
 
-function judge(done: Resolution['result'], resolutions: readonly Resolution[]): void {
+function setExitStatus(done: Resolution['result'], resolutions: readonly Resolution[]): void {
   if (resolutions.some(({ result }) => result !== done)) process.exitCode = NOT_ALL_DONE;
 }
 
-function idsOf(texts: readonly string[]): number[] {
-  return [...new Set(texts.map(wholeNumber))];
-}
-
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,14}$/.test(text)) throw new FatalError(`“${text}” is no whole number greater than 0.`);
-  return Number(text);
-}
-
-function asJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
-}
-
-function print(text: string): void {
-  // A reader that has seen enough, as `head` has, is no failure.
-  process.stdout.once('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-  });
-  process.stdout.write(text);
+function andWholeNumber(text: string, before: readonly number[] = []): number[] {
+  return [...new Set([...before, wholeNumber(text)])];
 }

@@ -1,4 +1,5 @@
 // `migrate`: brings the schema up to date, and says which files it applied.
+import type { Command } from 'commander';
 import type pg from 'pg';
 import { databaseClient } from '../config/database.ts';
 import { migrateSchema } from '../config/environment.ts';
@@ -8,11 +9,23 @@ import { pause } from '../pause.ts';
 import { PostgresClient } from '../postgres/client.ts';
 import { diagnose } from '../replication/server/diagnosis.ts';
 import { migrate } from '../schema/migrate.ts';
+import { say } from './output.ts';
 
 const RETRY_MS = 1000;
 
+export function addMigrateCommand(program: Command): void {
+  program
+    .command('migrate')
+    .summary('Brings the schema of the database up to date.')
+    .description(
+      'Brings the schema of the database up to date; what is up to date stays as it is. DB_USER has to be the owner of the tables.',
+    )
+    .option('--sample', 'Inserts the sample patients, too: never into a real database.')
+    .action(migrateCommand);
+}
+
 /** Waits for PostgreSQL, a line a second; throws a FatalError on what waiting cannot mend. */
-export async function migrateCommand({ sample }: { sample: boolean }): Promise<void> {
+async function migrateCommand({ sample = false }: { readonly sample?: boolean }): Promise<void> {
   const config = readConfig(migrateSchema, process.env);
   const client = await connect(databaseClient(config));
   try {
@@ -36,8 +49,4 @@ async function connect(config: pg.ClientConfig): Promise<pg.Client> {
       await pause(RETRY_MS, new AbortController().signal);
     }
   }
-}
-
-function say(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

@@ -35,7 +35,7 @@ export async function asOperator<T>(
   const onSignal = (signal: string) => stop.abort(new Interrupted(`The process got ${signal}.`));
   for (const signal of SIGNALS) process.once(signal, onSignal);
   try {
-    return await withConnection(config, command, 'fhir_operator', async (client) => {
+    return await withConnection(config, command, async (client) => {
       // Whoever may not do it is told at once, before anything begins.
       await client.query('SELECT FROM public.fhir_backfill LIMIT 0');
       const db = openPool(config, command, statementTimeoutMs);

@@ -1,8 +1,27 @@
-// Tables for people: columns as wide as what is in them.
-
+// What the commands print: lines and tables for people, JSON for programs.
 import { stripVTControlCharacters } from 'node:util';
+import { Option } from 'commander';
 
 export type Cell = string | number | boolean | null | undefined;
+
+/** `--json`, of each command that answers a question. */
+export function jsonOption(): Option {
+  return new Option('--json', 'Prints JSON instead of text.');
+}
+
+/** Ends with a line break. */
+export function asJson(value: unknown): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+export function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** `1 row`, `2 rows`. */
+export function counted(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
+}
 
 /** The lines of a table: header, rule, rows. Line breaks and other control characters in a cell become spaces. */
 export function tableLines(header: readonly string[], rows: readonly (readonly Cell[])[]): string[] {

@@ -1,4 +1,5 @@
 // `run`: builds the parts, runs the pipeline until a signal, and takes the parts down in order.
+import type { Command } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { databaseClient } from '../config/database.ts';
 import { environmentSchema } from '../config/environment.ts';
@@ -29,8 +30,22 @@ const NO_BUNDLES =
 const SMALLER_BUNDLES =
   'The FHIR server takes only smaller Bundles: until the next start they have so many resources at most. Set FHIR_BATCH_SIZE to that.';
 
+export function addRunCommand(program: Command): void {
+  program
+    .command('run', { isDefault: true })
+    .summary('Streams committed changes to the FHIR server; it is what runs without a command.')
+    .description('Streams committed changes to the FHIR server until SIGTERM or SIGINT.')
+    // A word that is no command comes here, too: it is said, and nothing is begun.
+    .allowExcessArguments()
+    .action((_options: object, command: Command) => {
+      const [word] = command.args;
+      if (word !== undefined) command.error(`error: there is no command “${word}”, and run takes no argument.`);
+      return run();
+    });
+}
+
 /** Throws a FatalError on a fault that only an operator can mend. */
-export async function runCommand(): Promise<void> {
+async function run(): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
   const faults = new RecentFaults();
   const log = createLog(config, faults);

@@ -1,6 +1,7 @@
 // What `status` tells people: one line a matter, with a sign for how it stands.
 import { MOST_COUNTED } from '../metrics/facts.ts';
 import { kindOfTable } from '../outbox/delivery/kinds.ts';
+import { counted } from './output.ts';
 import type { Status } from './read-status.ts';
 
 /** ✓ as it should be; ! look at it today; ✗ nothing is read or sent, or soon the slot is given up. */
@@ -66,7 +67,7 @@ function outboxLine({ outbox }: Status, lateAfter: number): Line {
   if (outbox === null) return untold(matter);
   const { unprocessed, oldestSeconds } = outbox;
   if (unprocessed === 0) return { sign: '✓', matter, text: 'nothing waits' };
-  const text = `${count(unprocessed, 'row')} ${unprocessed === 1 ? 'waits' : 'wait'}, the oldest for ${age(oldestSeconds)}`;
+  const text = `${counted(unprocessed, 'row')} ${unprocessed === 1 ? 'waits' : 'wait'}, the oldest for ${age(oldestSeconds)}`;
   return { sign: oldestSeconds > lateAfter ? '!' : '✓', matter, text };
 }
 
@@ -88,7 +89,7 @@ function failingLines({ deliveries }: Status): Line[] {
   return (deliveries?.failing ?? []).map(({ reason, rows }) => ({
     sign: '!',
     matter: 'Failing',
-    text: `${count(rows, 'row')} after a failed try: ${reason}`,
+    text: `${counted(rows, 'row')} after a failed try: ${reason}`,
   }));
 }
 
@@ -123,10 +124,6 @@ function verificationLines({ verifications, at }: Status): Line[] {
           text: `${when}: ${found.map(([kind, number]) => `${number} ${kind}`).join(', ')}`,
         };
   });
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
 
 const UNITS = [

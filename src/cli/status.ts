@@ -1,11 +1,12 @@
 // `status`: how it stands now, on one screen. Exit status: 1 where it has a ✗.
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { environmentSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { shardOf } from '../config/shard.ts';
 import { nameOf } from '../shard.ts';
 import { openFhirClient } from './open-fhir-client.ts';
 import { asOperator } from './operator.ts';
+import { asJson, jsonOption } from './output.ts';
 import { readStatus } from './read-status.ts';
 import { statusLines, textOf } from './status-text.ts';
 
@@ -15,14 +16,15 @@ const LONGEST_MS = 5000;
 export function addStatusCommand(program: Command): void {
   program
     .command('status')
+    .summary('Says how it stands now, on one screen.')
     .description(
-      'how it stands now: slot, outbox, deliveries, dead letters, FHIR server; exit status 1 where one of them is ✗ (as a login in the role fhir_operator)',
+      'Says how it stands now: slot, triggers, outbox, deliveries, dead letters and FHIR server. Exit status: 0, or 1 where one of them is ✗. DB_USER has to be in the role fhir_operator.',
     )
-    .addOption(new Option('--json', 'print JSON instead of text').default(false))
+    .addOption(jsonOption())
     .action(status);
 }
 
-async function status({ json }: { readonly json: boolean }): Promise<void> {
+async function status({ json }: { readonly json?: boolean }): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
   const shard = shardOf(config);
   const fhir = openFhirClient(config, { writes: false, deletes: false });
@@ -34,7 +36,7 @@ async function status({ json }: { readonly json: boolean }): Promise<void> {
       LONGEST_MS,
     );
     const lines = statusLines(now, config.OUTBOX_LAG_ALERT_SECONDS);
-    process.stdout.write(json ? `${JSON.stringify({ ...now, lines }, null, 2)}\n` : textOf(lines));
+    process.stdout.write(json ? asJson({ ...now, lines }) : textOf(lines));
     if (lines.some(({ sign }) => sign === '✗')) process.exitCode = 1;
   } finally {
     await fhir.close();

@@ -1,32 +1,35 @@
 // `trace`: what became of one transaction, from its rows in the outbox to versions on the FHIR server. Exit status: 1 where it has no event.
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, type Command } from 'commander';
 import { databaseSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { kindOfTable } from '../outbox/delivery/kinds.ts';
 import { type TransactionHistory, transactionHistory } from '../outbox/operator/transaction-history.ts';
 import { asOperator } from './operator.ts';
-import { tableLines } from './output.ts';
+import { asJson, jsonOption, tableLines } from './output.ts';
+import { wholeNumber } from './whole-number.ts';
 
 export function addTraceCommand(program: Command): void {
   program
     .command('trace')
-    .argument('<txid>', 'of the transaction: pg_current_xact_id(), or txid in a log line', txidOf)
-    .description('what became of one transaction, event by event (as a login in the role fhir_operator)')
-    .addOption(new Option('--json', 'print JSON instead of text').default(false))
+    .addArgument(
+      new Argument(
+        '<txid>',
+        'Of the transaction: what pg_current_xact_id() gave in it, or txid in a log line.',
+      ).argParser(wholeNumber),
+    )
+    .summary('Tells what became of one transaction.')
+    .description(
+      'Tells what became of one transaction, event by event. Exit status: 0, or 1 where it has no event. DB_USER has to be in the role fhir_operator.',
+    )
+    .addOption(jsonOption())
     .action(trace);
 }
 
-async function trace(txid: number, { json }: { readonly json: boolean }): Promise<void> {
+async function trace(txid: number, { json }: { readonly json?: boolean }): Promise<void> {
   const config = readConfig(databaseSchema, process.env);
   const history = await asOperator(config, 'trace', (db) => transactionHistory(db, txid));
-  process.stdout.write(json ? `${JSON.stringify({ txid, ...history }, null, 2)}\n` : textOf(txid, history));
+  process.stdout.write(json ? asJson({ txid, ...history }) : textOf(txid, history));
   if (history.events.length === 0) process.exitCode = 1;
-}
-
-function txidOf(text: string): number {
-  const txid = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(txid)) return txid;
-  throw new InvalidArgumentError('It must be a whole number, as pg_current_xact_id() gives it.');
 }
 
 function textOf(txid: number, { status, events }: TransactionHistory): string {

@@ -1,7 +1,7 @@
 // What a verification found, for people and for programs: ids and names of elements, never a patient's data.
 import type { DriftKind } from '../metrics/metrics.ts';
 import type { TableVerification, Verification } from '../verify/verify.ts';
-import { tableLines } from './output.ts';
+import { asJson, tableLines } from './output.ts';
 
 const MEANINGS: Readonly<Record<DriftKind, string>> = {
   missing: 'the linked resource is not on the FHIR server',
@@ -18,7 +18,7 @@ const MOST_ROWS = 50;
 /** Ends with a line break. */
 export function report(result: Verification, settings: { seed: number; repair: boolean }, json: boolean): string {
   const seed = result.scope === 'sample' ? settings.seed : null;
-  if (json) return `${JSON.stringify({ ...result, seed }, null, 2)}\n`;
+  if (json) return asJson({ ...result, seed });
   const { tables } = result;
   const numbers = (name: string, of: (table: TableVerification) => number | string) => [name, ...tables.map(of)];
   const lines = [

@@ -1,23 +1,23 @@
 // `verify`: compares the database with the FHIR server. Status 0: no drift. 1: drift is left. 2: it could not be verified.
 import { randomInt } from 'node:crypto';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, Option } from 'commander';
 import { databaseSchema, fhirSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
-import { FatalError } from '../fatal.ts';
-import { errorCode } from '../postgres/errors.ts';
-import { placeOf } from '../privacy/last-words.ts';
+import { lastWords } from '../privacy/last-words.ts';
 import { type Verification, type VerifyWatcher, verify } from '../verify/verify.ts';
 import { openFhirClient } from './open-fhir-client.ts';
 import { asOperator, Interrupted } from './operator.ts';
+import { jsonOption } from './output.ts';
 import { createProgress } from './progress.ts';
 import { report } from './verify-report.ts';
 import { sentenceOf } from './waits.ts';
+import { postgresInteger } from './whole-number.ts';
 
 interface VerifyOptions {
   readonly sample?: number;
   readonly seed?: number;
-  readonly repair: boolean;
-  readonly json: boolean;
+  readonly repair?: boolean;
+  readonly json?: boolean;
 }
 
 const STEPS: Readonly<Record<Parameters<VerifyWatcher['progress']>[0], string>> = {
@@ -34,34 +34,32 @@ const schema = databaseSchema.extend(fhirSchema.shape);
 export function addVerifyCommand(program: Command): void {
   program
     .command('verify')
+    .summary('Compares the database with the FHIR server.')
     .description(
-      'compare the database with the FHIR server: status 0 without drift, 1 with, 2 when it could not be told',
+      'Compares the database with the FHIR server, both ways. Exit status: 0 without drift, 1 with drift, 2 where it could not be told. DB_USER has to be in the role fhir_operator.',
     )
-    .option('--sample <number>', 'only so many rows of each table, at random', wholeNumber)
-    .option('--seed <number>', 'the same rows as another sample with this seed', wholeNumber)
-    .option('--repair', 'send the current state of what differs again', false)
-    .option('--json', 'for programs', false)
+    .addOption(
+      new Option('--sample <number>', 'Only so many rows of each table, at random.').argParser(postgresInteger),
+    )
+    .addOption(
+      new Option('--seed <number>', 'The same rows as another sample with this seed.').argParser(postgresInteger),
+    )
+    .option('--repair', 'Sends the current state of what differs again.')
+    .addOption(jsonOption())
     // Commander's own status for a mistyped option is that of drift.
     .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : NOT_VERIFIED))
     .action(verifyCommand);
 }
 
-function wholeNumber(text: string): number {
-  const number = Number(text);
-  if (!/^\d+$/.test(text) || number < 1 || number > 2 ** 31 - 1)
-    throw new InvalidArgumentError('It has to be a whole number from 1 on.');
-  return number;
-}
-
 /** Throws nothing: whatever keeps it from an answer is said, and ends with a status that is not that of drift. */
-async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Promise<void> {
+async function verifyCommand({ sample, seed, repair = false, json = false }: VerifyOptions): Promise<void> {
   const progress = createProgress();
   try {
     const config = readConfig(schema, process.env);
     const fhir = openFhirClient(config, { writes: false, deletes: false });
     const settings = {
       sample: sample ?? null,
-      seed: seed ?? randomInt(2 ** 31),
+      seed: seed ?? randomInt(1, 2 ** 31),
       repair,
       profile: config.FHIR_PROFILE,
       concurrency: config.FHIR_CONCURRENCY,
@@ -78,7 +76,9 @@ async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Pro
     process.exitCode = statusOf(result);
   } catch (error) {
     progress.end();
-    process.stderr.write(`${sentenceFor(error)}\n`);
+    process.stderr.write(
+      error instanceof Interrupted ? 'Stopped before the end: nothing was verified.\n' : lastWords(error),
+    );
     process.exitCode = NOT_VERIFIED;
   }
 }
@@ -86,11 +86,4 @@ async function verifyCommand({ sample, seed, repair, json }: VerifyOptions): Pro
 function statusOf({ tables }: Verification): number {
   if (tables.some(({ drift }) => drift.length > 0)) return DRIFT;
   return tables.some(({ undecided, unreadable }) => undecided.length + unreadable.length > 0) ? NOT_VERIFIED : 0;
-}
-
-function sentenceFor(error: unknown): string {
-  if (error instanceof FatalError) return error.message;
-  if (error instanceof Interrupted) return 'Stopped before the end: nothing was verified.';
-  // A bug. Its place, not its message, which may quote a patient.
-  return `The verification failed (${[errorCode(error), placeOf(error)].filter(Boolean).join(' at ')}). Please report this.`;
 }

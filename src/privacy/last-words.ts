@@ -49,11 +49,6 @@ export function lastWords(error: unknown): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Where it was thrown: the first frame, or ''. */
-export function placeOf(error: unknown): string {
-  return framesOf(error)[0] ?? '';
-}
-
 function described(error: unknown): string {
   if (!(error instanceof Error)) return `what is no error but a value of the type ${typeof error}`;
   const { code } = error as { code?: unknown };

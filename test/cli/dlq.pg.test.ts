@@ -184,7 +184,8 @@ describe('dlq show', () => {
 
   it.each(['0', '-1', 'x', '1.5', '99999999999999999999'])('refuses %s as an id', async (id) => {
     const { status, stderr } = await dlq('show', '--', id);
-    expect({ status, stderr }).toEqual({ status: 1, stderr: `“${id}” is no whole number greater than 0.\n` });
+    const sentence = `error: command-argument value '${id}' is invalid for argument 'id'. It must be a whole number from 1 to 9007199254740991.`;
+    expect({ status, stderr }).toEqual({ status: 1, stderr: `${sentence}\n(--help says what there is)\n` });
   });
 
   it('says that there is none', async () => {
