@@ -1,5 +1,6 @@
 // The replication slot: is it read, how far behind is it, how long will PostgreSQL keep its WAL?
 
+import { LEAST_HEADROOM } from '../../src/metrics/facts.ts';
 import { type AlertGroup, UNSEEN, withinTheHour } from './rule.ts';
 
 const MIB = 1024 ** 2;
@@ -76,7 +77,7 @@ export const slot: AlertGroup = {
     {
       name: 'WalHeadroom',
       value: 'min by (shard) (fhir_slot_safe_wal_bytes / (fhir_slot_safe_wal_bytes + fhir_slot_retained_bytes))',
-      fires: { below: 0.25 },
+      fires: { below: LEAST_HEADROOM },
       forSeconds: 60,
       severity: 'critical',
       summary: 'Only {value} of the WAL that the replication slot{shard} may keep is left.',

@@ -1,5 +1,5 @@
 // What `status` tells people: one line a matter, with a sign for how it stands.
-import { MOST_COUNTED } from '../metrics/facts.ts';
+import { LEAST_HEADROOM, MOST_COUNTED } from '../metrics/facts.ts';
 import { kindOfTable } from '../outbox/delivery/kinds.ts';
 import { counted } from './output.ts';
 import type { Status } from './read-status.ts';
@@ -46,7 +46,8 @@ function slotLine({ slot: { name, state, active, retainedBytes, safeWalBytes } }
     safeWalBytes === null ? 'without a limit' : `${bytes(Math.max(0, safeWalBytes))} more before it is given up`;
   const kept = `keeps ${bytes(retainedBytes)} of WAL, ${left}`;
   if (!active) return { sign: '✗', matter, text: `no connector reads ${name}; it ${kept}` };
-  const pressed = state === 'unreserved' || (safeWalBytes !== null && safeWalBytes < retainedBytes / 3);
+  const pressed =
+    state === 'unreserved' || (safeWalBytes !== null && safeWalBytes < LEAST_HEADROOM * (safeWalBytes + retainedBytes));
   return { sign: pressed ? '✗' : '✓', matter, text: `a connector reads ${name}; it ${kept} (${state})` };
 }
 

@@ -1,5 +1,6 @@
 // The PostgreSQL server: is it one that logical replication works on, with room for this connector, and bounded in what it keeps?
 import type pg from 'pg';
+import { OLDEST_VERSION } from '../postgres/client.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
 interface Facts {
@@ -51,7 +52,7 @@ export async function serverFindings(client: pg.Client, slot: string): Promise<F
 
 function version({ version, version_text: text }: Facts): Finding {
   const check = 'PostgreSQL version';
-  if (version >= 150_000) return ok(check, `PostgreSQL ${text}.`);
+  if (version >= OLDEST_VERSION) return ok(check, `PostgreSQL ${text}.`);
   return fault(check, `PostgreSQL ${text} is too old.`, { say: 'Upgrade the server to PostgreSQL 15 or newer.' });
 }
 

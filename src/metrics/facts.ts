@@ -18,6 +18,9 @@ export interface SlotFacts {
   readonly safeWalBytes: number | null;
 }
 
+/** Of the WAL that a slot may keep, the part that has to be left: with less the alert WalHeadroom fires. */
+export const LEAST_HEADROOM = 0.25;
+
 interface SlotRow {
   state: SlotFacts['state'];
   active: boolean;

@@ -14,6 +14,9 @@ export interface ClientConfig extends pg.ClientConfig {
   readonly tls?: () => ConnectionOptions;
 }
 
+/** PostgreSQL 15, by server_version_num. */
+export const OLDEST_VERSION = 150_000;
+
 const END_MS = 1000;
 
 /** pg gives this error no code. */

@@ -6,13 +6,14 @@ import { join } from 'node:path';
 import type pg from 'pg';
 import { FatalError } from '../fatal.ts';
 import { kindsOfTypes } from '../outbox/delivery/kinds.ts';
+import { OLDEST_VERSION } from '../postgres/client.ts';
 import { isPostgres } from '../postgres/errors.ts';
 import { type Said, toldWords } from '../privacy/told-words.ts';
 
-const sqlDirectory = join(import.meta.dirname, '..', '..', 'sql');
+const SQL_DIRECTORY = join(import.meta.dirname, '..', '..', 'sql');
 
 /** Two migrations at a time would race for the same objects. The number is this program's own, of no meaning elsewhere. */
-const advisoryLock = 8_137_640_412;
+const ADVISORY_LOCK = 8_137_640_412;
 
 interface SqlFile {
   readonly name: string;
@@ -124,7 +125,7 @@ async function applyOnce(client: pg.ClientBase, file: SqlFile): Promise<boolean>
 async function inTransaction<T>(client: pg.ClientBase, file: SqlFile, work: () => Promise<T>): Promise<T> {
   await client.query('BEGIN');
   try {
-    await client.query('SELECT pg_advisory_xact_lock($1)', [advisoryLock]);
+    await client.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK]);
     const result = await work();
     await client.query('COMMIT');
     return result;
@@ -139,7 +140,7 @@ async function refuseOldServer(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ number: number; version: string }>(
     "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version",
   );
-  if ((rows[0]?.number ?? 0) < 150_000) {
+  if ((rows[0]?.number ?? 0) < OLDEST_VERSION) {
     throw new FatalError(`PostgreSQL 15 or newer is needed; this server is ${rows[0]?.version}.`);
   }
 }
@@ -162,11 +163,11 @@ export async function migrationNames(): Promise<string[]> {
 }
 
 async function sqlFiles(folder: 'migrations' | 'sample'): Promise<SqlFile[]> {
-  const names = (await readdir(join(sqlDirectory, folder))).filter((name) => name.endsWith('.sql')).sort();
+  const names = (await readdir(join(SQL_DIRECTORY, folder))).filter((name) => name.endsWith('.sql')).sort();
   return Promise.all(
     names.map(async (name) => {
       // One checksum whatever line ends a checkout has.
-      const text = (await readFile(join(sqlDirectory, folder, name), 'utf8')).replaceAll('\r\n', '\n');
+      const text = (await readFile(join(SQL_DIRECTORY, folder, name), 'utf8')).replaceAll('\r\n', '\n');
       return { name: folder === 'sample' ? `sample/${name}` : name, text };
     }),
   );

@@ -1,6 +1,7 @@
 // What must be true of the database before a slot can be read; each failing check says the statement that mends it.
 import type pg from 'pg';
 import { FatalError } from '../../fatal.ts';
+import { OLDEST_VERSION } from '../../postgres/client.ts';
 import { giveReplication, MAY_REPLICATE } from './may-replicate.ts';
 
 interface Facts {
@@ -24,7 +25,7 @@ export async function preflight(control: pg.Client): Promise<boolean> {
            to_regprocedure('public.fhir_ensure_publication(text, integer, integer)') IS NOT NULL AS is_current`);
   const facts = rows[0];
   if (!facts) throw new Error('PostgreSQL answered the preflight query without a row.');
-  if (facts.version < 150_000) {
+  if (facts.version < OLDEST_VERSION) {
     throw new FatalError(
       `PostgreSQL ${facts.version_text} is too old: the connector needs PostgreSQL 15 or newer. Upgrade the server.`,
     );
