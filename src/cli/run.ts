@@ -80,11 +80,10 @@ async function run(): Promise<void> {
     host: config.METRICS_HOST,
     port: config.METRICS_PORT,
     metrics,
-    health: () => ({
-      live: true,
-      ready: READY_STATES.has(metrics.connectorState.get()),
-      state: metrics.connectorState.get(),
-    }),
+    health: () => {
+      const state = metrics.connectorState.get();
+      return { ready: READY_STATES.has(state), state };
+    },
     statusPage: {
       ...page,
       live: () =>
@@ -102,7 +101,7 @@ async function run(): Promise<void> {
   log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
   const sampling = new AbortController();
   history.start(sampling.signal);
-  const sampled = createSampler(db, slotName, shard, metrics, log).start(sampling.signal);
+  const sampled = createSampler(db, slotName, shard, metrics, log).run(sampling.signal);
   try {
     await runPipeline(
       {

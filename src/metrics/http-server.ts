@@ -6,8 +6,6 @@ import { FatalError } from '../fatal.ts';
 import type { Metrics } from './metrics.ts';
 
 interface Health {
-  /** The process works; restarting it would mend what is wrong when it does not. */
-  live: boolean;
   /** It streams, or stands by to take over. */
   ready: boolean;
   /** One word for the body of the probes. */
@@ -118,7 +116,8 @@ export async function createHttpServer({
       '/metrics',
       async (response) => send(response, 200, metrics.registry.contentType, await metrics.registry.metrics()),
     ],
-    ['/healthz', (response) => probe(response, health().live, health().state)],
+    // That it answers is what it says: no outage is mended by a restart.
+    ['/healthz', (response) => probe(response, true, health().state)],
     ['/readyz', (response) => probe(response, health().ready, health().state)],
   ]);
 

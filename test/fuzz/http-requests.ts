@@ -93,7 +93,7 @@ export const httpRequests: Surface = {
       host: HOST,
       port: 0,
       metrics: createMetrics(),
-      health: () => ({ live: true, ready: true, state: 'streaming' }),
+      health: () => ({ ready: true, state: 'streaming' }),
       statusPage: { ...page, live: async () => ({ state: 'streaming' }) },
     });
     const requests = fc.array(REQUEST, { minLength: 1, maxLength: 8 });

@@ -21,7 +21,7 @@ beforeAll(async () => {
     metrics: createMetrics(),
     health: () => {
       read += 1;
-      return { live: true, ready: true, state: 'streaming' };
+      return { ready: true, state: 'streaming' };
     },
     statusPage: { ...page, live: async () => ({ HUGE }) },
   });

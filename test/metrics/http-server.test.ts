@@ -10,12 +10,12 @@ import { parseExposition } from './exposition.ts';
 
 const host = '127.0.0.1';
 const metrics = createMetrics();
-let health = { live: true, ready: true, state: 'streaming' };
+let health = { ready: true, state: 'streaming' };
 let server: HttpServer;
 const statusPage = { ...page, live: async () => ({ state: 'streaming' }) };
 
 beforeEach(async () => {
-  health = { live: true, ready: true, state: 'streaming' };
+  health = { ready: true, state: 'streaming' };
   server = await createHttpServer({ host, port: 0, metrics, health: () => health, statusPage });
 });
 afterEach(() => server.close());
@@ -39,16 +39,11 @@ describe('the HTTP server', () => {
   });
 
   test('is alive but not ready while it reconnects', async () => {
-    health = { live: true, ready: false, state: 'reconnecting' };
+    health = { ready: false, state: 'reconnecting' };
     const [live, ready] = await Promise.all([request('/healthz'), request('/readyz')]);
     expect([live.status, ready.status]).toEqual([200, 503]);
     expect(await live.json()).toEqual({ state: 'reconnecting' });
     expect(await ready.json()).toEqual({ state: 'reconnecting' });
-  });
-
-  test('is not alive when the process says so', async () => {
-    health = { live: false, ready: false, state: 'stopping' };
-    expect((await request('/healthz')).status).toBe(503);
   });
 
   test('answers HEAD like GET, without the body', async () => {
