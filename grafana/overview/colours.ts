@@ -1,13 +1,13 @@
 // The colour of each state that the connector tells of: a state without one is a type error.
 
-import type { breakerStates, connectorStates, SlotState } from '../../src/metrics/metrics.ts';
+import type { BREAKER_STATES, CONNECTOR_STATES, SlotState } from '../../src/metrics/metrics.ts';
 
 /** Of Grafana's palette. */
 export type Colour = 'green' | 'yellow' | 'orange' | 'red' | 'blue' | 'purple';
 
 interface States {
-  readonly fhir_connector_state: (typeof connectorStates)[number];
-  readonly fhir_breaker_state: (typeof breakerStates)[number];
+  readonly fhir_connector_state: (typeof CONNECTOR_STATES)[number];
+  readonly fhir_breaker_state: (typeof BREAKER_STATES)[number];
   readonly fhir_slot_state: SlotState;
 }
 

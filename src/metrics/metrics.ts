@@ -5,14 +5,14 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { type Shard, WHOLE } from '../shard.ts';
 
 /** wal_status of https://www.postgresql.org/docs/current/view-pg-replication-slots.html, and what is left when there is none to read. */
-export const slotStates = ['reserved', 'extended', 'unreserved', 'lost', 'missing', 'unknown'] as const;
-export type SlotState = (typeof slotStates)[number];
+export const SLOT_STATES = ['reserved', 'extended', 'unreserved', 'lost', 'missing', 'unknown'] as const;
+export type SlotState = (typeof SLOT_STATES)[number];
 
 /** `outage`: the FHIR server does not answer. `refusing`: it answers, and refuses everything. */
-export const breakerStates = ['flowing', 'outage', 'refusing'] as const;
+export const BREAKER_STATES = ['flowing', 'outage', 'refusing'] as const;
 
 /** What a verification can find; see src/verify. */
-export const driftKinds = [
+export const DRIFT_KINDS = [
   'missing',
   'differs',
   'never-sent',
@@ -21,13 +21,20 @@ export const driftKinds = [
   'duplicate',
   'only-on-server',
 ] as const;
-export type DriftKind = (typeof driftKinds)[number];
+export type DriftKind = (typeof DRIFT_KINDS)[number];
 
 /** All patients, or some at random: the newest result of each is kept, for a sample finds only some of the drift. */
-const verificationScopes = ['all', 'sample'] as const;
-export type VerificationScope = (typeof verificationScopes)[number];
+const VERIFICATION_SCOPES = ['all', 'sample'] as const;
+export type VerificationScope = (typeof VERIFICATION_SCOPES)[number];
 
-export const connectorStates = ['starting', 'standby', 'catching-up', 'streaming', 'reconnecting', 'stopping'] as const;
+export const CONNECTOR_STATES = [
+  'starting',
+  'standby',
+  'catching-up',
+  'streaming',
+  'reconnecting',
+  'stopping',
+] as const;
 
 /** A state as one series per possible value, exactly one of them 1: a state is never told by a missing series. */
 interface StateGauge<State extends string> {
@@ -38,12 +45,12 @@ interface StateGauge<State extends string> {
 }
 
 // rate() cannot see the step from "no series" to 1, so the failures worth an alert exist from the start, at 0.
-const commonFailureCodes = ['unreachable', 'network', 'timeout', 'http-429', 'http-500', 'http-503', 'validation'];
+const COMMON_FAILURE_CODES = ['unreachable', 'network', 'timeout', 'http-429', 'http-500', 'http-503', 'validation'];
 
 // A local round trip takes about a millisecond and the promise is one second; a retried delivery may take a minute.
-const commitToPutBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-const bundleBuckets = [2, 4, 8, 16, 32, 64, 128, 200];
-const callBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const COMMIT_TO_PUT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const BUNDLE_BUCKETS = [2, 4, 8, 16, 32, 64, 128, 200];
+const CALL_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /**
  * Makes all metrics, and those of the Node process, on a registry of their own. Labels hold states, fault codes and the shard
@@ -63,7 +70,7 @@ export function createMetrics({ index, count }: Shard = WHOLE) {
   const counter = (name: string, help: string) => new Counter({ name, help, registers });
   const counterByCode = (name: string, help: string) => {
     const metric = new Counter({ name, help, labelNames: ['code'], registers });
-    for (const code of commonFailureCodes) metric.inc({ code }, 0);
+    for (const code of COMMON_FAILURE_CODES) metric.inc({ code }, 0);
     return metric;
   };
   const histogram = (name: string, help: string, buckets: number[]) =>
@@ -118,18 +125,22 @@ export function createMetrics({ index, count }: Shard = WHOLE) {
     processed: counter('fhir_connector_processed_total', 'Outbox events delivered and recorded'),
     failed: counter('fhir_connector_failed_total', 'Outbox events moved to fhir_dlq'),
     superseded: counter('fhir_superseded_total', 'Outbox events not sent because a newer state was delivered already'),
-    callLatency: histogram('fhir_call_latency_seconds', 'Time of one call to the FHIR server, in seconds', callBuckets),
+    callLatency: histogram(
+      'fhir_call_latency_seconds',
+      'Time of one call to the FHIR server, in seconds',
+      CALL_BUCKETS,
+    ),
     bundlePatients: histogram(
       'fhir_bundle_patients',
       'Patients in one transaction Bundle sent to the FHIR server (FHIR_BATCH_SIZE); a lone one makes none',
-      bundleBuckets,
+      BUNDLE_BUCKETS,
     ),
     callErrors: counterByCode('fhir_call_errors_total', 'Calls to the FHIR server that failed, by fault code'),
     retries: counterByCode('fhir_retries_total', 'Deliveries to be tried again, by the fault code of the failed try'),
     commitToPut: histogram(
       'fhir_commit_to_put_seconds',
       'Time from the commit in PostgreSQL to the answer of the FHIR server, in seconds',
-      commitToPutBuckets,
+      COMMIT_TO_PUT_BUCKETS,
     ),
     deliveriesInFlight: followedGauge('fhir_deliveries_in_flight', 'Deliveries being sent to the FHIR server now'),
     deliveriesQueued: followedGauge('fhir_deliveries_queued', 'Deliveries waiting in the lanes'),
@@ -137,7 +148,7 @@ export function createMetrics({ index, count }: Shard = WHOLE) {
     breakerState: stateGauge(
       'fhir_breaker_state',
       'Whether sends to the FHIR server flow: 1 for the current state',
-      breakerStates,
+      BREAKER_STATES,
       'flowing',
     ),
 
@@ -150,7 +161,7 @@ export function createMetrics({ index, count }: Shard = WHOLE) {
     slotState: stateGauge(
       'fhir_slot_state',
       'wal_status of the replication slot; missing, also while PostgreSQL makes it; unknown while PostgreSQL cannot be asked: 1 for the current state',
-      slotStates,
+      SLOT_STATES,
       'unknown',
     ),
     slotActive: gauge('fhir_slot_active', 'Whether a connector holds the replication slot: 1 yes, 0 no (last known)'),
@@ -176,7 +187,7 @@ export function createMetrics({ index, count }: Shard = WHOLE) {
     drift: verificationGauge(
       'fhir_drift',
       'Patients or resources that differed when the last verification ended; must be 0',
-      driftKinds,
+      DRIFT_KINDS,
     ),
     verifiedAt: verificationGauge(
       'fhir_verification_timestamp_seconds',
@@ -185,7 +196,7 @@ export function createMetrics({ index, count }: Shard = WHOLE) {
     connectorState: stateGauge(
       'fhir_connector_state',
       'What the connector does: 1 for the current state',
-      connectorStates,
+      CONNECTOR_STATES,
       'starting',
     ),
 
@@ -235,7 +246,7 @@ export function createMetrics({ index, count }: Shard = WHOLE) {
   function verificationGauge(name: string, help: string, kinds: readonly DriftKind[] = []) {
     const labelNames = kinds.length > 0 ? ['scope', 'kind'] : ['scope'];
     const metric = new Gauge({ name, help, labelNames, registers });
-    for (const scope of verificationScopes) {
+    for (const scope of VERIFICATION_SCOPES) {
       if (kinds.length === 0) metric.set({ scope }, Number.NaN);
       for (const kind of kinds) metric.set({ scope, kind }, Number.NaN);
     }

@@ -6,13 +6,13 @@ import type { Logger } from 'pino';
 import { errorCode } from '../postgres/errors.ts';
 import type { Shard } from '../shard.ts';
 import { deadLetterFacts, outboxFacts, slotFacts, triggersOffNow, verificationFacts } from './facts.ts';
-import { driftKinds, type Metrics } from './metrics.ts';
+import { DRIFT_KINDS, type Metrics } from './metrics.ts';
 
-const intervalMs = 5_000;
-const statementTimeoutMs = 1_000;
+const INTERVAL_MS = 5_000;
+const STATEMENT_TIMEOUT_MS = 1_000;
 // statement_timeout runs in the server; this one also ends the wait for a server that no longer answers at all. It is
 // longer than the queries may take together, so that a slow backlog never hides a slot that was read.
-const deadlineMs = 7_000;
+const DEADLINE_MS = 7_000;
 
 /**
  * Samples the gauges of `metrics` for the slot `slotName` and its shard's patients. While PostgreSQL cannot be asked, the slot's state is
@@ -44,7 +44,7 @@ export function createSampler<DB>(
   async function readVerifications(trx: Transaction<DB>): Promise<void> {
     for (const { scope, finishedAt, drift } of await verificationFacts(trx)) {
       metrics.verifiedAt.set({ scope }, finishedAt.getTime() / 1000);
-      for (const kind of driftKinds) metrics.drift.set({ scope, kind }, drift[kind] ?? 0);
+      for (const kind of DRIFT_KINDS) metrics.drift.set({ scope, kind }, drift[kind] ?? 0);
     }
   }
 
@@ -70,7 +70,7 @@ export function createSampler<DB>(
           .transaction()
           .setAccessMode('read only')
           .execute(async (trx) => {
-            await sql`SELECT set_config('statement_timeout', ${String(statementTimeoutMs)}, true)`.execute(trx);
+            await sql`SELECT set_config('statement_timeout', ${String(STATEMENT_TIMEOUT_MS)}, true)`.execute(trx);
             await read(trx);
           });
       } catch (error) {
@@ -100,10 +100,10 @@ export function createSampler<DB>(
       running = undefined;
     });
     const stopWaiting = new AbortController();
-    const late = delay(deadlineMs, true, { signal: stopWaiting.signal }).catch(() => false);
+    const late = delay(DEADLINE_MS, true, { signal: stopWaiting.signal }).catch(() => false);
     if (await Promise.race([running.then(() => false), late])) {
       metrics.slotState.set('unknown');
-      report(new Error(`no answer within ${deadlineMs} ms`));
+      report(new Error(`no answer within ${DEADLINE_MS} ms`));
     }
     stopWaiting.abort();
   }
@@ -112,10 +112,10 @@ export function createSampler<DB>(
     sampleOnce,
 
     /** Samples every five seconds until `signal` aborts; resolves then. */
-    async start(signal: AbortSignal): Promise<void> {
+    async run(signal: AbortSignal): Promise<void> {
       while (!signal.aborted) {
         await sampleOnce();
-        await delay(intervalMs, undefined, { signal }).catch(() => undefined);
+        await delay(INTERVAL_MS, undefined, { signal }).catch(() => undefined);
       }
     },
   };

@@ -4,7 +4,7 @@ import { globSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { READY_STATES } from '../../src/cli/run.ts';
-import { connectorStates } from '../../src/metrics/metrics.ts';
+import { CONNECTOR_STATES } from '../../src/metrics/metrics.ts';
 import { hasTest, headingsOf, read, rowsOf, sectionOf, testsIn } from './document.ts';
 
 const PAGE = 'docs/operations.md';
@@ -34,7 +34,7 @@ describe(PAGE, () => {
   test('has every state with what the probes answer in it', () => {
     const states = rowsOf(sectionOf(PAGE, 'Probes')).map(([state, live, ready]) => [state, live, ready]);
     expect(states.toSorted()).toEqual(
-      connectorStates.map((state) => [`\`${state}\``, '200', READY_STATES.has(state) ? '200' : '503']).toSorted(),
+      CONNECTOR_STATES.map((state) => [`\`${state}\``, '200', READY_STATES.has(state) ? '200' : '503']).toSorted(),
     );
   });
 });

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { FAULT_TABLE } from '../../src/fhir/faults/fault-table.ts';
-import { breakerStates, connectorStates, createMetrics, slotStates } from '../../src/metrics/metrics.ts';
+import { BREAKER_STATES, CONNECTOR_STATES, createMetrics, SLOT_STATES } from '../../src/metrics/metrics.ts';
 import { parseExposition } from './exposition.ts';
 
 const scrape = async (metrics: ReturnType<typeof createMetrics>) => parseExposition(await metrics.registry.metrics());
@@ -92,9 +92,9 @@ describe('the metrics', () => {
   });
 
   test.each([
-    ['fhir_slot_state', slotStates, 'unknown'],
-    ['fhir_breaker_state', breakerStates, 'flowing'],
-    ['fhir_connector_state', connectorStates, 'starting'],
+    ['fhir_slot_state', SLOT_STATES, 'unknown'],
+    ['fhir_breaker_state', BREAKER_STATES, 'flowing'],
+    ['fhir_connector_state', CONNECTOR_STATES, 'starting'],
   ] as const)('show %s as one series a state, one of them 1', async (name, states, initial) => {
     const { samples } = await scrape(createMetrics());
     const series = samples.filter((sample) => sample.name === name);

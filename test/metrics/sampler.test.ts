@@ -80,10 +80,10 @@ describe('the sampler', () => {
     await new Promise((resolve) => closed.close(resolve));
     const { sampler, lines } = samplerAt(port);
     const stop = new AbortController();
-    const started = sampler.start(stop.signal);
+    const running = sampler.run(stop.signal);
     await expect.poll(() => lines).toHaveLength(1);
     stop.abort();
-    await started;
+    await running;
     expect(lines).toHaveLength(1);
   });
 });

@@ -1,45 +1,11 @@
 // What the status page shows of this moment, as JSON: states, counts, ages and codes; no patient's data.
 import packageJson from '../../../package.json' with { type: 'json' };
 import type { Metrics } from '../metrics.ts';
-import { type History, numberOf, type Point } from './history.ts';
-import type { RecentFault, RecentFaults } from './recent-faults.ts';
+import { type History, numberOf } from './history.ts';
+import type { RecentFaults } from './recent-faults.ts';
 
 /** A number that is not known is null. */
-export interface Live {
-  readonly at: string;
-  readonly version: string;
-  readonly worker: string;
-  readonly startedAt: string;
-  readonly state: string;
-  readonly stateSeconds: number;
-  readonly fhir: { readonly server: string; readonly state: string; readonly seconds: number };
-  /** Since PostgreSQL told what is told here of slot, outbox and dead letters. */
-  readonly databaseSeconds: number;
-  readonly triggersOff: number | null;
-  readonly slot: {
-    readonly name: string;
-    readonly state: string;
-    readonly active: boolean;
-    readonly retainedBytes: number | null;
-    readonly safeWalBytes: number | null;
-  };
-  readonly outbox: {
-    readonly waiting: number | null;
-    readonly oldestSeconds: number | null;
-    readonly lateAfterSeconds: number | null;
-  };
-  readonly deadLetters: { readonly unresolved: number | null; readonly oldestSeconds: number | null };
-  readonly deliveries: {
-    readonly delivered: number;
-    readonly deadLettered: number;
-    readonly retries: number;
-    readonly inFlight: number;
-    readonly queued: number;
-  };
-  readonly sinceProgressSeconds: number;
-  readonly faults: readonly RecentFault[];
-  readonly history: readonly Point[];
-}
+export type Live = Awaited<ReturnType<typeof live>>;
 
 export interface LiveParts {
   readonly metrics: Metrics;
@@ -51,7 +17,7 @@ export interface LiveParts {
   readonly fhirServer: string;
 }
 
-export async function live({ metrics, history, faults, worker, slot, fhirServer }: LiveParts): Promise<Live> {
+export async function live({ metrics, history, faults, worker, slot, fhirServer }: LiveParts) {
   const sum = async (metric: Parameters<typeof numberOf>[0]) =>
     (await metric.get()).values.reduce((total, { value }) => total + value, 0);
   return {
@@ -62,6 +28,7 @@ export async function live({ metrics, history, faults, worker, slot, fhirServer 
     state: metrics.connectorState.get(),
     stateSeconds: metrics.connectorState.seconds(),
     fhir: { server: fhirServer, state: metrics.breakerState.get(), seconds: metrics.breakerState.seconds() },
+    /** Since PostgreSQL told what is told here of slot, outbox and dead letters. */
     databaseSeconds: (await numberOf(metrics.databaseAge)) ?? 0,
     triggersOff: await numberOf(metrics.triggersOff),
     slot: {
