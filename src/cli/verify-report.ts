@@ -1,6 +1,6 @@
 // What a verification found, for people and for programs: ids and names of elements, never a patient's data.
 import type { DriftKind } from '../metrics/metrics.ts';
-import type { TableVerification, Verification } from '../verify/verify.ts';
+import { REPAIRABLE, type TableVerification, type Verification } from '../verify/verify.ts';
 import { asJson, tableLines } from './output.ts';
 
 const MEANINGS: Readonly<Record<DriftKind, string>> = {
@@ -76,9 +76,8 @@ function ending({ tables, scope }: Verification, repair: boolean): string[] {
       : [];
   if (drift.length === 0)
     return [...incomplete, ...(open === 0 ? [scope === 'all' ? 'No drift.' : 'No drift in the sample.'] : [])];
-  const kinds = new Set(drift.map(({ kind }) => kind));
-  const mendable = (['missing', 'differs', 'never-sent', 'not-deleted'] as const).some((kind) => kinds.has(kind));
-  const rest = (['reactivated', 'duplicate', 'only-on-server'] as const).some((kind) => kinds.has(kind));
+  const mendable = drift.some(({ kind }) => REPAIRABLE.has(kind));
+  const rest = drift.some(({ kind }) => !REPAIRABLE.has(kind));
   return [
     ...incomplete,
     `Drift: ${drift.length}.`,

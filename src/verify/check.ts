@@ -2,7 +2,8 @@
 import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { ResourceKind } from '../outbox/delivery/kinds.ts';
-import type { Source as Row } from '../outbox/delivery/source.ts';
+import { referencesOf } from '../outbox/delivery/references.ts';
+import type { Source } from '../outbox/delivery/source.ts';
 import { connectorRuns } from '../outbox/operator/room.ts';
 import type { Database } from '../outbox/tables/database.ts';
 import { pause } from '../pause.ts';
@@ -118,9 +119,8 @@ export class Check {
     return readResource(this.#fhir, this.#kind.type, id, this.#signal);
   }
 
-  #referredTo({ payload }: RowState): Row[] {
-    const mapped = payload && this.#kind.map(payload, this.#profile, false);
-    return mapped?.ok ? mapped.references.map(({ table, id }) => ({ table, sourceId: id })) : [];
+  #referredTo({ payload }: RowState): Source[] {
+    return referencesOf({ mapped: payload && this.#kind.map(payload, this.#profile, false) });
   }
 
   #note(source: RowState, verdict: Verdict): void {

@@ -1,12 +1,11 @@
 // One row's verdict: the resource that it makes now, against the one that the server has under the linked id.
-
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import { differences } from '../fhir/model/differences.ts';
 import { toldId } from '../fhir/model/told-id.ts';
 import type { DriftKind } from '../metrics/metrics.ts';
 import { isWithdrawn, type ResourceKind } from '../outbox/delivery/kinds.ts';
 import { missingSentence, withReferences } from '../outbox/delivery/references.ts';
-import type { Source as Row } from '../outbox/delivery/source.ts';
+import type { Source } from '../outbox/delivery/source.ts';
 import type { Reading } from './resource-reader.ts';
 import type { RowState } from './row-states.ts';
 
@@ -34,7 +33,7 @@ export async function judge(
   source: RowState,
   kind: ResourceKind,
   profile: Profile,
-  fhirIdOf: (row: Row) => string | null,
+  fhirIdOf: (row: Source) => string | null,
   read: (fhirId: string) => Promise<Reading>,
 ): Promise<Verdict> {
   const { fhirId, deleted } = source;

@@ -1,7 +1,7 @@
 // What the database knows of the rows of one table, read through functions that need no right on the health tables.
 import { sql } from 'kysely';
 import type { Token } from '../fhir/model/token.ts';
-import type { Source as Row } from '../outbox/delivery/source.ts';
+import type { Source } from '../outbox/delivery/source.ts';
 import type { Database } from '../outbox/tables/database.ts';
 
 /** One row, or one link whose row is gone, as of one moment. */
@@ -92,7 +92,7 @@ export async function readSources(db: Database, table: string, ids: readonly num
 }
 
 /** The FHIR ids of these rows' resources, by `${table}/${sourceId}`, of those that have one. */
-export async function fhirIdsOf(db: Database, rows: readonly Row[]): Promise<ReadonlyMap<string, string>> {
+export async function fhirIdsOf(db: Database, rows: readonly Source[]): Promise<ReadonlyMap<string, string>> {
   if (rows.length === 0) return new Map();
   const { rows: links } = await sql<{ key: string; fhir_id: string }>`
     SELECT l.source_table || '/' || l.source_id AS key, l.fhir_id

@@ -2,9 +2,9 @@
 import { FatalError } from '../fatal.ts';
 import { matchOf } from '../fhir/client/answer.ts';
 import type { FhirClient } from '../fhir/client/fhir-client.ts';
+import { identifiersIn } from '../fhir/model/identifiers.ts';
 import type { Json } from '../fhir/model/json.ts';
-import { isObject } from '../fhir/model/json.ts';
-import { readIdentifier, type Token } from '../fhir/model/token.ts';
+import type { Token } from '../fhir/model/token.ts';
 import { toldId } from '../fhir/model/told-id.ts';
 import { isWithdrawn, type ResourceKind } from '../outbox/delivery/kinds.ts';
 import type { Database } from '../outbox/tables/database.ts';
@@ -30,10 +30,9 @@ export interface ServerOnly {
 }
 
 /**
- * Lists the resources of the kind on the server that carry an identifier of one of these systems, are not withdrawn, and that no
- * link names.
- * Others are no business of ours. `onPage` is told how many resources were seen. Throws a FatalError when the server
- * does not let itself be listed.
+ * Lists the resources of the kind on the server that carry an identifier of one of these systems, are not withdrawn, and that
+ * no link names: others are no business of ours. `onPage` is told how many resources were seen. Throws a FatalError when the
+ * server does not let itself be listed.
  */
 export async function listUnlinked(
   db: Database,
@@ -99,17 +98,9 @@ export async function confirmUnlinked(
 }
 
 function listed(resource: Json, kind: ResourceKind, systems: ReadonlySet<string>): Listed | null {
-  const { identifier } = resource;
   // What is no id of FHIR is not repeated either.
   const id = matchOf(resource)?.id;
-  if (id === undefined || isWithdrawn(resource, kind) || !Array.isArray(identifier)) return null;
-  const identifiers = identifier.filter(isObject).flatMap(({ system, value }) => {
-    const reading = readIdentifier(textOf(system), textOf(value));
-    return reading.kind === 'token' && systems.has(reading.token.system) ? [reading.token] : [];
-  });
+  if (id === undefined || isWithdrawn(resource, kind)) return null;
+  const identifiers = identifiersIn(resource).filter(({ system }) => systems.has(system));
   return identifiers.length > 0 ? { id, identifiers } : null;
-}
-
-function textOf(value: unknown): string | null {
-  return typeof value === 'string' ? value : null;
 }

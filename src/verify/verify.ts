@@ -35,7 +35,7 @@ export interface VerifyWatcher {
   waiting(wait: Wait | null): void;
 }
 
-interface Finding {
+interface DriftFinding {
   readonly kind: DriftKind;
   /** Of the row; null where no row belongs to the resource. */
   readonly id: number | null;
@@ -61,7 +61,7 @@ export interface TableVerification {
   /** Refused to be read, each with the fault's code. */
   readonly unreadable: readonly { readonly id: number; readonly code: string }[];
   /** What is left. */
-  readonly drift: readonly Finding[];
+  readonly drift: readonly DriftFinding[];
   /** Rows that were emitted again, and are the same now. */
   readonly repaired: readonly number[];
 }
@@ -73,7 +73,7 @@ export interface Verification {
 }
 
 /** The others are for a person to decide: what a database does not have it cannot emit. */
-const REPAIRABLE = new Set<DriftKind>(['missing', 'differs', 'never-sent', 'not-deleted']);
+export const REPAIRABLE: ReadonlySet<DriftKind> = new Set(['missing', 'differs', 'never-sent', 'not-deleted']);
 const IDS = 1000;
 
 /**
@@ -121,7 +121,7 @@ async function verifyTable(
   const unlinked = await confirmUnlinked(db, fhir, kind, overview.systems, candidates, signal);
   const repaired = settings.repair ? await repair(db, table, check, watcher, signal) : [];
 
-  const drift: Finding[] = check.decided('drift').map(([id, verdict]) => findingOf(id, verdict));
+  const drift: DriftFinding[] = check.decided('drift').map(([id, verdict]) => findingOf(id, verdict));
   for (const { fhirId, sourceId } of unlinked)
     drift.push({
       kind: sourceId === null ? 'only-on-server' : 'duplicate',
@@ -130,7 +130,8 @@ async function verifyTable(
       fields: [],
       reason: null,
     });
-  const byRow = (a: Finding, b: Finding) => (a.id ?? Number.MAX_SAFE_INTEGER) - (b.id ?? Number.MAX_SAFE_INTEGER);
+  const byRow = (a: DriftFinding, b: DriftFinding) =>
+    (a.id ?? Number.MAX_SAFE_INTEGER) - (b.id ?? Number.MAX_SAFE_INTEGER);
   return {
     table,
     type,
@@ -203,7 +204,7 @@ async function repair(
   return ids.filter((id) => !left.has(id));
 }
 
-function findingOf(id: number, { drift, fhirId, fields, reason }: Drift): Finding {
+function findingOf(id: number, { drift, fhirId, fields, reason }: Drift): DriftFinding {
   return { kind: drift, id, fhirId, fields, reason };
 }
 

@@ -8,7 +8,7 @@ import type { Source } from './source.ts';
 type Mapped = Extract<MappedResource, { ok: true }>;
 
 /** The rows whose resources it refers to; none where its state was not read yet. */
-export function referencesOf({ mapped }: Delivery): Source[] {
+export function referencesOf({ mapped }: Pick<Delivery, 'mapped'>): Source[] {
   return mapped?.ok ? mapped.references.map(({ table, id }) => ({ table, sourceId: id })) : [];
 }
 
