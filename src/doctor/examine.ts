@@ -1,4 +1,5 @@
 // All that `doctor` looks at, in the order in which a start of the connector would come to it. Nothing is changed.
+import type { Needs } from '../fhir/client/capabilities.ts';
 import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import { type ClientConfig, PostgresClient } from '../postgres/client.ts';
 import { isPostgres } from '../postgres/errors.ts';
@@ -12,9 +13,10 @@ import { type Finding, fault, ok } from './finding.ts';
 import { look } from './look.ts';
 import { otherShardsFindings } from './other-shards.ts';
 import { serverFindings } from './postgres.ts';
+import { publicationFinding } from './publication.ts';
 import { rightsFindings } from './rights.ts';
 import { hasOutbox, schemaFindings } from './schema.ts';
-import { publicationFinding, slotFinding } from './slot.ts';
+import { slotFinding } from './slot.ts';
 
 /** What `run` would be started with. */
 export interface Setting {
@@ -24,29 +26,23 @@ export interface Setting {
   readonly slot: string;
   readonly publication: string;
   readonly fhir: FhirClient;
-  readonly needs: Parameters<typeof fhirFindings>[1];
+  readonly needs: Needs;
 }
 
-export async function examine({ client, shard, slot, publication, fhir, needs }: Setting): Promise<Finding[]> {
-  const [database, server] = await Promise.all([
-    databaseFindings(client, shard, { slot, publication }, needs.resources),
-    fhirFindings(fhir, needs),
-  ]);
+export async function examine(setting: Setting): Promise<Finding[]> {
+  const [database, server] = await Promise.all([databaseFindings(setting), fhirFindings(setting.fhir, setting.needs)]);
   return [...database, ...server];
 }
 
-async function databaseFindings(
-  config: ClientConfig,
-  shard: Shard,
-  base: Pick<Setting, 'slot' | 'publication'>,
-  resources: readonly string[],
-): Promise<Finding[]> {
-  const slot = nameOf(base.slot, shard);
-  const publication = nameOf(base.publication, shard);
-  const client = new PostgresClient({
-    ...config,
-    application_name: 'fhir-connector doctor',
-  });
+async function databaseFindings({
+  client: config,
+  shard,
+  slot: base,
+  publication,
+  needs,
+}: Setting): Promise<Finding[]> {
+  const slot = nameOf(base, shard);
+  const client = new PostgresClient({ ...config, application_name: 'fhir-connector doctor' });
   try {
     await client.connect();
   } catch (error) {
@@ -66,10 +62,12 @@ async function databaseFindings(
       ...(await look('Rights', () => rightsFindings(client, hasSchema))),
       ...(hasSchema ? await look(PATIENTS, () => patientsFinding(client)) : []),
       ...(hasSchema ? await look(OTHERS, () => othersFinding(client)) : []),
-      ...(await schemaFindings(client, hasSchema, await migrationNames(), resources)),
-      ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication, shard)) : []),
+      ...(await schemaFindings(client, hasSchema, await migrationNames(), needs.resources)),
+      ...(hasSchema
+        ? await look('Publication', () => publicationFinding(client, nameOf(publication, shard), shard))
+        : []),
       ...(await look('Slot', () => slotFinding(client, slot, shard, hasSchema))),
-      ...(await look('Other shards', () => otherShardsFindings(client, base.slot, shard))),
+      ...(await look('Other shards', () => otherShardsFindings(client, base, shard))),
       ...(await look('Failover slot', () => failoverFindings(client, slot))),
     ];
   } catch (error) {

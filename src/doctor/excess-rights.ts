@@ -1,10 +1,10 @@
 // Rights that nobody needs: the connector's on the patients' tables, and other people's on the connector's.
 import type pg from 'pg';
-import { type Finding, ok, warning } from './finding.ts';
+import { onlyRow } from '../postgres/only-row.ts';
+import { type Finding, listed, ok, warning } from './finding.ts';
 
 export const PATIENTS = "Patients' tables";
 export const OTHERS = 'Rights of others';
-const MOST_NAMED = 5;
 
 interface PatientsFacts {
   user_name: string;
@@ -17,9 +17,7 @@ interface PatientsFacts {
 
 /** What is sent is in the outbox: `run` reads no patients' table. */
 export async function patientsFinding(client: pg.Client): Promise<Finding> {
-  const { rows } = await client.query<PatientsFacts>(PATIENTS_FACTS);
-  const [facts] = rows;
-  if (!facts) throw new Error('PostgreSQL gave no row.');
+  const facts = onlyRow(await client.query<PatientsFacts>(PATIENTS_FACTS));
   const { user_name: user, by_nature: nature, tables, revoke } = facts;
   if (tables.length === 0) return ok(PATIENTS, `${user} may neither read nor change them.`);
   const found = `${user} may read or change ${listed(tables)}${nature ? `, as it is ${nature}` : ''}: the connector needs no right there.`;
@@ -51,11 +49,6 @@ export async function othersFinding(client: pg.Client): Promise<Finding> {
     say: "As the tables' owner, run this.",
     sql: rows.flatMap(({ revoke }) => revoke).join('\n'),
   });
-}
-
-function listed(names: readonly string[]): string {
-  const more = names.length - MOST_NAMED;
-  return `${names.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** A right may come from PUBLIC, from a grant to the login or to fhir_connector, or from another role that the login is in. */

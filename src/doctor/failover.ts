@@ -1,5 +1,6 @@
 // What becomes of the slot when a standby is promoted: does the standby have it, and nothing less than what came through it?
 import type pg from 'pg';
+import { onlyRow } from '../postgres/only-row.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
 interface Facts {
@@ -17,9 +18,7 @@ interface Facts {
 
 /** PostgreSQL 17 on: https://www.postgresql.org/docs/current/logicaldecoding-explanation.html#LOGICALDECODING-REPLICATION-SLOTS-SYNCHRONIZATION */
 export async function failoverFindings(client: pg.Client, slot: string): Promise<Finding[]> {
-  const { rows } = await client.query<Facts>(FACTS, [slot]);
-  const [facts] = rows;
-  if (!facts) throw new Error('PostgreSQL gave no row.');
+  const facts = onlyRow(await client.query<Facts>(FACTS, [slot]));
   if (facts.failover === null) return [];
   if (!facts.failover) {
     return [

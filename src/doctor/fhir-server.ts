@@ -1,5 +1,5 @@
 // The FHIR server: does it answer as FHIR R4, does it let us read, and does it offer what the configuration needs?
-import { lacking } from '../fhir/client/capabilities.ts';
+import { lacking, type Needs } from '../fhir/client/capabilities.ts';
 import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import { type Finding, fault, ok, warning } from './finding.ts';
 
@@ -16,7 +16,7 @@ const MENDS: Readonly<Record<string, string>> = {
   'no-token-endpoint': TOKEN,
 };
 
-export async function fhirFindings(fhir: FhirClient, needs: Parameters<typeof lacking>[1]): Promise<Finding[]> {
+export async function fhirFindings(fhir: FhirClient, needs: Needs): Promise<Finding[]> {
   const check = 'FHIR server';
   const answer = await fhir.capabilities();
   if (!answer.ok) {

@@ -20,6 +20,8 @@ export interface Finding {
   readonly fix: Fix | null;
 }
 
+const MOST_NAMED = 5;
+
 export function ok(check: string, found: string): Finding {
   return { check, verdict: 'ok', found, fix: null };
 }
@@ -30,4 +32,14 @@ export function fault(check: string, found: string, fix: Fix): Finding {
 
 export function warning(check: string, found: string, fix: Fix): Finding {
   return { check, verdict: 'warning', found, fix };
+}
+
+export function unknown(check: string, found: string, fix: Fix): Finding {
+  return { check, verdict: 'unknown', found, fix };
+}
+
+/** Names for a sentence: the first few, and how many more there are. */
+export function listed(names: readonly string[]): string {
+  const more = names.length - MOST_NAMED;
+  return `${names.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }

@@ -1,6 +1,6 @@
 // One look at the database: what it does not let us see is said, and does not keep us from looking at the rest.
 import { errorCode, isPostgres, tookTooLong } from '../postgres/errors.ts';
-import type { Finding } from './finding.ts';
+import { type Finding, unknown } from './finding.ts';
 
 const WHO_BLOCKS = {
   say: 'See who holds the tables locked, end that transaction if nobody needs it, and look again. Nobody? Then there was too much to count.',
@@ -13,11 +13,8 @@ export async function look(check: string, work: () => Promise<Finding | Finding[
     return [await work()].flat();
   } catch (error) {
     if (!isPostgres(error)) throw error;
-    if (tookTooLong(error)) {
-      const found = 'PostgreSQL did not tell in time.';
-      return [{ check, verdict: 'unknown', found, fix: WHO_BLOCKS }];
-    }
+    if (tookTooLong(error)) return [unknown(check, 'PostgreSQL did not tell in time.', WHO_BLOCKS)];
     const found = `PostgreSQL did not tell (${errorCode(error) ?? 'the connection was lost'}).`;
-    return [{ check, verdict: 'unknown', found, fix: { say: 'Mend what else is wrong, and look again.' } }];
+    return [unknown(check, found, { say: 'Mend what else is wrong, and look again.' })];
   }
 }

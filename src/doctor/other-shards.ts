@@ -1,10 +1,9 @@
 // The other shards: does somebody serve each, and do no connectors of another number of shards work on the outbox?
 import type pg from 'pg';
 import { isOfAnotherCount, nameOf, type Shard } from '../shard.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { type Finding, listed, ok, warning } from './finding.ts';
 
 const CHECK = 'Other shards';
-const MOST_NAMED = 5;
 
 /** `base` is what the names of all shards' slots are made of. Nothing is said where there is one shard and all is well. */
 export async function otherShardsFindings(client: pg.Client, base: string, shard: Shard): Promise<Finding[]> {
@@ -32,9 +31,4 @@ export async function otherShardsFindings(client: pg.Client, base: string, shard
       say: 'Start a connector for each SHARD_INDEX from 0 to SHARD_COUNT - 1.',
     }),
   ];
-}
-
-function listed(names: readonly string[]): string {
-  const more = names.length - MOST_NAMED;
-  return `${names.slice(0, MOST_NAMED).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }

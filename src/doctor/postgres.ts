@@ -1,7 +1,8 @@
 // The PostgreSQL server: is it one that logical replication works on, with room for this connector, and bounded in what it keeps?
 import type pg from 'pg';
 import { OLDEST_VERSION } from '../postgres/client.ts';
-import { type Finding, fault, ok, warning } from './finding.ts';
+import { onlyRow } from '../postgres/only-row.ts';
+import { type Finding, type Fix, fault, ok, warning } from './finding.ts';
 
 interface Facts {
   version: number;
@@ -22,10 +23,12 @@ interface Facts {
 /** A slot that nobody reads grows to this; a hospital writes as much in a few hours of heavy work. */
 const KEEP = '8GB';
 const RESTART = 'and restart PostgreSQL';
+/** Slots and senders, for this connector and the next ones. */
+const MORE = 4;
 
 export async function serverFindings(client: pg.Client, slot: string): Promise<Finding[]> {
   // A setting that the server does not know yet has no row in pg_settings.
-  const { rows } = await client.query<Facts>(
+  const result = await client.query<Facts>(
     `SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
             pg_backend_pid() AS backend_pid, pg_is_in_recovery() AS in_recovery, current_setting('wal_level') AS wal_level,
             (SELECT count(*) FROM pg_replication_slots)::int AS slots, current_setting('max_replication_slots')::int AS max_slots,
@@ -36,15 +39,21 @@ export async function serverFindings(client: pg.Client, slot: string): Promise<F
             coalesce((SELECT setting FROM pg_settings WHERE name = 'idle_replication_slot_timeout')::int, 0) AS idle_timeout_s`,
     [slot],
   );
-  const [facts] = rows;
-  if (!facts) throw new Error('PostgreSQL gave no row.');
+  const facts = onlyRow(result);
   return [
     version(facts),
     direct(facts, client),
     ...(facts.in_recovery ? [recovery()] : []),
     walLevel(facts),
-    slots(facts),
-    senders(facts),
+    // https://www.postgresql.org/docs/current/runtime-config-replication.html
+    room('Replication slots', facts.slots, facts.max_slots, facts.ours_exists, {
+      say: `Drop a slot that nobody needs, or, as a superuser, run this ${RESTART}.`,
+      sql: `ALTER SYSTEM SET max_replication_slots = ${facts.max_slots + MORE};`,
+    }),
+    room('WAL senders', facts.senders, facts.max_senders, facts.ours_active, {
+      say: `As a superuser, run this ${RESTART}.`,
+      sql: `ALTER SYSTEM SET max_wal_senders = ${facts.max_senders + MORE};`,
+    }),
     keepSize(facts),
     ...idleTimeout(facts),
   ];
@@ -82,23 +91,9 @@ function walLevel({ wal_level: level }: Facts): Finding {
   });
 }
 
-/** https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-MAX-REPLICATION-SLOTS */
-function slots({ slots: used, max_slots: most, ours_exists: ours }: Facts): Finding {
-  const check = 'Replication slots';
+function room(check: string, used: number, most: number, ours: boolean, fix: Fix): Finding {
   if (ours || used < most) return ok(check, `${used} of ${most} are in use${ours ? ', ours among them' : ''}.`);
-  return fault(check, `All ${most} are in use, and ours is not among them.`, {
-    say: `Drop a slot that nobody needs, or, as a superuser, run this ${RESTART}.`,
-    sql: `ALTER SYSTEM SET max_replication_slots = ${most + 4};`,
-  });
-}
-
-function senders({ senders: used, max_senders: most, ours_active: ours }: Facts): Finding {
-  const check = 'WAL senders';
-  if (ours || used < most) return ok(check, `${used} of ${most} are in use${ours ? ', ours among them' : ''}.`);
-  return fault(check, `All ${most} are in use, and ours is not among them.`, {
-    say: `As a superuser, run this ${RESTART}.`,
-    sql: `ALTER SYSTEM SET max_wal_senders = ${most + 4};`,
-  });
+  return fault(check, `All ${most} are in use, and ours is not among them.`, fix);
 }
 
 /** https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-MAX-SLOT-WAL-KEEP-SIZE */

@@ -1,5 +1,6 @@
 // The user: may it read a slot, and do with the connector's tables and functions what `run` does?
 import type pg from 'pg';
+import { onlyRow } from '../postgres/only-row.ts';
 import { giveReplication, MAY_REPLICATE } from '../replication/slot/may-replicate.ts';
 import { type Finding, fault, ok } from './finding.ts';
 
@@ -77,7 +78,7 @@ export async function rightsFindings(client: pg.Client, hasSchema: boolean): Pro
         Object.entries(rights).map(([right, columns]) => ({ table, right, columns })),
       )
     : [];
-  const { rows } = await client.query<Facts>(
+  const result = await client.query<Facts>(
     `SELECT quote_ident(current_user) AS user_name,
             ${MAY_REPLICATE} AS may_replicate,
             to_regrole('rds_replication') IS NOT NULL AS on_rds,
@@ -102,8 +103,7 @@ export async function rightsFindings(client: pg.Client, hasSchema: boolean): Pro
                  ) AS lacking`,
     [JSON.stringify(wanted), hasSchema ? SEQUENCES : [], hasSchema ? FUNCTIONS : []],
   );
-  const [facts] = rows;
-  if (!facts) throw new Error('PostgreSQL gave no row.');
+  const facts = onlyRow(result);
   return [replication(facts), ...(hasSchema ? [tables(facts)] : [])];
 }
 

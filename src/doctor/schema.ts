@@ -2,17 +2,16 @@
 import type pg from 'pg';
 import { KINDS } from '../outbox/delivery/kinds.ts';
 import { unwatchedSentence } from '../outbox/operator/watched.ts';
+import { onlyRow } from '../postgres/only-row.ts';
 import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../schema/triggers.ts';
-import { type Finding, fault, ok, warning } from './finding.ts';
+import { type Finding, fault, ok, unknown, warning } from './finding.ts';
 import { look } from './look.ts';
 
 const MIGRATE = { say: "As the tables' owner, run: npm run connector -- migrate" };
 
 export async function hasOutbox(client: pg.Client): Promise<boolean> {
-  const { rows } = await client.query<{ found: boolean }>(
-    "SELECT to_regclass('public.fhir_outbox') IS NOT NULL AS found",
-  );
-  return rows[0]?.found === true;
+  const there = "SELECT to_regclass('public.fhir_outbox') IS NOT NULL AS found";
+  return onlyRow(await client.query<{ found: boolean }>(there)).found;
 }
 
 /** `migrations`: the names of this program's files. `resources`: FHIR_RESOURCES. */
@@ -40,9 +39,9 @@ async function version(client: pg.Client, migrations: readonly string[]): Promis
   const missing = migrations.filter((name) => !applied.has(name));
   if (missing.length > 0)
     return fault(check, `The schema is older than this program: it lacks ${missing.join(', ')}.`, MIGRATE);
-  const unknown = [...applied].filter((name) => !migrations.includes(name));
-  if (unknown.length > 0) {
-    return warning(check, `The schema is newer than this program, which does not know ${unknown.join(', ')}.`, {
+  const newer = [...applied].filter((name) => !migrations.includes(name));
+  if (newer.length > 0) {
+    return warning(check, `The schema is newer than this program, which does not know ${newer.join(', ')}.`, {
       say: 'Run the program that brought the schema up to date, or a newer one.',
     });
   }
@@ -124,14 +123,8 @@ async function sequences(client: pg.Client): Promise<Finding> {
       WHERE has_sequence_privilege(sequence, 'USAGE, SELECT')`,
   );
   const [row] = rows;
-  if (!row) {
-    return {
-      check,
-      verdict: 'unknown',
-      found: 'This user may not see whether the sequence of fhir_outbox is behind its rows.',
-      fix: MIGRATE,
-    };
-  }
+  if (!row)
+    return unknown(check, 'This user may not see whether the sequence of fhir_outbox is behind its rows.', MIGRATE);
   if (!row.behind) return ok(check, 'The sequence of fhir_outbox is not behind its rows.');
   return fault(check, 'The sequence of fhir_outbox is behind its rows: changes of patients fail.', {
     say: "As the tables' owner, run this.",
@@ -141,13 +134,14 @@ async function sequences(client: pg.Client): Promise<Finding> {
 
 async function revisions(client: pg.Client): Promise<Finding> {
   const check = 'Revisions';
-  const { rows } = await client.query<{ behind: number }>(
-    `SELECT count(*)::int AS behind FROM public.fhir_link AS l
-       LEFT JOIN public.fhir_patient_revision AS p ON l.source_table = 'patient' AND p.patient_id = l.source_id
-       LEFT JOIN public.fhir_record_revision AS r ON r.table_name = l.source_table AND r.record_id = l.source_id
-      WHERE l.last_revision > coalesce(p.revision, r.revision, 0)`,
+  const { behind } = onlyRow(
+    await client.query<{ behind: number }>(
+      `SELECT count(*)::int AS behind FROM public.fhir_link AS l
+         LEFT JOIN public.fhir_patient_revision AS p ON l.source_table = 'patient' AND p.patient_id = l.source_id
+         LEFT JOIN public.fhir_record_revision AS r ON r.table_name = l.source_table AND r.record_id = l.source_id
+        WHERE l.last_revision > coalesce(p.revision, r.revision, 0)`,
+    ),
   );
-  const behind = rows[0]?.behind ?? 0;
   if (behind === 0) return ok(check, 'No counter of revisions is behind what was delivered.');
   return fault(
     check,

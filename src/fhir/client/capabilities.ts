@@ -27,7 +27,7 @@ interface TypeCapabilities {
 export type CapabilitiesAnswer = { ok: true; capabilities: Capabilities } | Failed;
 
 /** What of the configuration decides what the server must offer. */
-interface Needs {
+export interface Needs {
   readonly update: 'by-id' | 'conditional';
   readonly deletes: 'deactivate' | 'delete';
   readonly batchSize: number;

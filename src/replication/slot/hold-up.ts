@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 const LOOK_EVERY_MS = 1000;
 const TELL_AFTER_LOOKS = 2;
 
-interface HoldUp {
+export interface HoldUp {
   /** 0: a prepared transaction, which no process has. */
   process: number;
   /** Null for a prepared transaction. */
@@ -63,7 +63,7 @@ function tell({ openSeconds, ...holder }: HoldUp, log: Logger): void {
 }
 
 /** https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SESSION : whose lock a process waits for. */
-const HOLD_UP = `
+export const HOLD_UP = `
   SELECT blocking.pid AS process, a.usename AS role, round(extract(epoch FROM clock_timestamp() - a.xact_start))::int AS "openSeconds"
     FROM unnest(pg_blocking_pids($1)) AS blocking (pid) LEFT JOIN pg_stat_activity a USING (pid)
    ORDER BY a.xact_start NULLS LAST LIMIT 1`;
