@@ -1,17 +1,11 @@
 // `migrate`: brings the schema up to date, and says which files it applied.
 import type { Command } from 'commander';
-import type pg from 'pg';
 import { databaseClient } from '../config/database.ts';
 import { migrateSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
-import { FatalError } from '../fatal.ts';
-import { pause } from '../pause.ts';
-import { PostgresClient } from '../postgres/client.ts';
-import { diagnose } from '../replication/server/diagnosis.ts';
 import { migrate } from '../schema/migrate.ts';
+import { connectWhenItAnswers } from './connect-when-it-answers.ts';
 import { say } from './output.ts';
-
-const RETRY_MS = 1000;
 
 export function addMigrateCommand(program: Command): void {
   program
@@ -24,29 +18,17 @@ export function addMigrateCommand(program: Command): void {
     .action(migrateCommand);
 }
 
-/** Waits for PostgreSQL, a line a second; throws a FatalError on what waiting cannot mend. */
+/** Throws a FatalError on what waiting cannot mend. */
 async function migrateCommand({ sample = false }: { readonly sample?: boolean }): Promise<void> {
   const config = readConfig(migrateSchema, process.env);
-  const client = await connect(databaseClient(config));
+  const client = await connectWhenItAnswers({
+    ...databaseClient(config),
+    application_name: 'fhir-connector migrate',
+  });
   try {
     await migrate(client, { sample, resources: config.FHIR_RESOURCES }, say);
     say('The schema is up to date.');
   } finally {
     await client.end();
-  }
-}
-
-async function connect(config: pg.ClientConfig): Promise<pg.Client> {
-  for (;;) {
-    const client = new PostgresClient({ ...config, application_name: 'fhir-connector migrate' });
-    try {
-      await client.connect();
-      return client;
-    } catch (error) {
-      const { kind, sentence } = diagnose(error);
-      if (kind === 'fatal') throw new FatalError(sentence);
-      say(sentence);
-      await pause(RETRY_MS, new AbortController().signal);
-    }
   }
 }
