@@ -5,6 +5,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import packageJson from '../package.json' with { type: 'json' };
 import { type Shard, WHOLE } from '../src/shard.ts';
 import { connectorEnvironment, type DatabaseTarget } from '../test/support/connector.ts';
 import { now } from './clock.ts';
@@ -13,7 +14,7 @@ import { cpuSeconds, peakMB } from './usage.ts';
 const START_MS = 30_000;
 /** As the image runs it, with its modules compiled before; Dockerfile has the reasons. */
 const ALLOCATOR = { MALLOC_ARENA_MAX: '1' };
-const FLAGS = ['--max-semi-space-size=32', '--heap-growing-percent=50', '--no-maglev', '--v8-pool-size=1'];
+const FLAGS = packageJson.scripts.start.split(' ').filter((word) => word.startsWith('--'));
 const CACHE = join(tmpdir(), 'fhir-connector-bench-cache');
 
 interface StartOptions {

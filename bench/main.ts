@@ -1,3 +1,4 @@
+// Measures the connector, and says how fast it is and what it costs:
 // npm run bench -- [--short] [--runs N] [--only drain0,bulk] [--json FILE] [--record] [--gate]; npm run bench -- --profile [--json FILE]
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { Arena } from './arena.ts';
 import { againstRecorded, toRecord } from './gate.ts';
 import { thisMachine } from './machine.ts';
+import { wholeNumber } from './options.ts';
 import { type Shares, sharesOf } from './profile.ts';
 import { resultsOf, short, table } from './report.ts';
 import { type Measurements, run } from './run.ts';
@@ -23,11 +25,7 @@ const { values } = parseArgs({
   },
 });
 const RECORDED = new URL('./recorded.json', import.meta.url);
-const count = Number(values.runs);
-if (!Number.isInteger(count) || count < 1) {
-  console.error('--runs must be a whole number, 1 at least.');
-  process.exit(2);
-}
+const count = wholeNumber('runs', values.runs);
 
 const machine = thisMachine();
 console.log(

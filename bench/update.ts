@@ -13,6 +13,7 @@ import type { FhirClient } from '../src/fhir/client/fhir-client.ts';
 import type { Patient } from '../src/fhir/model/resource-types.ts';
 import type { Token } from '../src/fhir/model/token.ts';
 import { isLoopback } from '../src/loopback.ts';
+import { refuse, wholeNumber } from './options.ts';
 import { median, percentile } from './statistics.ts';
 
 /** Few, so that the rounds of a set are close in time. */
@@ -38,12 +39,12 @@ const { values } = parseArgs({
     batch: { type: 'string', default: '32' },
   },
 });
-const sets = whole('sets');
+const sets = wholeNumber('sets', values.sets);
 /** Of single PUTs, at once. */
-const width = whole('width');
+const width = wholeNumber('width', values.width);
 /** Of Bundles, at once, and patients in each. */
-const requests = whole('requests');
-const batch = whole('batch');
+const requests = wholeNumber('requests', values.requests);
+const batch = wholeNumber('batch', values.batch);
 const url = process.env.FHIR_TEST_URL ?? '';
 if (!isLoopback(URL.parse(url)?.hostname ?? ''))
   refuse('FHIR_TEST_URL must be the base URL of a FHIR server on this machine, such as http://127.0.0.1:8080/fhir.');
@@ -140,17 +141,6 @@ function clientConfig() {
   return { baseUrl: url, timeoutMs: 30_000, userAgent: 'fhir-connector/bench' };
 }
 
-function whole(name: keyof typeof values): number {
-  const number = Number(values[name]);
-  if (!Number.isInteger(number) || number < 1) refuse(`--${name} must be a whole number, 1 at least.`);
-  return number;
-}
-
 function load(): string {
   return loadavg()[0]?.toFixed(1) ?? '';
-}
-
-function refuse(sentence: string): never {
-  console.error(sentence);
-  process.exit(2);
 }

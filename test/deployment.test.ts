@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import packageJson from '../package.json' with { type: 'json' };
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const compose = read('docker-compose.yml');
@@ -60,5 +61,14 @@ describe('the deployment files', () => {
       '!sql',
       '!src',
     ]);
+  });
+
+  test('start the connector in the image as npm start does, and compile it with the same flags', () => {
+    const dockerfile = read('Dockerfile');
+    const start = packageJson.scripts.start.split(' ');
+    const entrypoint = JSON.parse(/^ENTRYPOINT (.+)$/m.exec(dockerfile)?.[1] ?? '[]');
+    const command = JSON.parse(/^CMD (.+)$/m.exec(dockerfile)?.[1] ?? '[]');
+    expect([...entrypoint, ...command]).toEqual(start);
+    expect(dockerfile).toContain(`\nRUN ${entrypoint.join(' ')} --help >/dev/null\n`);
   });
 });
