@@ -26,6 +26,11 @@ interface Output {
   readonly json?: boolean;
 }
 
+interface ListOptions extends Output {
+  readonly state: (typeof DEAD_LETTER_STATES)[number] | 'all';
+  readonly limit: number;
+}
+
 interface Decision extends Output {
   readonly reason?: string;
   readonly yes?: boolean;
@@ -70,11 +75,6 @@ export function addDlqCommands(program: Command): void {
     .addOption(yes())
     .addOption(jsonOption())
     .action(discard);
-}
-
-interface ListOptions extends Output {
-  readonly state: (typeof DEAD_LETTER_STATES)[number] | 'all';
-  readonly limit: number;
 }
 
 async function list({ state, limit, json }: ListOptions): Promise<void> {

@@ -8,6 +8,7 @@ import { FatalError } from '../fatal.ts';
 import { kindsOfTypes } from '../outbox/delivery/kinds.ts';
 import { OLDEST_VERSION } from '../postgres/client.ts';
 import { isPostgres } from '../postgres/errors.ts';
+import { onlyRow } from '../postgres/only-row.ts';
 import { type Said, toldWords } from '../privacy/told-words.ts';
 
 const SQL_DIRECTORY = join(import.meta.dirname, '..', '..', 'sql');
@@ -76,25 +77,26 @@ async function bringUpToDate(
 /** What is watched already stays so, named or not: changes would pass unseen because a variable was forgotten. */
 async function watch(client: pg.ClientBase, table: string, log: (line: string) => void): Promise<void> {
   const text = `SELECT public.fhir_watch('${table}') AS begun`;
-  const { rows } = await inTransaction(client, { name: `The triggers of ${table}`, text }, () =>
-    client.query<{ begun: boolean }>(text),
+  const { begun } = onlyRow(
+    await inTransaction(client, { name: `The triggers of ${table}`, text }, () =>
+      client.query<{ begun: boolean }>(text),
+    ),
   );
-  if (rows[0]?.begun) log(`Changes of ${table} are sent from now on; backfill sends what is there already.`);
+  if (begun) log(`Changes of ${table} are sent from now on; backfill sends what is there already.`);
 }
 
 /** Each time, for a copy of the database may have left them behind: it is no fault of the schema. */
 async function alignSequences(client: pg.ClientBase, log: (line: string) => void): Promise<void> {
-  const { rows } = await client.query<{ tables: string[] }>('SELECT public.fhir_align_sequences() AS tables');
-  const tables = rows[0]?.tables ?? [];
+  const { tables } = onlyRow(
+    await client.query<{ tables: string[] }>('SELECT public.fhir_align_sequences() AS tables'),
+  );
   if (tables.length > 0) log(`Moved the sequences on that were behind their tables: ${tables.join(', ')}.`);
 }
 
 async function applyOnce(client: pg.ClientBase, file: SqlFile): Promise<boolean> {
   const checksum = createHash('sha256').update(file.text).digest('hex');
-  const history = await client.query<{ found: boolean }>(
-    "SELECT to_regclass('public.fhir_schema_migration') IS NOT NULL AS found",
-  );
-  if (!history.rows[0]?.found) {
+  const history = "SELECT to_regclass('public.fhir_schema_migration') IS NOT NULL AS found";
+  if (!onlyRow(await client.query<{ found: boolean }>(history)).found) {
     await requireCreateRight(client);
     await client.query(
       `CREATE TABLE public.fhir_schema_migration (
@@ -137,22 +139,26 @@ async function inTransaction<T>(client: pg.ClientBase, file: SqlFile, work: () =
 }
 
 async function refuseOldServer(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ number: number; version: string }>(
-    "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version",
+  const { number, version } = onlyRow(
+    await client.query<{ number: number; version: string }>(
+      "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version",
+    ),
   );
-  if ((rows[0]?.number ?? 0) < OLDEST_VERSION) {
-    throw new FatalError(`PostgreSQL 15 or newer is needed; this server is ${rows[0]?.version}.`);
+  if (number < OLDEST_VERSION) {
+    throw new FatalError(`PostgreSQL 15 or newer is needed; this server is ${version}.`);
   }
 }
 
 async function requireCreateRight(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ allowed: boolean; grant: string }>(
-    `SELECT has_schema_privilege('public', 'CREATE') AS allowed,
-            format('GRANT CREATE ON SCHEMA public TO %I;', current_user) AS grant`,
+  const { allowed, grant } = onlyRow(
+    await client.query<{ allowed: boolean; grant: string }>(
+      `SELECT has_schema_privilege('public', 'CREATE') AS allowed,
+              format('GRANT CREATE ON SCHEMA public TO %I;', current_user) AS grant`,
+    ),
   );
-  if (!rows[0]?.allowed) {
+  if (!allowed) {
     throw new FatalError(
-      `This user may not create tables in the schema public. Have the database's owner run: ${rows[0]?.grant}`,
+      `This user may not create tables in the schema public. Have the database's owner run: ${grant}`,
     );
   }
 }
