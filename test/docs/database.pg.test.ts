@@ -1,8 +1,9 @@
-// The schema that docs/design.md shows is the database's, and the SQL that the pages tell people to run does run.
+// The schema that docs/database.md shows is the database's, and the SQL that the pages tell people to run does run.
 
 import type { PoolClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { definedFunctions } from './defined-functions.ts';
 import { blocksOf, headingsOf, pages, read, rowsOf, sectionOf } from './document.ts';
 
 let db: TestDatabase;
@@ -11,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const tables = headingsOf('docs/design.md').flatMap(({ text }) => /^`(fhir_\w+)`$/.exec(text)?.[1] ?? []);
+const tables = headingsOf('docs/database.md').flatMap(({ text }) => /^`(fhir_\w+)`$/.exec(text)?.[1] ?? []);
 
 /** Called by the triggers' functions, and by nobody else. */
 const OF_THE_TRIGGERS = [
@@ -31,7 +32,7 @@ const OF_THE_TRIGGERS = [
   'fhir_revision',
 ];
 
-describe('the schema in docs/design.md', () => {
+describe('the schema in docs/database.md', () => {
   test('has every table of the connector', async () => {
     const { rows } = await db.pool.query<{ name: string }>(
       "SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relname ~ '^fhir_' AND relnamespace = 'public'::regnamespace",
@@ -45,7 +46,7 @@ describe('the schema in docs/design.md', () => {
        WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attname`,
       [name],
     );
-    const shown = rowsOf(sectionOf('docs/design.md', `\`${name}\``)).map(([column = '', type = '']) => ({
+    const shown = rowsOf(sectionOf('docs/database.md', `\`${name}\``)).map(([column = '', type = '']) => ({
       name: column.replaceAll('`', ''),
       type,
     }));
@@ -60,10 +61,25 @@ describe('the schema in docs/design.md', () => {
          AND proname <> ALL ($1) ORDER BY 1`,
       [OF_THE_TRIGGERS],
     );
-    const shown = rowsOf(sectionOf('docs/design.md', 'Functions')).map(([signature = '']) =>
+    const shown = rowsOf(sectionOf('docs/database.md', 'Functions')).map(([signature = '']) =>
       signature.replaceAll('`', ''),
     );
     expect(shown.toSorted()).toEqual(rows.map(({ signature }) => signature));
+  });
+
+  test('says of each function that the database has which migration its text is of', async () => {
+    const { rows } = await db.pool.query<{ name: string; types: string; body: string }>(
+      `SELECT proname AS name, oidvectortypes(proargtypes) AS types, prosrc AS body
+         FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname ~ '^fhir_'`,
+    );
+    const defined = definedFunctions();
+    const signatures = (all: readonly { name: string; types: string }[]) =>
+      all.map(({ name, types }) => `${name}(${types})`).toSorted();
+    expect(signatures(defined)).toEqual(signatures(rows));
+    for (const { name, types, body } of rows) {
+      const file = defined.find((each) => each.name === name && each.types === types)?.file;
+      expect(read(`sql/migrations/${file}`).includes(body), `${name} is as ${file} has it`).toBe(true);
+    }
   });
 });
 
