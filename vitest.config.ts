@@ -1,4 +1,4 @@
-// Which tests there are, by what they need: CONTRIBUTING.md says how each is run.
+// Which tests there are, by what they need: docs/testing.md says how each is run.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
