@@ -2,7 +2,7 @@
 //
 //   slot → messages → transactions → deliveries → lanes → courier → FHIR server
 //                                                            │
-//   slot ← status  ←  tracker  ←  finished  ←  recorded in PostgreSQL
+//   slot ← status  ← feedback  ←  finished  ←  recorded in PostgreSQL
 //
 // Data flows to the right; the promise `finished` is the only way back.
 import { FatalError } from './fatal.ts';
@@ -88,7 +88,7 @@ async function stream(
   stop: AbortSignal,
   onBug: (error: unknown) => void,
 ): Promise<void> {
-  const { tracker, lease } = tenure;
+  const { feedback, lease } = tenure;
   const { outbox, reader } = works;
   const ended = AbortSignal.any([stop, tenure.ended]);
   stop.addEventListener('abort', () => tenure.stopReading(), { once: true, signal: tenure.ended });
@@ -121,7 +121,7 @@ async function stream(
       switch (message.tag) {
         case 'begin':
           // The tracker hears of it before anything is awaited: no keepalive can be acknowledged past it.
-          open = { ticket: tracker.begin(), committedAt: message.committedAt, rows: new TransactionRows() };
+          open = { ticket: feedback.begin(), committedAt: message.committedAt, rows: new TransactionRows() };
           break;
         case 'insert':
           // Somebody may have added a table to the publication; its rows are none of ours.
@@ -135,14 +135,14 @@ async function stream(
           break;
         case 'heartbeat':
           metrics.heartbeat.set((Date.now() - Number(message.content)) / 1000);
-          tracker.idle(message.walEnd);
-          if (tracker.unfinished === 0) metrics.progressed();
+          feedback.idle(message.walEnd);
+          if (feedback.unfinished === 0) metrics.progressed();
           position = message.walEnd;
           seen = message.walEnd;
           break;
         case 'keepalive':
           // Nothing else bears this position out: it may end the sweep's wait, and be acknowledged once the WAL has reached it.
-          tracker.idle(message.walEnd);
+          feedback.idle(message.walEnd);
           position = message.walEnd;
           break;
       }
@@ -159,8 +159,7 @@ async function stream(
       const ticket = committed[index]?.ticket;
       finished.then(
         () => {
-          if (ticket) tracker.finish(ticket, endLsn);
-          tenure.acknowledgeSoon();
+          if (ticket) feedback.finish(ticket, endLsn);
         },
         (error: unknown) => {
           // It stays unfinished, so its LSN is never acknowledged; after a stop it is sent again.

@@ -4,8 +4,7 @@ import type { Logger } from 'pino';
 import { untilAborted } from '../../pause.ts';
 import { type Lsn, parseLsn } from '../../postgres/lsn.ts';
 import { LINKS_CHANGED, nameOf, type Shard } from '../../shard.ts';
-import { AckTracker } from '../acknowledgement/ack-tracker.ts';
-import { WalEnd } from '../acknowledgement/wal-end.ts';
+import { Feedback } from '../acknowledgement/feedback.ts';
 import { type KnownServer, mustBe, watchServer } from '../server/known-server.ts';
 import { ReplicationConnection, WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
 import type { ReplicationMessage } from '../stream/messages.ts';
@@ -36,24 +35,16 @@ export interface CatchUpHooks {
 /** Asked once it is known which server this is, and before anything is read from it. */
 export type HooksOf = (server: KnownServer) => Promise<CatchUpHooks>;
 
-const STATUS_MIN_INTERVAL_MS = 50;
-/** Who is silent for longer keeps nobody from ending: what was finished is sent again, and recognised. */
-const LAST_QUESTION_MS = 1000;
 export class Tenure {
   readonly slot: string;
   readonly server: KnownServer;
   /** False: what the outbox holds unprocessed must be delivered before anything is read from the slot. */
   readonly caughtUp: boolean;
-  readonly tracker: AckTracker;
+  readonly feedback: Feedback;
   readonly lease = new SlotLease();
   readonly #control: pg.Client;
   readonly #connection: ReplicationConnection;
   readonly #ended = new AbortController();
-  readonly #statusTimer: NodeJS.Timeout;
-  #soon: NodeJS.Timeout | null = null;
-  #statusSentAt = 0;
-  #acknowledged: Lsn;
-  readonly #walEnd: WalEnd;
 
   private constructor(
     control: pg.Client,
@@ -66,9 +57,12 @@ export class Tenure {
     this.slot = nameOf(family, shard);
     this.server = held.server;
     this.caughtUp = held.caughtUp;
-    this.tracker = new AckTracker(held.confirmed);
-    this.#acknowledged = held.confirmed;
-    this.#walEnd = new WalEnd(control, held.confirmed);
+    this.feedback = new Feedback({
+      confirmed: held.confirmed,
+      control,
+      sendStatus: (acknowledged) => connection.sendStatus(acknowledged),
+      onFault: (error) => this.#lose(error),
+    });
     // PostgreSQL's fast shutdown ends SQL connections first and then waits for us to confirm all WAL, which unfinished
     // work forbids. Losing the control connection therefore ends the tenure: nobody's shutdown is held up.
     control.on('error', (error) => this.#lose(error));
@@ -77,8 +71,6 @@ export class Tenure {
       .renew(control, this.slot, connection.walsenderPid, this.#ended.signal)
       .catch((error: Error) => this.#lose(error));
     watchServer(held.server, client, this.#ended.signal).catch((error: Error) => this.#lose(error));
-    // While the socket is paused nothing answers the server's keepalives, so the position goes out on a timer of its own.
-    this.#statusTimer = setInterval(() => this.#sendStatus(), WAL_SENDER_TIMEOUT_MS / 4);
   }
 
   /** Waits until the slot is ours and streaming. Rejects with PostgreSQL's error or a FatalError; the caller decides about trying again. */
@@ -163,58 +155,19 @@ export class Tenure {
     this.#connection.stopReading();
   }
 
-  /** THE place where an LSN is acknowledged: the tracker's low-water mark and nothing else, once the WAL has reached it. At most every 50 ms. */
-  #sendStatus(): void {
-    this.#statusSentAt = performance.now();
-    const { lowWaterMark } = this.tracker;
-    if (this.#walEnd.isKnownToReach(lowWaterMark)) this.#acknowledged = lowWaterMark;
-    else if (!this.#walEnd.isAsked) {
-      this.#walEnd.mustReach(lowWaterMark).then(
-        () => {
-          if (this.#ended.signal.aborted) return;
-          this.#acknowledged = lowWaterMark;
-          this.#connection.sendStatus(lowWaterMark);
-          if (this.tracker.lowWaterMark > lowWaterMark) this.acknowledgeSoon();
-        },
-        (error: Error) => this.#lose(error),
-      );
-      return;
-    }
-    this.#connection.sendStatus(this.#acknowledged);
-  }
-
-  /** Something was finished: the new position goes out soon, many finishes in one message. */
-  acknowledgeSoon(): void {
-    const wait = STATUS_MIN_INTERVAL_MS - (performance.now() - this.#statusSentAt);
-    if (wait <= 0) {
-      this.#sendStatus();
-      return;
-    }
-    this.#soon ??= setTimeout(() => {
-      this.#soon = null;
-      this.#sendStatus();
-    }, wait);
-  }
-
   /** Nothing is begun any more. Whichever connection is left keeps others from taking the slot until `close`. */
   #lose(error: Error): void {
     if (this.#ended.signal.aborted) return;
     this.#ended.abort(error);
     this.lease.revoke();
-    clearInterval(this.#statusTimer);
-    clearTimeout(this.#soon ?? undefined);
+    this.feedback.stop();
     this.#connection.stopReading();
   }
 
   /** Sends the last position, then gives the slot back. */
   async close(): Promise<void> {
     this.#lose(new Error('The replication slot was given back.'));
-    const { lowWaterMark } = this.tracker;
-    if (!this.#walEnd.isKnownToReach(lowWaterMark))
-      await untilAborted(this.#walEnd.mustReach(lowWaterMark), AbortSignal.timeout(LAST_QUESTION_MS)).catch(
-        () => undefined,
-      );
-    if (this.#walEnd.isKnownToReach(lowWaterMark)) this.#connection.sendStatus(lowWaterMark);
+    await this.feedback.last();
     await this.#connection.close();
     await this.#control.end().catch(() => undefined);
   }
