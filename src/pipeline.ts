@@ -18,11 +18,10 @@ import { errorCode } from './postgres/errors.ts';
 import type { Lsn } from './postgres/lsn.ts';
 import type { Ticket } from './replication/acknowledgement/ack-tracker.ts';
 import { diagnose } from './replication/server/diagnosis.ts';
-import { type HooksOf, type SlotSettings, Tenure } from './replication/slot/tenure.ts';
+import { Tenure, type TenureCallbacks } from './replication/slot/tenure.ts';
 import { type AtServer, ServerSession, type ServerSessionParts } from './server-session.ts';
 
 export interface PipelineParts extends ServerSessionParts {
-  readonly slot: SlotSettings;
   /** FHIR_RESOURCES. */
   readonly resources: readonly string[];
 }
@@ -41,7 +40,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   const site = new ServerSession(parts);
   let tenure: Tenure | null = null;
   try {
-    const taking = takeSlot(parts, site, true, stop);
+    const taking = takeSlot(parts, site, { atStart: true }, stop);
     await Promise.all([taking, waitForFhirServer(parts, stop)]).catch((error: unknown) => {
       // One of the two failed: the other must not go on waiting. (A stop ends both and is no failure.)
       if (!stop.aborted) bug.abort(error);
@@ -66,7 +65,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
         await at.works.quiet(QUIET_MS);
       }
       await tenure.close();
-      tenure = await takeSlot(parts, site, false, stop);
+      tenure = await takeSlot(parts, site, { atStart: false }, stop);
     }
   } catch (error) {
     if (error !== stop.reason) throw error;
@@ -100,8 +99,8 @@ async function stream(
     await catchUp.run(outbox, reader, ended);
   }
   // From here on what was committed before we held the slot is looked up before it is sent, and what is later is not.
-  const standpoint = await tenure.standpoint();
-  works.hold({ lease, newAfter: standpoint.lsn });
+  const { newAfter, snapshot } = await tenure.standpoint();
+  works.hold({ lease, newAfter });
   metrics.connectorState.set('streaming');
   log.info({ slot: tenure.slot, timeline: tenure.server.identity.timeline }, 'Streaming.');
   // Beside the stream, and over when the slot is lost: a standby removes and replays nothing. Of several shards one does it for all.
@@ -167,9 +166,9 @@ async function stream(
         },
       );
     }
-    if (!swept && position !== null && position > standpoint.lsn) {
+    if (!swept && position !== null && position > newAfter) {
       swept = true;
-      sweepSkippedRows(db, outbox, reader, standpoint.snapshot, shard, metrics, log, ended).catch((error: unknown) => {
+      sweepSkippedRows(db, outbox, reader, snapshot, shard, metrics, log, ended).catch((error: unknown) => {
         if (!ended.aborted) onBug(error);
       });
     }
@@ -181,26 +180,29 @@ async function stream(
 async function takeSlot(
   { slot, metrics, log }: PipelineParts,
   site: ServerSession,
-  first: boolean,
+  { atStart }: { atStart: boolean },
   stop: AbortSignal,
 ): Promise<Tenure> {
-  const hooksOf: HooksOf = async (server) => {
-    // It is our turn.
-    if (metrics.connectorState.get() === 'standby') metrics.connectorState.set('starting');
-    return (await site.arrive(server)).catchUp;
-  };
-  const standBy = () => {
-    metrics.connectorState.set('standby');
-    // Another connector delivers now what is in memory here. What it leaves unfinished the slot will send again.
-    return site.leave();
+  const callbacks: TenureCallbacks = {
+    standingBy() {
+      metrics.connectorState.set('standby');
+      // Another connector delivers now what is in memory here. What it leaves unfinished the slot will send again.
+      return site.leave();
+    },
+    async catchUpAt(server) {
+      // It is our turn.
+      if (metrics.connectorState.get() === 'standby') metrics.connectorState.set('starting');
+      return (await site.arrive(server)).catchUp;
+    },
+    linksChanged: () => site.forgetLinks(),
   };
   for (;;) {
     try {
-      return await Tenure.take(slot, hooksOf, log, standBy, () => site.forgetLinks(), stop);
+      return await Tenure.take(slot, callbacks, log, stop);
     } catch (error) {
       stop.throwIfAborted();
       const diagnosis = error instanceof FatalError ? { kind: 'fatal', sentence: error.message } : diagnose(error);
-      if (diagnosis.kind === 'fatal' && first) throw new FatalError(diagnosis.sentence);
+      if (diagnosis.kind === 'fatal' && atStart) throw new FatalError(diagnosis.sentence);
       log.warn({ code: errorCode(error) }, diagnosis.sentence);
       await pause(RETRY_MS, stop);
     }

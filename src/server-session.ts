@@ -7,10 +7,10 @@ import { DeliveryEngine, type DeliverySettings } from './outbox/engine.ts';
 import type { Database } from './outbox/tables/database.ts';
 import { Retention } from './outbox/upkeep/retention.ts';
 import type { KnownServer } from './replication/server/known-server.ts';
-import { nameOf, type Shard } from './shard.ts';
+import { namesOf, type SlotSettings } from './replication/slot/slot-settings.ts';
 
 export interface ServerSessionParts {
-  readonly slot: { readonly slot: string; readonly shard: Shard };
+  readonly slot: SlotSettings;
   readonly outbox: DeliverySettings;
   readonly shutdownTimeoutMs: number;
   /** 0: nothing is removed. */
@@ -87,7 +87,7 @@ export class ServerSession {
       server,
       db,
       works: new DeliveryEngine(db, fhir, slot.shard, outbox, metrics, log),
-      catchUp: new CatchUp(db, server, nameOf(slot.slot, slot.shard), slot.shard, metrics, log),
+      catchUp: new CatchUp(db, server, namesOf(slot).slot, slot.shard, metrics, log),
       retention: new Retention(db, retentionDays, metrics, log),
     };
   }

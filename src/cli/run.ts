@@ -105,7 +105,7 @@ async function run(): Promise<void> {
   try {
     await runPipeline(
       {
-        slot: { client, shard, slot: config.SLOT_NAME, publication: config.PUBLICATION_NAME },
+        slot: { config: client, shard, slotBase: config.SLOT_NAME, publicationBase: config.PUBLICATION_NAME },
         resources: config.FHIR_RESOURCES,
         outbox: {
           concurrency: config.FHIR_CONCURRENCY,

@@ -1,7 +1,7 @@
 // Mutants of what is acknowledged, and when: the bugs that lose a patient's change for good.
 import type { Mutant } from './mutant.ts';
 
-const TENURE = 'src/replication/slot/tenure.ts';
+const SET_UP = 'src/replication/slot/set-up.ts';
 const CONNECTION = 'src/replication/stream/connection.ts';
 const COURIER = 'src/outbox/courier/courier.ts';
 const UNFINISHED = 'test/replication/unfinished.pg.test.ts';
@@ -13,8 +13,8 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: CONNECTION,
-        find: 'writeBigUInt64BE(flushed, 9)',
-        replace: 'writeBigUInt64BE(flushed + 1n, 9)',
+        find: 'writeBigUInt64BE(acknowledged, 9)',
+        replace: 'writeBigUInt64BE(acknowledged + 1n, 9)',
       },
     ],
     test: {
@@ -40,13 +40,29 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     },
   },
   {
+    name: 'silent-while-nothing-is-finished',
+    harm: 'PostgreSQL takes the connector for dead while the FHIR server is away, and sends the whole backlog again and again.',
+    edits: [
+      {
+        file: 'src/replication/acknowledgement/feedback.ts',
+        find: 'setInterval(() => this.#report(),',
+        replace: 'setInterval(() => undefined,',
+      },
+    ],
+    test: {
+      file: 'test/replication/acknowledge.pg.test.ts',
+      title:
+        'a held FHIR server > keeps confirmed_flush_lsn before the held commit for 30 seconds of other traffic and keepalives',
+    },
+  },
+  {
     name: 'keepalive-acknowledged-in-flight',
     harm: 'A heartbeat moves the slot past a PUT that is still on its way: a crash loses that change.',
     edits: [
       {
         file: 'src/replication/acknowledgement/ack-tracker.ts',
-        find: 'if (this.#unfinished === 0) this.#flushed',
-        replace: 'this.#flushed',
+        find: 'if (this.#unfinished === 0) this.#lowWaterMark',
+        replace: 'this.#lowWaterMark',
       },
     ],
     test: {
@@ -127,14 +143,14 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     harm: 'What commits between the reading of the outbox and the making of the slot is in neither of them.',
     edits: [
       {
-        file: TENURE,
-        find: 'await hooks.collect(snapshot);',
+        file: SET_UP,
+        find: 'await catchUp.collect(snapshot);',
         replace: '',
       },
       {
-        file: TENURE,
+        file: SET_UP,
         find: 'const snapshot = await tellingWhatHoldsItUp(',
-        replace: 'await hooks.collect(null);\n    await tellingWhatHoldsItUp(',
+        replace: 'await catchUp.collect(null);\n    await tellingWhatHoldsItUp(',
       },
     ],
     test: {

@@ -103,8 +103,8 @@ export const SHARDED: readonly Mutant[] = [
     edits: [
       {
         file: 'src/replication/slot/tenure.ts',
-        find: "control.on('notification', onLinksChanged);",
-        replace: 'void onLinksChanged;',
+        find: "control.on('notification', callbacks.linksChanged);",
+        replace: 'void callbacks;',
       },
     ],
     test: {
@@ -175,8 +175,8 @@ export const SHARDED: readonly Mutant[] = [
     edits: [
       {
         file: 'src/replication/slot/turn.ts',
-        find: 'if (await joinCount(control, family, shard, TENURE_LOCK, log)) return;',
-        replace: 'if ((await joinCount(control, family, shard, TENURE_LOCK, log)) || shard.count > 0) return;',
+        find: 'if (await joinCount(control, settings, TENURE_LOCK, log)) return;',
+        replace: 'if ((await joinCount(control, settings, TENURE_LOCK, log)) || settings.shard.count > 0) return;',
       },
     ],
     test: { file: SHARDS, title: STANDS_BY },
@@ -187,7 +187,7 @@ export const SHARDED: readonly Mutant[] = [
     edits: [
       {
         file: 'src/replication/slot/tenure.ts',
-        find: 'await dropOtherCounts(control, settings, settings.shard, log);',
+        find: 'await dropOtherCounts(control, settings, log);',
         replace: 'void dropOtherCounts;',
       },
     ],

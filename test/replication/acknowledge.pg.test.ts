@@ -132,6 +132,8 @@ describe('a held FHIR server', () => {
       )
       .toBe(true);
     expect(samples).toBeGreaterThan(100);
+    // Nothing was finished, and PostgreSQL heard of us all the same: it would have ended the connection after ten seconds.
+    expect((await connector.metrics.reconnects.get()).values.map(({ value }) => value)).toEqual([0]);
 
     release.resolve(undefined);
     await expect

@@ -95,7 +95,7 @@ export function startConnector(
   const client = { ...database.config, ...database.connector };
   const done = runPipeline(
     {
-      slot: { client, shard, slot, publication: 'fhir_outbox_pub' },
+      slot: { config: client, shard, slotBase: slot, publicationBase: 'fhir_outbox_pub' },
       resources,
       outbox: settings,
       shutdownTimeoutMs,

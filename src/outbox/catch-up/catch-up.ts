@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { Metrics } from '../../metrics/metrics.ts';
 import { untilAborted } from '../../pause.ts';
 import type { KnownServer } from '../../replication/server/known-server.ts';
-import type { CatchUpHooks } from '../../replication/slot/tenure.ts';
+import type { CatchUpPort } from '../../replication/slot/set-up.ts';
 import { filterOf, type Shard } from '../../shard.ts';
 import { deliveriesOf } from '../delivery/delivery.ts';
 import { Completion } from '../lanes/completion.ts';
@@ -19,7 +19,7 @@ const SEQUENCES_WERE_BEHIND =
   'Sequences were behind the ids in their tables (a copy of the database without them?): moved them on.';
 const FROM_TABLE = { committedAt: null, endLsn: null };
 
-export class CatchUp implements CatchUpHooks {
+export class CatchUp implements CatchUpPort {
   readonly server: KnownServer;
   readonly #db: Database;
   readonly #slot: string;
@@ -38,7 +38,7 @@ export class CatchUp implements CatchUpHooks {
     this.#log = log;
   }
 
-  async standing() {
+  async catchUpState() {
     const { systemIdentifier, timeline } = this.server.identity;
     const row = await this.#db
       .selectFrom('fhir_slot')

@@ -21,18 +21,18 @@ interface Unfinished {
  * Only the unfinished are kept, in WAL order; what settled behind one of them has collapsed into a single position.
  */
 export class AckTracker {
-  #flushed: Lsn;
+  #lowWaterMark: Lsn;
   #last: Unfinished | null = null;
   #unfinished = 0;
 
   /** `start` is the slot's confirmed_flush_lsn: the mark never reports less. */
   constructor(start: Lsn) {
-    this.#flushed = start;
+    this.#lowWaterMark = start;
   }
 
   /** The exact end of the last transaction before the lowest unfinished one. */
   get lowWaterMark(): Lsn {
-    return this.#flushed;
+    return this.#lowWaterMark;
   }
 
   /** Transactions that are not finished. */
@@ -55,7 +55,7 @@ export class AckTracker {
     if (before) {
       before.settledTo = maxLsn(end, before.settledTo ?? end);
       before.after = after;
-    } else this.#flushed = maxLsn(this.#flushed, end);
+    } else this.#lowWaterMark = maxLsn(this.#lowWaterMark, end);
     if (after) after.before = before;
     else this.#last = before;
     this.#unfinished -= 1;
@@ -66,6 +66,6 @@ export class AckTracker {
    * unfinished; then it must count, or an idle slot pins WAL for ever.
    */
   idle(walEnd: Lsn): void {
-    if (this.#unfinished === 0) this.#flushed = maxLsn(this.#flushed, walEnd);
+    if (this.#unfinished === 0) this.#lowWaterMark = maxLsn(this.#lowWaterMark, walEnd);
   }
 }

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { untilAborted } from '../../pause.ts';
 import type { Lsn } from '../../postgres/lsn.ts';
-import { WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
+import { SIGN_OF_LIFE_MS } from '../stream/connection.ts';
 import { AckTracker, type Ticket } from './ack-tracker.ts';
 import { WalEnd } from './wal-end.ts';
 
@@ -39,7 +39,7 @@ export class Feedback {
     this.#tracker = new AckTracker(parts.confirmed);
     this.#walEnd = new WalEnd(parts.control, parts.confirmed);
     this.#acknowledged = parts.confirmed;
-    this.#timer = setInterval(() => this.#report(), WAL_SENDER_TIMEOUT_MS / 4);
+    this.#timer = setInterval(() => this.#report(), SIGN_OF_LIFE_MS);
   }
 
   /** Transactions that are not finished. */

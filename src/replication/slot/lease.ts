@@ -1,10 +1,8 @@
 // The proof that the slot is still ours: who cannot show a fresh one sends nothing.
 import { setInterval } from 'node:timers/promises';
 import type pg from 'pg';
-import { WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
+import { SIGN_OF_LIFE_MS, WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
 import { HEARTBEAT_PREFIX } from '../stream/messages.ts';
-
-const PROOF_INTERVAL_MS = WAL_SENDER_TIMEOUT_MS / 4;
 
 /**
  * A process that was stopped (SIGSTOP, a paused machine) for longer than wal_sender_timeout has lost the slot to its
@@ -41,7 +39,7 @@ export class SlotLease {
    */
   async renew(control: pg.Client, slot: string, walsenderPid: number, signal: AbortSignal): Promise<void> {
     await this.#prove(control, slot, walsenderPid);
-    for await (const _ of setInterval(PROOF_INTERVAL_MS, undefined, { signal }))
+    for await (const _ of setInterval(SIGN_OF_LIFE_MS, undefined, { signal }))
       await this.#prove(control, slot, walsenderPid);
   }
 

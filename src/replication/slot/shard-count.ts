@@ -2,21 +2,16 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { errorCode } from '../../postgres/errors.ts';
-import { isOfAnotherCount, type Shard } from '../../shard.ts';
+import { isOfAnotherCount } from '../../shard.ts';
 import { WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
+import type { SlotSettings } from './slot-settings.ts';
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const UNDEFINED_OBJECT = '42704';
 const OBJECT_IN_USE = '55006';
 
-/** What all connectors of one outbox have in common, whatever their shard: the names that theirs are made of. */
-export interface Family {
-  readonly slot: string;
-  readonly publication: string;
-}
-
 /** First of two numbers of an advisory lock: the second is the count. It is the name's own, so that it says which outbox it is. */
-const countLock = (slot: string) => `hashtext('fhir-connector shards of ${slot}')`;
+const countLock = (slotBase: string) => `hashtext('fhir-connector shards of ${slotBase}')`;
 
 interface Joining {
   joined: boolean;
@@ -32,8 +27,7 @@ interface Joining {
  */
 export async function joinCount(
   control: pg.Client,
-  { slot }: Family,
-  { count }: Shard,
+  { slotBase, shard: { count } }: SlotSettings,
   tenureLock: number,
   log: Logger,
 ): Promise<boolean> {
@@ -41,39 +35,39 @@ export async function joinCount(
     'SELECT slot_name AS name FROM pg_replication_slots WHERE active AND database = current_database()',
   );
   // Of before there was this lock, or dead, and PostgreSQL has not noticed yet.
-  if (active.some(({ name }) => isOfAnotherCount(name, slot, count))) return false;
-  const lock = countLock(slot);
+  if (active.some(({ name }) => isOfAnotherCount(name, slotBase, count))) return false;
+  const lock = countLock(slotBase);
   const held = `l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = (${lock}::bigint & 4294967295)::oid
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.objid <> ${count}::oid`;
   const results = (await control.query(`
     BEGIN;
     SELECT pg_advisory_xact_lock(${lock}, 0);
     SELECT CASE WHEN EXISTS (SELECT FROM pg_locks l WHERE ${held} AND l.objid <> 0) THEN false
-                WHEN ${count} > 1 AND NOT pg_try_advisory_lock_shared(${tenureLock}, hashtext('${slot}')) THEN false
+                WHEN ${count} > 1 AND NOT pg_try_advisory_lock_shared(${tenureLock}, hashtext('${slotBase}')) THEN false
                 ELSE (SELECT true FROM pg_advisory_lock_shared(${lock}, ${count})) END AS joined,
            (SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid))::int FROM pg_stat_activity a
              WHERE a.pid <> pg_backend_pid() AND a.query_start < clock_timestamp() - ${WAL_SENDER_TIMEOUT_MS} * interval '1 millisecond'
                AND a.pid IN (SELECT l.pid FROM pg_locks l WHERE ${held})) AS ended;
     COMMIT`)) as unknown as pg.QueryResult<Joining>[];
   const [row] = results[2]?.rows ?? [];
-  if (row?.ended) log.warn({ slot }, 'Ended the sessions of connectors of another SHARD_COUNT that were silent.');
+  if (row?.ended)
+    log.warn({ slot: slotBase }, 'Ended the sessions of connectors of another SHARD_COUNT that were silent.');
   return row?.joined === true;
 }
 
 /** Slots first: a publication must not go under its slot. What cannot go now goes at the next start of any connector. */
 export async function dropOtherCounts(
   control: pg.Client,
-  family: Family,
-  { count }: Shard,
+  { slotBase, publicationBase, shard: { count } }: SlotSettings,
   log: Logger,
 ): Promise<void> {
   const { rows: slots } = await control.query<{ name: string }>(
     'SELECT slot_name AS name FROM pg_replication_slots WHERE NOT active AND database = current_database()',
   );
-  for (const { name } of slots.filter((each) => isOfAnotherCount(each.name, family.slot, count)))
+  for (const { name } of slots.filter((each) => isOfAnotherCount(each.name, slotBase, count)))
     await drop(control, 'slot', name, log, 'SELECT pg_drop_replication_slot($1)');
   const { rows: publications } = await control.query<{ name: string }>('SELECT pubname AS name FROM pg_publication');
-  for (const { name } of publications.filter((each) => isOfAnotherCount(each.name, family.publication, count)))
+  for (const { name } of publications.filter((each) => isOfAnotherCount(each.name, publicationBase, count)))
     await drop(control, 'publication', name, log, 'SELECT fhir_drop_publication($1)');
 }
 

@@ -2,10 +2,10 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { pause } from '../../pause.ts';
-import { nameOf, type Shard } from '../../shard.ts';
 import { WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
 import { preflight } from './preflight.ts';
-import { type Family, joinCount } from './shard-count.ts';
+import { joinCount } from './shard-count.ts';
+import { namesOf, type SlotSettings } from './slot-settings.ts';
 
 /** Who stands by is to take over within a second, its set-up and first request included. */
 const STANDBY_POLL_MS = 200;
@@ -24,13 +24,12 @@ const TENURE_LOCK = 0x46484952;
  */
 export async function waitForTurn(
   control: pg.Client,
-  family: Family,
-  shard: Shard,
+  settings: SlotSettings,
   log: Logger,
-  onStandby: () => Promise<void>,
+  standingBy: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const slot = nameOf(family.slot, shard);
+  const { slot } = namesOf(settings);
   for (let said = ''; ; ) {
     let why = TAKEN;
     if (await preflight(control)) {
@@ -41,14 +40,14 @@ export async function waitForTurn(
       ]);
       if (rows[0]?.ended) log.warn({ slot }, 'Ended the session of a connector that had lost the slot and was silent.');
       if (rows[0]?.locked) {
-        if (await joinCount(control, family, shard, TENURE_LOCK, log)) return;
+        if (await joinCount(control, settings, TENURE_LOCK, log)) return;
         await control.query('SELECT pg_advisory_unlock($1, hashtext($2))', [TENURE_LOCK, slot]);
         why = OTHER_COUNT;
       }
     }
     if (said !== why) {
       log.info({ slot }, why);
-      if (said === '') await onStandby();
+      if (said === '') await standingBy();
       said = why;
     }
     await pause(STANDBY_POLL_MS, signal);

@@ -13,6 +13,8 @@ import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
 
 /** The server ends a connection whose client was silent for this long; set per connection, whatever the server's default is. */
 export const WAL_SENDER_TIMEOUT_MS = 10_000;
+/** How often each of our connections shows that somebody is there. */
+export const SIGN_OF_LIFE_MS = WAL_SENDER_TIMEOUT_MS / 4;
 
 const XLOG_DATA = 0x77; // 'w'
 const KEEPALIVE = 0x6b; // 'k'
@@ -156,13 +158,13 @@ export class ReplicationConnection {
    * LSN already is the next byte to come. Asks for no reply.
    * https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-STANDBY-STATUS-UPDATE
    */
-  sendStatus(flushed: Lsn): void {
+  sendStatus(acknowledged: Lsn): void {
     if (!this.#streaming || this.#closed) return;
     const status = Buffer.alloc(34);
     status[0] = 0x72; // 'r'
-    status.writeBigUInt64BE(flushed, 1);
-    status.writeBigUInt64BE(flushed, 9);
-    status.writeBigUInt64BE(flushed, 17);
+    status.writeBigUInt64BE(acknowledged, 1);
+    status.writeBigUInt64BE(acknowledged, 9);
+    status.writeBigUInt64BE(acknowledged, 17);
     status.writeBigInt64BE(BigInt(Date.now() - POSTGRES_EPOCH_MS) * 1000n, 25);
     this.#copy.sendCopyFromChunk(status);
   }
