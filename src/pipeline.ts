@@ -4,10 +4,11 @@
 //                                                            │
 //   slot ← status  ← feedback  ←  finished  ←  recorded in PostgreSQL
 //
-// Data flows to the right; the promise `finished` is the only way back.
+// Data flows to the right. What was delivered comes back by the promise `finished` alone. Beside it, while the slot is taken,
+// the tenure calls back (`TenureCallbacks`): to stand by, and to catch up before anything is read; and a write that must not be
+// sent any more, because the slot was lost, throws (src/outbox/courier/slot-guard.ts) and begins anew under the next tenure.
 import { FatalError } from './fatal.ts';
 import { lacking } from './fhir/client/capabilities.ts';
-import { sweepSkippedRows } from './outbox/catch-up/catch-up.ts';
 import { Stopped } from './outbox/courier/slot-guard.ts';
 import { TransactionRows } from './outbox/delivery/transaction-rows.ts';
 import type { CommittedTransaction } from './outbox/lanes/scheduler.ts';
@@ -34,6 +35,14 @@ const OUTBOX_TABLE = 'fhir_outbox';
 /** Runs until `signal` is aborted, then finishes what is in flight. Rejects with a FatalError, or with what is a bug. */
 export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Promise<void> {
   const { metrics, log } = parts;
+  // Five signals end things. The first three, each aborted by those above it as well:
+  //   signal   the process is to stop
+  //   stop     or there is a bug: the slot is neither taken nor read any more
+  //   ended    (in `stream`) or the slot was lost: nothing is begun any more under this tenure
+  // And in the engine, by `stopWorks`:
+  //   #waits   nothing waits any more, for a retry, the FHIR server or the slot
+  //   #all     what was in flight is finished, or SHUTDOWN_TIMEOUT_MS is over: nothing is recorded any more
+  //
   // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
   const bug = new AbortController();
   const stop = AbortSignal.any([signal, bug.signal]);
@@ -52,6 +61,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     });
     tenure = await taking;
     for (;;) {
+      // The same as while the slot was taken (`catchUpAt`): a second arrival at one server changes nothing.
       const at = await site.arrive(tenure.server);
       try {
         await stream(parts, tenure, at, stop, (error) => bug.abort(error));
@@ -73,6 +83,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     metrics.connectorState.set('stopping');
     log.info('Stopping: finishing what is in flight.');
   } finally {
+    // What is in flight is recorded first, then acknowledged as the slot goes back; `leave` has nothing to stop then, and drops the rest.
     await site.stopWorks();
     await tenure?.close();
     await site.leave();
@@ -88,16 +99,13 @@ async function stream(
   onBug: (error: unknown) => void,
 ): Promise<void> {
   const { feedback, lease } = tenure;
-  const { outbox, reader } = works;
+  const { outbox } = works;
   const ended = AbortSignal.any([stop, tenure.ended]);
   stop.addEventListener('abort', () => tenure.stopReading(), { once: true, signal: tenure.ended });
   // An abort from before the listener was there is not told to it.
   ended.throwIfAborted();
   works.hold({ lease, newAfter: null });
-  if (!tenure.caughtUp) {
-    metrics.connectorState.set('catching-up');
-    await catchUp.run(outbox, reader, ended);
-  }
+  if (!tenure.caughtUp) await catchUp.run(works, ended);
   // From here on what was committed before we held the slot is looked up before it is sent, and what is later is not.
   const { newAfter, snapshot } = await tenure.standpoint();
   works.hold({ lease, newAfter });
@@ -114,8 +122,10 @@ async function stream(
   let open: { ticket: Ticket; committedAt: Date; rows: TransactionRows } | null = null;
   for await (const batch of tenure.messages()) {
     const committed: (CommittedTransaction & { ticket: Ticket })[] = [];
+    /** How far the stream is. */
     let position: Lsn | null = null;
-    let seen: Lsn | null = null;
+    /** How far the WAL is for certain: a commit or a message of ours is read from it. */
+    let reached: Lsn | null = null;
     for (const message of batch) {
       switch (message.tag) {
         case 'begin':
@@ -130,36 +140,32 @@ async function stream(
           if (open) committed.push({ ...open, endLsn: message.endLsn });
           open = null;
           position = message.endLsn;
-          seen = message.endLsn;
+          reached = message.endLsn;
           break;
         case 'heartbeat':
           metrics.heartbeat.set((Date.now() - Number(message.content)) / 1000);
           feedback.idle(message.walEnd);
           if (feedback.unfinished === 0) metrics.progressed();
           position = message.walEnd;
-          seen = message.walEnd;
+          reached = message.walEnd;
           break;
         case 'keepalive':
-          // Nothing else bears this position out: it may end the sweep's wait, and be acknowledged once the WAL has reached it.
+          // Only the keepalive says so: it may begin the sweep, and is acknowledged once the WAL is known to reach it.
           feedback.idle(message.walEnd);
           position = message.walEnd;
           break;
       }
     }
     // Before any of it is on its way: where the server is behind this one day, what was on its way is not there any more.
-    if (seen !== null) server.saw(seen);
-    // Both may wait for the database for long; a stop or a lost slot does not wait for that.
-    const prepared = await untilAborted(outbox.prepare(committed), ended);
-    for (const [index, transaction] of prepared.entries()) {
+    if (reached !== null) server.saw(reached);
+    // `prepare` waits for the database and `place` for room in the lanes, for long perhaps; a stop or a lost slot waits for neither.
+    for (const transaction of await untilAborted(outbox.prepare(committed), ended)) {
       const { finished } =
         outbox.scheduleAtOnce(transaction) ?? (await untilAborted(outbox.schedule(transaction, ended), ended));
       // Named alone: what waits must not keep the transaction's rows in memory.
-      const { endLsn } = transaction;
-      const ticket = committed[index]?.ticket;
+      const { endLsn, ticket } = transaction;
       finished.then(
-        () => {
-          if (ticket) feedback.finish(ticket, endLsn);
-        },
+        () => feedback.finish(ticket, endLsn),
         (error: unknown) => {
           // It stays unfinished, so its LSN is never acknowledged; after a stop it is sent again.
           if (!(error instanceof Stopped)) onBug(error);
@@ -168,7 +174,7 @@ async function stream(
     }
     if (!swept && position !== null && position > newAfter) {
       swept = true;
-      sweepSkippedRows(db, outbox, reader, snapshot, shard, metrics, log, ended).catch((error: unknown) => {
+      catchUp.sweep(works, snapshot, ended).catch((error: unknown) => {
         if (!ended.aborted) onBug(error);
       });
     }

@@ -161,7 +161,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
   {
     name: 'server-as-it-was',
     harm: 'Files of before are put back: what was on its way is recorded as the change that has its number now, which is never sent.',
-    edits: [{ file: 'src/pipeline.ts', find: 'server.saw(seen)', replace: 'void server' }],
+    edits: [{ file: 'src/pipeline.ts', find: 'server.saw(reached)', replace: 'void server' }],
     test: {
       file: 'test/operations/restore.pg.test.ts',
       title:

@@ -162,9 +162,9 @@ export const SHARDED: readonly Mutant[] = [
     harm: 'Each connector catches up with every patient, and the older state may be written last.',
     edits: [
       {
-        file: 'src/outbox/catch-up/catch-up.ts',
-        find: 'sql.raw(filterOf(this.#shard))',
-        replace: "sql.raw(this.#shard ? 'true' : '')",
+        file: 'src/outbox/catch-up/backlog.ts',
+        find: 'sql.raw(filterOf(shard))',
+        replace: "sql.raw(shard ? 'true' : '')",
       },
     ],
     test: { file: SHARDS, title: 'four connectors > catch up each with what waits of their own patients' },

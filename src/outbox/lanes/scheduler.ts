@@ -56,7 +56,7 @@ export class Scheduler {
   }
 
   /** Parses and maps, and asks for all unknown links in one query: which lanes a delivery needs depends on its link. */
-  async prepare(transactions: readonly CommittedTransaction[]): Promise<MappedTransaction[]> {
+  async prepare<T extends CommittedTransaction>(transactions: readonly T[]): Promise<(T & MappedTransaction)[]> {
     const prepared = transactions.map((transaction) => {
       const { rows } = transaction.rows;
       return {
