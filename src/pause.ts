@@ -1,4 +1,4 @@
-// Waiting that a shutdown can cut short.
+// Waiting that is cut short, by a shutdown or by its own time.
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Resolves after `ms` milliseconds; rejects with the signal's reason when it is aborted first. */
@@ -23,4 +23,12 @@ export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Pr
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
+}
+
+/** Resolves when the work has settled, however it did, or after `ms` milliseconds. The timer keeps the process alive. */
+export async function settledWithin(work: Promise<unknown>, ms: number): Promise<void> {
+  const settled = new AbortController();
+  const late = sleep(ms, undefined, { signal: settled.signal }).catch(() => undefined);
+  await Promise.race([Promise.allSettled([work]), late]);
+  settled.abort();
 }

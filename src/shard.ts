@@ -9,7 +9,7 @@ export interface Shard {
 /** One connector for all. */
 export const WHOLE: Shard = { index: 0, count: 1 };
 
-/** Sent by NOTIFY when a connector ends links that another one may have cached. */
+/** What shards tell one another by NOTIFY: a connector has ended links that another one may have in memory. */
 export const LINKS_CHANGED = 'fhir_links_changed';
 
 /** The name of a shard's slot or publication: `fhir_outbox_slot_1_of_4`; of the only one it is the base itself. */

@@ -1,6 +1,6 @@
 // A slot that PostgreSQL is still making: what does it wait for?
 import type pg from 'pg';
-import { HOLD_UP, type HoldUp } from '../replication/slot/hold-up.ts';
+import { BLOCKER, type Blocker } from '../replication/slot/slot-blocker.ts';
 import { type Finding, fault, warning } from './finding.ts';
 
 /** Nothing is delivered meanwhile, and `wait` says how much waits. `maker`: the process in which it is made. */
@@ -11,10 +11,10 @@ export async function makingFinding(
   slot: string,
   wait: string,
 ): Promise<Finding> {
-  const { rows } = await client.query<HoldUp>(HOLD_UP, [maker]);
-  const [holdUp] = rows;
-  if (!holdUp) return warning(check, `PostgreSQL makes ${slot}; ${wait}.`, { say: 'It takes a moment: look again.' });
-  const { process, role, openSeconds } = holdUp;
+  const { rows } = await client.query<Blocker>(BLOCKER, [maker]);
+  const [blocker] = rows;
+  if (!blocker) return warning(check, `PostgreSQL makes ${slot}; ${wait}.`, { say: 'It takes a moment: look again.' });
+  const { process, role, openSeconds } = blocker;
   const whose = role === null ? '' : ` of ${role}`;
   const before = openSeconds === null ? 'before' : `before, for ${openSeconds} s now`;
   return fault(

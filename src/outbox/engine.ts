@@ -4,6 +4,7 @@ import type { FhirClient } from '../fhir/client/fhir-client.ts';
 import { SendGate } from '../fhir/faults/send-gate.ts';
 import type { Profile } from '../fhir/mapping/mapped-resource.ts';
 import type { Metrics } from '../metrics/metrics.ts';
+import { settledWithin } from '../pause.ts';
 import type { Shard } from '../shard.ts';
 import { Courier } from './courier/courier.ts';
 import { type Holding, SlotGuard, Stopped } from './courier/slot-guard.ts';
@@ -132,10 +133,7 @@ export class DeliveryEngine {
     this.#guard.stop();
     this.#gate.close(new Stopped());
     this.#metrics.breakerState.set('flowing');
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const deadline = setTimeout(resolve, timeoutMs);
-    await Promise.race([this.outbox.empty(), late]);
-    clearTimeout(deadline);
+    await settledWithin(this.outbox.empty(), timeoutMs);
     this.#endsRecording.abort(new Stopped());
   }
 

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { type Address, HOST_TIMEOUT_MS, type Hosts, type Session } from './hosts.ts';
+import { onlyRow } from './only-row.ts';
 
 /**
  * pg's, with the hosts to choose from; `host` and `port` are those of the first one. `tls` is asked for each connection
@@ -69,6 +70,8 @@ export class PostgresClient extends pg.Client {
     const { hosts: _, options: __, ...config } = this.#config;
     const client = new PostgresClient({
       ...config,
+      // An ordinary session, also for a client that replicates: a question takes none of max_wal_senders. (pg's types do not
+      // have the property: so it is spread.)
       ...{ replication: undefined },
       host,
       port,
@@ -77,11 +80,11 @@ export class PostgresClient extends pg.Client {
     });
     try {
       await client.connect();
-      const { rows } = await client.query<Session>(
-        `SELECT pg_is_in_recovery() AS "inRecovery", current_setting('transaction_read_only')::bool AS "readOnly"`,
+      return onlyRow(
+        await client.query<Session>(
+          `SELECT pg_is_in_recovery() AS "inRecovery", current_setting('transaction_read_only')::bool AS "readOnly"`,
+        ),
       );
-      if (!rows[0]) throw new Error('PostgreSQL did not say what the session is like.');
-      return rows[0];
     } finally {
       void client.end().catch(() => undefined);
     }

@@ -29,7 +29,7 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
     edits: [
       {
         file: 'src/replication/acknowledgement/wal-end.ts',
-        find: 'return position <= this.#known',
+        find: 'return position <= this.#reached',
         replace: 'return position >= 0n',
       },
     ],
@@ -149,8 +149,8 @@ export const ACKNOWLEDGING: readonly Mutant[] = [
       },
       {
         file: SET_UP,
-        find: 'const snapshot = await tellingWhatHoldsItUp(',
-        replace: 'await catchUp.collect(null);\n    await tellingWhatHoldsItUp(',
+        find: 'const snapshot = await tellingOfBlockers(',
+        replace: 'await catchUp.collect(null);\n    await tellingOfBlockers(',
       },
     ],
     test: {

@@ -1,5 +1,5 @@
 // What the outbox must know of the slot: is it ours right now, and which deliveries can nobody have seen before us?
-import { setTimeout } from 'node:timers/promises';
+import { settledWithin } from '../../pause.ts';
 import type { Lsn } from '../../postgres/lsn.ts';
 import type { Delivery } from '../delivery/delivery.ts';
 
@@ -50,11 +50,8 @@ export class SlotGuard {
   }
 
   /** Resolves when nothing acts any more, or after `timeoutMs` milliseconds: only then may a successor begin. */
-  async quiet(timeoutMs: number): Promise<void> {
-    const late = new AbortController();
-    const deadline = setTimeout(timeoutMs, undefined, { signal: late.signal }).catch(() => undefined);
-    await Promise.race([Promise.allSettled(this.#acting), deadline]);
-    late.abort();
+  quiet(timeoutMs: number): Promise<void> {
+    return settledWithin(Promise.allSettled(this.#acting), timeoutMs);
   }
 
   /** Waits for a valid lease. */

@@ -1,6 +1,6 @@
 // Feedback to the slot: which position is acknowledged, and when PostgreSQL is told of it.
 import type pg from 'pg';
-import { untilAborted } from '../../pause.ts';
+import { settledWithin } from '../../pause.ts';
 import type { Lsn } from '../../postgres/lsn.ts';
 import { SIGN_OF_LIFE_MS } from '../stream/connection.ts';
 import { AckTracker, type Ticket } from './ack-tracker.ts';
@@ -74,9 +74,7 @@ export class Feedback {
   async last(): Promise<void> {
     const { lowWaterMark } = this.#tracker;
     if (!this.#walEnd.isKnownToReach(lowWaterMark))
-      await untilAborted(this.#walEnd.mustReach(lowWaterMark), AbortSignal.timeout(LAST_QUESTION_MS)).catch(
-        () => undefined,
-      );
+      await settledWithin(this.#walEnd.mustReach(lowWaterMark), LAST_QUESTION_MS);
     if (this.#walEnd.isKnownToReach(lowWaterMark)) this.#send(lowWaterMark);
   }
 

@@ -1,7 +1,8 @@
 // How far the WAL is, by the control connection: what the stream alone tells of is not acknowledged.
 import type pg from 'pg';
 import { type Lsn, maxLsn, parseLsn } from '../../postgres/lsn.ts';
-import { UnreadableStream } from '../stream/frame-guard.ts';
+import { onlyRow } from '../../postgres/only-row.ts';
+import { UnreadableStream } from '../stream/unreadable-stream.ts';
 
 /**
  * PostgreSQL believes whatever position a client acknowledges, also one that its WAL has not reached, and never sends what
@@ -9,13 +10,13 @@ import { UnreadableStream } from '../stream/frame-guard.ts';
  */
 export class WalEnd {
   readonly #control: pg.Client;
-  #known: Lsn;
+  #reached: Lsn;
   #asking = false;
 
-  /** `known`: it was as far as this. */
-  constructor(control: pg.Client, known: Lsn) {
+  /** `reached`: it was as far as this. */
+  constructor(control: pg.Client, reached: Lsn) {
     this.#control = control;
-    this.#known = known;
+    this.#reached = reached;
   }
 
   get isAsked(): boolean {
@@ -24,20 +25,20 @@ export class WalEnd {
 
   /** False where it has to be asked. */
   isKnownToReach(position: Lsn): boolean {
-    return position <= this.#known;
+    return position <= this.#reached;
   }
 
   /** Rejects where the WAL does not reach it, or PostgreSQL does not say. */
   async mustReach(position: Lsn): Promise<void> {
     this.#asking = true;
     try {
-      const { rows } = await this.#control.query<{ reached: string }>(
-        'SELECT pg_current_wal_flush_lsn()::text AS reached',
+      const { reached } = onlyRow(
+        await this.#control.query<{ reached: string }>('SELECT pg_current_wal_flush_lsn()::text AS reached'),
       );
-      this.#known = maxLsn(this.#known, parseLsn(rows[0]?.reached ?? ''));
+      this.#reached = maxLsn(this.#reached, parseLsn(reached));
     } finally {
       this.#asking = false;
     }
-    if (position > this.#known) throw new UnreadableStream(new Error('A position that the WAL has not reached.'));
+    if (position > this.#reached) throw new UnreadableStream(new Error('A position that the WAL has not reached.'));
   }
 }

@@ -3,6 +3,7 @@ import { setInterval } from 'node:timers/promises';
 import type pg from 'pg';
 import { PostgresClient } from '../../postgres/client.ts';
 import { type Lsn, parseLsn } from '../../postgres/lsn.ts';
+import { onlyRow } from '../../postgres/only-row.ts';
 
 /** A cluster and its timeline: a standby that was promoted goes on under another one. */
 export interface Identity {
@@ -17,7 +18,7 @@ export interface Identity {
 export class KnownServer {
   readonly identity: Identity;
   #reached: Lsn;
-  #left = false;
+  #retired = false;
 
   /** `reached`: a position up to which its WAL is flushed. */
   constructor(identity: Identity, reached: Lsn) {
@@ -34,14 +35,17 @@ export class KnownServer {
     if (reached > this.#reached) this.#reached = reached;
   }
 
-  /** It is another one now, or was put back: nothing may be recorded on it any more of what was on its way. */
+  /**
+   * It is another one now, or was put back: nothing may be recorded on it any more of what was on its way. From now on
+   * `mustBe` refuses every connection, so whoever verifies connections by it, as the database of a server does, gets none.
+   */
   retire(): void {
-    this.#left = true;
+    this.#retired = true;
   }
 
   /** Whether `later` is the same server, no earlier than `reached`: what was known of it before `later` was asked. */
   canBe(later: KnownServer, reached = this.#reached): boolean {
-    return !this.#left && this.isSameAs(later) && later.reached >= reached;
+    return !this.#retired && this.isSameAs(later) && later.reached >= reached;
   }
 
   isSameAs({ identity }: KnownServer): boolean {
@@ -65,16 +69,15 @@ const LOOK_TIMEOUT_MS = 5_000;
  */
 export async function mustBe(expected: KnownServer, client: pg.ClientBase): Promise<void> {
   // The stream may tell of more before the answer is here.
-  const { reached } = expected;
-  const { rows } = await client.query<{ system: string; timeline: number; flushed: string }>(
+  const { reached: before } = expected;
+  const result = await client.query<{ system: string; timeline: number; reached: string }>(
     `SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
             ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int AS timeline,
-            pg_current_wal_flush_lsn()::text AS flushed`,
+            pg_current_wal_flush_lsn()::text AS reached`,
   );
-  const [row] = rows;
-  if (!row) throw new Error('PostgreSQL did not say which server it is.');
-  const actual = new KnownServer({ systemIdentifier: row.system, timeline: row.timeline }, parseLsn(row.flushed));
-  if (!expected.canBe(actual, reached)) throw new AnotherServer();
+  const { system, timeline, reached } = onlyRow(result);
+  const actual = new KnownServer({ systemIdentifier: system, timeline }, parseLsn(reached));
+  if (!expected.canBe(actual, before)) throw new AnotherServer();
 }
 
 /**

@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { FatalError } from '../../fatal.ts';
 import { OLDEST_VERSION } from '../../postgres/client.ts';
+import { onlyRow } from '../../postgres/only-row.ts';
 import { giveReplication, MAY_REPLICATE } from './may-replicate.ts';
 
 interface Facts {
@@ -17,14 +18,14 @@ interface Facts {
 
 /** Resolves to false while the server is a standby in recovery (hold, it may be promoted). Throws a FatalError on what waiting cannot mend. */
 export async function preflight(control: pg.Client): Promise<boolean> {
-  const { rows } = await control.query<Facts>(`
+  const facts = onlyRow(
+    await control.query<Facts>(`
     SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS version_text,
            current_setting('wal_level') AS wal_level, current_user AS user_name,
            ${MAY_REPLICATE} AS may_replicate,
            pg_is_in_recovery() AS in_recovery, to_regclass('public.fhir_outbox') IS NOT NULL AS has_outbox,
-           to_regprocedure('public.fhir_ensure_publication(text, integer, integer)') IS NOT NULL AS is_current`);
-  const facts = rows[0];
-  if (!facts) throw new Error('PostgreSQL answered the preflight query without a row.');
+           to_regprocedure('public.fhir_ensure_publication(text, integer, integer)') IS NOT NULL AS is_current`),
+  );
   if (facts.version < OLDEST_VERSION) {
     throw new FatalError(
       `PostgreSQL ${facts.version_text} is too old: the connector needs PostgreSQL 15 or newer. Upgrade the server.`,

@@ -5,7 +5,7 @@ import { type Lsn, parseLsn } from '../../postgres/lsn.ts';
 import { onlyRow } from '../../postgres/only-row.ts';
 import { type KnownServer, mustBe } from '../server/known-server.ts';
 import type { ReplicationConnection } from '../stream/connection.ts';
-import { tellingWhatHoldsItUp } from './hold-up.ts';
+import { tellingOfBlockers } from './slot-blocker.ts';
 import { namesOf, type SlotSettings } from './slot-settings.ts';
 
 /** What must happen around a new slot so that nothing which it will not send is forgotten. The outbox does it. */
@@ -76,7 +76,7 @@ export async function setUp(
     );
     if (facts.wal_status !== null) await control.query('SELECT pg_drop_replication_slot($1)', [slot]);
     await control.query('SELECT fhir_ensure_publication($1, $2, $3)', [publication, shard.count, shard.index]);
-    const snapshot = await tellingWhatHoldsItUp(control, connection.walsenderPid, log, () =>
+    const snapshot = await tellingOfBlockers(control, connection.walsenderPid, log, () =>
       connection.createSlot(slot, { failover: facts.can_fail_over }),
     );
     await catchUp.collect(snapshot);

@@ -5,11 +5,13 @@ import pg from 'pg';
 import { type Pgoutput, PgoutputPlugin } from 'pg-logical-replication';
 import { PostgresClient } from '../../postgres/client.ts';
 import { formatLsn, LSN_ZERO, type Lsn, parseLsn } from '../../postgres/lsn.ts';
+import { onlyRow } from '../../postgres/only-row.ts';
 import { KnownServer } from '../server/known-server.ts';
-import { guardFrames, UnreadableStream } from './frame-guard.ts';
+import { guardFrames } from './frame-guard.ts';
 import { MessageCheck } from './message-check.ts';
 import { MessageQueue } from './message-queue.ts';
 import { HEARTBEAT_PREFIX, type ReplicationMessage } from './messages.ts';
+import { UnreadableStream } from './unreadable-stream.ts';
 
 /** The server ends a connection whose client was silent for this long; set per connection, whatever the server's default is. */
 export const WAL_SENDER_TIMEOUT_MS = 10_000;
@@ -74,12 +76,10 @@ export class ReplicationConnection {
 
   /** https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-IDENTIFY-SYSTEM */
   async identify(): Promise<KnownServer> {
-    const { rows } = await this.#client.query<{ systemid: string; timeline: number; xlogpos: string }>(
-      'IDENTIFY_SYSTEM',
+    const { systemid, timeline, xlogpos } = onlyRow(
+      await this.#client.query<{ systemid: string; timeline: number; xlogpos: string }>('IDENTIFY_SYSTEM'),
     );
-    const row = rows[0];
-    if (!row) throw new Error('IDENTIFY_SYSTEM gave no row.');
-    return new KnownServer({ systemIdentifier: row.systemid, timeline: Number(row.timeline) }, parseLsn(row.xlogpos));
+    return new KnownServer({ systemIdentifier: systemid, timeline: Number(timeline) }, parseLsn(xlogpos));
   }
 
   /**
@@ -88,12 +88,10 @@ export class ReplicationConnection {
    * https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-CREATE-REPLICATION-SLOT
    */
   async createSlot(slot: string, { failover }: { failover: boolean }): Promise<string> {
-    const { rows } = await this.#client.query<{ snapshot_name: string }>(
+    const result = await this.#client.query<{ snapshot_name: string }>(
       `CREATE_REPLICATION_SLOT ${pg.escapeIdentifier(slot)} LOGICAL pgoutput (SNAPSHOT 'export'${failover ? ', FAILOVER true' : ''})`,
     );
-    const row = rows[0];
-    if (!row) throw new Error('CREATE_REPLICATION_SLOT gave no row.');
-    return row.snapshot_name;
+    return onlyRow(result).snapshot_name;
   }
 
   /** Of a slot that nobody reads: standbys may have it, too. PostgreSQL 17 on. */
@@ -186,12 +184,7 @@ export class ReplicationConnection {
 function narrow(message: Pgoutput.Message, bytes: number): ReplicationMessage | null {
   switch (message.tag) {
     case 'begin':
-      // The library reads the xid as a signed number: half of all xids would be negative.
-      return {
-        tag: 'begin',
-        xid: message.xid >>> 0,
-        committedAt: new Date(Number(message.commitTime.valueOf() / 1000n)),
-      };
+      return { tag: 'begin', committedAt: new Date(Number(message.commitTime.valueOf() / 1000n)) };
     case 'insert':
       return { tag: 'insert', table: message.relation.name, row: message.new, bytes };
     case 'commit':

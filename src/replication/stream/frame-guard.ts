@@ -1,5 +1,6 @@
 // Looks at the frames of a replication connection before pg reads them: what cannot be one is an error of this connection alone.
 import type { Duplex } from 'node:stream';
+import { UnreadableStream } from './unreadable-stream.ts';
 
 /** Of a frame: its type and the length of what follows, itself included. https://www.postgresql.org/docs/current/protocol-message-formats.html */
 const HEADER_BYTES = 5;
@@ -49,16 +50,6 @@ export function guardFrames(stream: Duplex, onFault: (error: Error) => void): vo
   stream.removeListener('data', parse);
   stream.on('data', read);
   stream.once('close', () => clearInterval(timer));
-}
-
-/** What came is not what PostgreSQL sends. Nothing of it is in the message. */
-export class UnreadableStream extends Error {
-  override readonly name = 'UnreadableStream';
-  readonly code = 'UNREADABLE_STREAM';
-
-  constructor(cause: unknown) {
-    super('The replication stream cannot be read.', { cause });
-  }
 }
 
 /** Where in the frames the bytes stand. */

@@ -1,5 +1,4 @@
 // A bounded queue between the socket's events and a `for await` loop: it pauses the socket, and it fails once, loudly.
-
 import { setImmediate } from 'node:timers/promises';
 
 const HIGH_WATER_BYTES = 512 * 1024;
@@ -13,6 +12,10 @@ interface Pausable {
   resume(): void;
 }
 
+/**
+ * The socket pushes, and one loop reads in batches. Above HIGH_WATER_BYTES the source is paused, below LOW_WATER_BYTES it
+ * goes on: what waits for the FHIR server waits in PostgreSQL, and not in our memory.
+ */
 export class MessageQueue<T> implements AsyncIterable<readonly T[]> {
   readonly #source: Pausable;
   #items: T[] = [];

@@ -6,7 +6,7 @@ import type { Lsn } from '../../postgres/lsn.ts';
 export type Row = Readonly<Record<string, unknown>>;
 
 export type ReplicationMessage =
-  | { readonly tag: 'begin'; readonly xid: number; readonly committedAt: Date }
+  | { readonly tag: 'begin'; readonly committedAt: Date }
   | { readonly tag: 'insert'; readonly table: string; readonly row: Row; readonly bytes: number }
   | { readonly tag: 'commit'; readonly endLsn: Lsn }
   /** Everything that committed before `walEnd` has been sent. */

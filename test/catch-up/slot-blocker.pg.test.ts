@@ -1,4 +1,4 @@
-// Who holds the making of a slot up is named: PostgreSQL waits for each transaction that was open when it began.
+// Whose transaction the making of a slot waits for is told: PostgreSQL waits for each one that was open when it began.
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
