@@ -46,10 +46,10 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
   const bug = new AbortController();
   const stop = AbortSignal.any([signal, bug.signal]);
-  const site = new ServerSession(parts);
+  const session = new ServerSession(parts);
   let tenure: Tenure | null = null;
   try {
-    const taking = takeSlot(parts, site, { atStart: true }, stop);
+    const taking = takeSlot(parts, session, { atStart: true }, stop);
     await Promise.all([taking, waitForFhirServer(parts, stop)]).catch((error: unknown) => {
       // One of the two failed: the other must not go on waiting. (A stop ends both and is no failure.)
       if (!stop.aborted) bug.abort(error);
@@ -62,7 +62,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     tenure = await taking;
     for (;;) {
       // The same as while the slot was taken (`catchUpAt`): a second arrival at one server changes nothing.
-      const at = await site.arrive(tenure.server);
+      const at = await session.arrive(tenure.server);
       try {
         await stream(parts, tenure, at, stop, (error) => bug.abort(error));
       } catch (error) {
@@ -75,7 +75,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
         await at.works.quiet(QUIET_MS);
       }
       await tenure.close();
-      tenure = await takeSlot(parts, site, { atStart: false }, stop);
+      tenure = await takeSlot(parts, session, { atStart: false }, stop);
     }
   } catch (error) {
     if (error !== stop.reason) throw error;
@@ -84,9 +84,9 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     log.info('Stopping: finishing what is in flight.');
   } finally {
     // What is in flight is recorded first, then acknowledged as the slot goes back; `leave` has nothing to stop then, and drops the rest.
-    await site.stopWorks();
+    await session.stopWorks();
     await tenure?.close();
-    await site.leave();
+    await session.leave();
   }
 }
 
@@ -185,7 +185,7 @@ async function stream(
 /** Waits for PostgreSQL and for the slot, a line a second. At the first start what waiting cannot mend ends the process. */
 async function takeSlot(
   { slot, metrics, log }: PipelineParts,
-  site: ServerSession,
+  session: ServerSession,
   { atStart }: { atStart: boolean },
   stop: AbortSignal,
 ): Promise<Tenure> {
@@ -193,14 +193,14 @@ async function takeSlot(
     standingBy() {
       metrics.connectorState.set('standby');
       // Another connector delivers now what is in memory here. What it leaves unfinished the slot will send again.
-      return site.leave();
+      return session.leave();
     },
     async catchUpAt(server) {
       // It is our turn.
       if (metrics.connectorState.get() === 'standby') metrics.connectorState.set('starting');
-      return (await site.arrive(server)).catchUp;
+      return (await session.arrive(server)).catchUp;
     },
-    linksChanged: () => site.forgetLinks(),
+    linksChanged: () => session.forgetLinks(),
   };
   for (;;) {
     try {
