@@ -35,6 +35,7 @@ const ANOTHER_SERVER =
 const PUT_BACK =
   'PostgreSQL is behind a position that it had reached (were files of before put back?): dropping all state in memory and going on with the slot that it has now.';
 
+/** One after the other: at most one server's state is in memory. */
 export class ServerSession {
   readonly #parts: ServerSessionParts;
   #at: AtServer | null = null;
@@ -45,7 +46,7 @@ export class ServerSession {
     this.#parts = parts;
   }
 
-  /** What was begun on another server ends before anything is read on this one. */
+  /** What was begun on another server ends before anything is read on this one. At the same server again it gives the same. */
   async arrive(server: KnownServer): Promise<AtServer> {
     if (this.#last && !this.#last.canBe(server)) {
       this.#parts.log.warn({ identity: server.identity }, this.#last.isSameAs(server) ? PUT_BACK : ANOTHER_SERVER);

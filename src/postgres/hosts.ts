@@ -39,18 +39,18 @@ export const HOST_TIMEOUT_MS = 10_000;
 const FINAL = new Set<unknown>(['28000', '28P01', '3D000']);
 
 export class Hosts {
-  readonly #addresses: readonly Address[];
-  readonly #wanted: SessionAttributes;
+  readonly addresses: readonly Address[];
+  readonly wanted: SessionAttributes;
   #found = 0;
 
   constructor(addresses: readonly Address[], wanted: SessionAttributes) {
-    this.#addresses = addresses;
-    this.#wanted = wanted;
+    this.addresses = addresses;
+    this.wanted = wanted;
   }
 
   /** Milliseconds after which a connection that is still not there will not be any more. */
   get timeoutMs(): number {
-    return HOST_TIMEOUT_MS * (this.#addresses.length + 1);
+    return HOST_TIMEOUT_MS * (this.addresses.length + 1);
   }
 
   /**
@@ -59,8 +59,8 @@ export class Hosts {
    */
   async find(ask: (address: Address) => Promise<Session>): Promise<Address> {
     const passed: Passed[] = [];
-    for (const index of new Set([this.#found, ...this.#addresses.keys()])) {
-      const address = this.#addresses[index];
+    for (const index of new Set([this.#found, ...this.addresses.keys()])) {
+      const address = this.addresses[index];
       if (!address) continue;
       const met = await ask(address).catch((error: Error & { code?: unknown }) => {
         if (FINAL.has(error.code)) throw error;
@@ -76,7 +76,7 @@ export class Hosts {
   }
 
   #fits({ inRecovery, readOnly }: Session): boolean {
-    if (this.#wanted === 'primary') return !inRecovery;
-    return this.#wanted === 'any' || !readOnly;
+    if (this.wanted === 'primary') return !inRecovery;
+    return this.wanted === 'any' || !readOnly;
   }
 }

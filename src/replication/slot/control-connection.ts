@@ -4,9 +4,9 @@ import { PostgresClient } from '../../postgres/client.ts';
 import { WAL_SENDER_TIMEOUT_MS } from '../stream/connection.ts';
 
 /** Not connected yet. Whoever asks while another asks waits for that one's answer: pg wants one query at a time. */
-export function controlConnection(client: pg.ClientConfig): pg.Client {
+export function controlConnection(config: pg.ClientConfig): pg.Client {
   const control = new PostgresClient({
-    ...client,
+    ...config,
     application_name: 'fhir-connector control',
     keepAlive: true,
     query_timeout: WAL_SENDER_TIMEOUT_MS,

@@ -20,10 +20,11 @@ interface Joining {
 }
 
 /**
- * Joins those that work with this number of shards; false while others work with another one. The lock is shared, for the whole
- * session. It is asked for behind one that is not, by statements that go to the server in one message: of two that come
- * at the same time, each sees the other or is seen, and none can be stopped in between. A connector from before there were
- * shards knows the lock of the only slot alone, so several shards share that as well: `tenureLock`, its first number.
+ * Joins the connectors that work with this number of shards; false while others work with another one. Who has joined keeps a
+ * shared lock for the whole session. Before it asks for that, it takes a lock of which there is one for all, for a moment: of two
+ * that come at the same time, the later one sees the earlier. All of it goes to the server in one message, so nobody can be
+ * stopped in between. A connector from before there were shards knows only the lock of the only slot: so several shards
+ * share that one as well, and `tenureLock` is its first number.
  */
 export async function joinCount(
   control: pg.Client,
