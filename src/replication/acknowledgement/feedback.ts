@@ -63,14 +63,14 @@ export class Feedback {
     this.#tracker.idle(walEnd);
   }
 
-  /** Nothing more is sent, except by `last`. */
+  /** Ends the timer. What finishes after it is still acknowledged, for as long as the connection is there. */
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#timer);
     clearTimeout(this.#soon ?? undefined);
   }
 
-  /** After `stop`: the last position, as long as the connection is still there. */
+  /** The last position, before the connection is closed. */
   async last(): Promise<void> {
     const { lowWaterMark } = this.#tracker;
     if (!this.#walEnd.isKnownToReach(lowWaterMark))

@@ -16,7 +16,7 @@ interface Facts {
   is_current: boolean;
 }
 
-/** Resolves to false while the server is a standby in recovery (hold, it may be promoted). Throws a FatalError on what waiting cannot mend. */
+/** Resolves to false while the server is a standby in recovery (it may be promoted). Throws a FatalError on what waiting cannot mend. */
 export async function preflight(control: pg.Client): Promise<boolean> {
   const facts = onlyRow(
     await control.query<Facts>(`
