@@ -94,8 +94,10 @@ export class CanaryWorld {
     return started;
   }
 
+  /** Until it streams, and each of its pages was looked at: it may end at once. */
   async streaming(connector: ConnectorProcess): Promise<void> {
     await vi.waitUntil(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE);
+    await vi.waitUntil(() => ROUTES.every((route) => this.said(route) !== ''), PATIENCE);
   }
 
   /** As a login of the role fhir_operator. */
