@@ -1,3 +1,3 @@
 // What both generated files begin with.
 
-export const HEAD = `# Made from grafana/alerts; after a change there: npm test -- --project unit test/alerts -u\n`;
+export const HEAD = `# Made from grafana/alerts; after a change there: npm run snapshots\n`;

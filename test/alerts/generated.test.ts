@@ -1,5 +1,5 @@
 // The files that Grafana and Prometheus read are what the rules in grafana/alerts make, and what they say is true of the code.
-// After a change there: npm test -- --project unit test/alerts -u
+// After a change there: npm run snapshots
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';

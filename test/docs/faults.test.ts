@@ -1,5 +1,5 @@
 // docs/faults.md is made from the fault table and from what the connector says about PostgreSQL.
-// After a change of the code: npm test -- --project unit test/docs -u
+// After a change of the code: npm run snapshots
 
 import { expect, test } from 'vitest';
 import { type Cause, FAULT_TABLE, type FaultRow, type Operation } from '../../src/fhir/faults/fault-table.ts';

@@ -1,5 +1,5 @@
 // docs/mapping.md, the part of the forms and readings: made by mapping.
-// After a change of the code: npm test -- --project unit test/docs -u
+// After a change of the code: npm run snapshots
 import { expect, test } from 'vitest';
 import { ARMS, BODY_POSITIONS, PULSE_METHODS, PULSE_SITES, RHYTHMS } from '../../src/fhir/mapping/codes.ts';
 import type { RowMapping } from '../../src/fhir/mapping/row-mapping.ts';

@@ -1,5 +1,5 @@
 // docs/mapping.md is made by mapping: what each column becomes, what US Core adds, and what does not stay as it is.
-// After a change of the code: npm test -- --project unit test/docs -u
+// After a change of the code: npm run snapshots
 
 import { expect, test } from 'vitest';
 import type { Profile } from '../../src/fhir/mapping/mapped-resource.ts';

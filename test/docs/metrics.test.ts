@@ -1,5 +1,5 @@
 // docs/metrics.md lists every metric of the code, and by its name each tells what it is and in which unit.
-// After a change of the code: npm test -- --project unit test/docs -u
+// After a change of the code: npm run snapshots
 
 import { describe, expect, test } from 'vitest';
 import { createMetrics } from '../../src/metrics/metrics.ts';

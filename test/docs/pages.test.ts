@@ -1,5 +1,5 @@
 // The table of variables in docs/configuration.md is the code's; the commands, variables and messages that the pages name exist.
-// After a change of the code: npm test -- --project unit test/docs -u
+// After a change of the code: npm run snapshots
 
 import { globSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 // docs/performance.md and its chart are made from the recorded runs, bench/results.json: no figure there is typed.
-// After `npm run bench -- --runs 3 --json bench/results.json`: npm test -- --project unit test/docs -u
+// After `npm run bench -- --runs 3 --json bench/results.json`: npm run snapshots
 
 import { expect, test } from 'vitest';
 import { chart } from '../../bench/chart.ts';

@@ -1,5 +1,5 @@
 // The runbook has every alert, says of each what to do, and quotes what there is.
-// After a change of the rules: npm test -- --project unit test/docs -u
+// After a change of the rules: npm run snapshots
 
 import { globSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
 // docs/scaling.md is made from the recorded runs, bench/scaling.json and bench/shards.json, and from those of docs/performance.md: no figure
-// there is typed. After the commands at its end: npm test -- --project unit test/docs -u
+// there is typed. After the commands at its end: npm run snapshots
 
 import { expect, test } from 'vitest';
 import { machineOf, type Recording, TARGET_HEAD, targetRows } from '../../bench/performance-page.ts';

@@ -1,5 +1,5 @@
 // The Grafana dashboard is what grafana/overview makes, and is held against the code: it asks only for what exists, and shows
-// what must be seen. After a change there: npm test -- --project unit test/metrics -u
+// what must be seen. After a change there: npm run snapshots
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
