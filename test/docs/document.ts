@@ -82,15 +82,20 @@ export function testsIn(markdown: string): { file: string; title: string }[] {
   );
 }
 
-/** Is there such a test? What is filled into its title when it runs may be anything. */
-export function hasTest({ file, title }: { file: string; title: string }): boolean {
-  const call =
-    /\b(?:it|test)(?:\.(?:each|for)(?:<[\s\S]*?>)?\([\s\S]*?\)|\.\w+)?\(\s*(?:'((?:[^'\\]|\\.)*)'|"([^"]*)"|`([^`]*)`)/g;
+/** Is there such a test, or such a describe? What is filled into its title when it runs may be anything. */
+export function hasTest({ file, title }: { file: string; title: string }, calls = 'it|test'): boolean {
+  const call = new RegExp(
+    `\\b(?:${calls})(?:\\.(?:each|for)(?:<[\\s\\S]*?>)?\\([\\s\\S]*?\\)|\\.\\w+)?\\(\\s*(?:'((?:[^'\\\\]|\\\\.)*)'|"([^"]*)"|\`([^\`]*)\`)`,
+    'g',
+  );
   return [...read(file).matchAll(call)]
     .map((match) => (match[1] ?? match[2] ?? match[3] ?? '').replaceAll("\\'", "'"))
-    .map((written) => written.split(/\$\{[^}]*\}/).map(literally))
+    .map((written) => written.split(FILLED_IN).map(literally))
     .some((parts) => new RegExp(`^${parts.join('.+')}$`).test(title));
 }
+
+/** ${expression}, %s and its like, $property */
+const FILLED_IN = /\$\{[^}]*\}|%[a-z#$]|\$[a-z][\w.]*/i;
 
 function literally(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

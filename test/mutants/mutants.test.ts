@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { hasTest } from '../docs/document.ts';
 import { Misfit, type Mutant, mutate } from './mutant.ts';
 import { MUTANTS } from './mutants.ts';
 import { type Report, verdictOf } from './verdict.ts';
@@ -16,6 +17,13 @@ describe('the mutants', () => {
   it.each(MUTANTS)('$name fits the source', (mutant) => {
     for (const file of new Set(mutant.edits.map((edit) => edit.file)))
       expect(mutate(mutant, file, read(file))).not.toBe(read(file));
+  });
+
+  it.each(MUTANTS)('$name names a test that exists', ({ test: { file, title } }) => {
+    const titles = title.split(' > ');
+    for (const outer of titles.slice(0, -1))
+      expect(hasTest({ file, title: outer }, 'describe'), `${file} describes “${outer}”`).toBe(true);
+    expect(hasTest({ file, title: titles.at(-1) ?? '' }), `${file} has a test “${titles.at(-1)}”`).toBe(true);
   });
 });
 
