@@ -1,8 +1,7 @@
 // Ends and losses at awkward moments: the pipeline stops when asked, whatever it waits for, and never for a lost connection.
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { freePort } from '../demo/ports.ts';
 import { reply, serve } from './fhir/scripted-server.ts';
 import { startConnector } from './support/connector.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
@@ -57,11 +56,7 @@ describe('a start while the FHIR server is away', () => {
 
 describe('a stop', () => {
   it('ends the pipeline without an error while it waits for the FHIR server', async () => {
-    const closed = createServer();
-    await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve));
-    const { port } = closed.address() as AddressInfo;
-    await new Promise((resolve) => closed.close(resolve));
-    const connector = startConnector(database, `http://127.0.0.1:${port}/fhir`);
+    const connector = startConnector(database, `http://127.0.0.1:${await freePort()}/fhir`);
     await expect.poll(() => connector.log.some(({ msg }) => msg.includes('does not answer yet')), QUICK).toBe(true);
     await connector.stop();
   });

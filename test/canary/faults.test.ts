@@ -3,8 +3,8 @@
 
 import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { freePort } from '../../demo/ports.ts';
 import { AccessTokens } from '../../src/fhir/authorization/access-tokens.ts';
 import type { Credentials } from '../../src/fhir/authorization/credentials.ts';
 import { TokenClient } from '../../src/fhir/authorization/token-client.ts';
@@ -132,11 +132,7 @@ const ELSEWHERE: Readonly<Record<string, () => Promise<void>>> = {
     client = clientOf(server.url.replace('http:', 'https:'));
   },
   unreachable: async () => {
-    const closed = createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => closed.once('listening', resolve));
-    const { port } = closed.address() as AddressInfo;
-    await new Promise((resolve) => closed.close(resolve));
-    client = clientOf(`http://127.0.0.1:${port}/fhir`);
+    client = clientOf(`http://127.0.0.1:${await freePort()}/fhir`);
   },
   token: () => tokensFrom('/token', 500, server.word),
   'token-refused': () =>

@@ -102,16 +102,12 @@ export class CanaryWorld {
 
   /** As a login of the role fhir_operator. */
   async command(...args: string[]): Promise<CommandResult> {
-    return await this.commandWith({}, ...args);
-  }
-
-  async commandWith(environment: Readonly<Record<string, string>>, ...args: string[]): Promise<CommandResult> {
-    return this.#run({ ...this.#environment(this.#roles.operator, 'operator'), ...environment }, ...args);
+    return this.#run(this.#environment(this.#roles.operator, 'operator'), ...args);
   }
 
   /** As `run` would look. */
   async doctor(...args: string[]): Promise<CommandResult> {
-    return this.#run({ ...this.#environment(this.#roles.connector, 'connector') }, 'doctor', ...args);
+    return this.#run(this.#environment(this.#roles.connector, 'connector'), 'doctor', ...args);
   }
 
   /** As the owner of the tables. */

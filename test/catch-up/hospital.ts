@@ -1,9 +1,9 @@
 // What every catch-up has to cope with: patients that were changed again and again, identifiers that changed hands, and
 // a judge who reads the FHIR server's ledger.
-import pg from 'pg';
 import { expect } from 'vitest';
 import type { DatabaseTarget, LogLine, RunningConnector } from '../support/connector.ts';
 import type { Body, FhirLedger, Written } from '../support/fhir-ledger.ts';
+import { withClient } from '../support/with-client.ts';
 
 /** Generous: the machine is shared. */
 export const PATIENCE = { timeout: 60_000 };
@@ -107,19 +107,12 @@ export class Hospital {
   }
 }
 
-/** A connection for this work only: one that stays open would not survive what happens to the server. */
 export async function run(database: DatabaseTarget, sql: string): Promise<void> {
   await ask(database, sql);
 }
 
 export async function ask<T extends object>(database: DatabaseTarget, sql: string, values?: unknown[]): Promise<T[]> {
-  const client = new pg.Client(database.config);
-  await client.connect();
-  try {
-    return (await client.query<T>(sql, values)).rows;
-  } finally {
-    await client.end();
-  }
+  return withClient(database.config, async (client) => (await client.query<T>(sql, values)).rows);
 }
 
 export async function unprocessed(database: DatabaseTarget): Promise<number | undefined> {

@@ -3,10 +3,10 @@ import { execFile } from 'node:child_process';
 import { appendFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { migrate } from '../../src/schema/migrate.ts';
 import type { DatabaseTarget } from '../support/connector.ts';
+import { withClient } from '../support/with-client.ts';
 import { ask, run } from './hospital.ts';
 
 const execute = promisify(execFile);
@@ -43,10 +43,8 @@ export function on({ port }: { readonly port: number }, name: string): DatabaseT
 
 /** Returns the lines that `migrate` wrote. */
 export async function migrateAgain(database: DatabaseTarget): Promise<string[]> {
-  const client = new pg.Client(database.config);
-  await client.connect();
   const lines: string[] = [];
-  await migrate(client, { sample: false }, (line) => lines.push(line)).finally(() => client.end());
+  await withClient(database.config, (client) => migrate(client, { sample: false }, (line) => lines.push(line)));
   return lines;
 }
 
@@ -71,9 +69,7 @@ export async function copyRows(
   to: DatabaseTarget,
   { sequences }: { sequences: boolean },
 ): Promise<void> {
-  const client = new pg.Client(to.config);
-  await client.connect();
-  try {
+  await withClient(to.config, async (client) => {
     await client.query('SET session_replication_role = replica');
     for (const table of TABLES) {
       const [all] = await ask<{ rows: string }>(
@@ -85,9 +81,7 @@ export async function copyRows(
     }
     for (const { name, value } of sequences ? await sequencesOf(from) : [])
       await client.query('SELECT setval($1, $2)', [name, value]);
-  } finally {
-    await client.end();
-  }
+  });
 }
 
 function sequencesOf(database: DatabaseTarget): Promise<{ name: string; value: string }[]> {
@@ -101,16 +95,15 @@ function sequencesOf(database: DatabaseTarget): Promise<{ name: string; value: s
 export async function baseBackup(server: EmbeddedPostgres, folder: string): Promise<void> {
   await emptied(folder);
   const { host, port, user, password } = server;
-  const client = new pg.Client({ host, port, user, password, database: 'postgres' });
-  await client.connect();
-  // https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
-  await client.query(`SELECT pg_backup_start('test', true)`);
-  const names = await readdir(server.dataDir);
-  // Slots are not part of a base backup; the WAL comes by streaming or from the archive.
-  const copied = names.filter((name) => !/^(pg_wal|pg_replslot|postmaster\..*)$/.test(name));
-  await execute('cp', ['-a', ...copied.map((name) => join(server.dataDir, name)), folder]);
-  const { rows } = await client.query<{ labelfile: string }>('SELECT labelfile FROM pg_backup_stop()');
-  await client.end();
+  const { rows } = await withClient({ host, port, user, password, database: 'postgres' }, async (client) => {
+    // https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-LOWLEVEL-BASE-BACKUP
+    await client.query(`SELECT pg_backup_start('test', true)`);
+    const names = await readdir(server.dataDir);
+    // Slots are not part of a base backup; the WAL comes by streaming or from the archive.
+    const copied = names.filter((name) => !/^(pg_wal|pg_replslot|postmaster\..*)$/.test(name));
+    await execute('cp', ['-a', ...copied.map((name) => join(server.dataDir, name)), folder]);
+    return client.query<{ labelfile: string }>('SELECT labelfile FROM pg_backup_stop()');
+  });
   await writeFile(join(folder, 'backup_label'), rows[0]?.labelfile ?? '');
   for (const directory of ['pg_wal', 'pg_wal/archive_status', 'pg_replslot'])
     await execute('install', ['-d', '-m', '700', join(folder, directory)]);

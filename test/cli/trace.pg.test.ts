@@ -1,11 +1,11 @@
 // `trace` tells what became of a transaction in each way in which one can end, and why there is nothing to tell.
-import pg from 'pg';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { runCommand } from '../support/command.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { createOperator, type Operator } from '../support/operator.ts';
+import { withClient } from '../support/with-client.ts';
 
 const PATIENCE = { timeout: 30_000 };
 
@@ -75,16 +75,12 @@ it('tells a program the same as JSON', async () => {
 });
 
 it('says why there is nothing: still open, rolled back, or no event of it', async () => {
-  const client = new pg.Client(database.config);
-  await client.connect();
-  let open = '';
-  try {
+  const open = await withClient(database.config, async (client) => {
     await client.query(`BEGIN; ${insert('open')}`);
-    open = (await client.query('SELECT pg_current_xact_id()::text AS txid')).rows[0].txid;
-    expect(await trace(open)).toMatchObject({ status: 1, stdout: expect.stringMatching(/is still open/) });
-  } finally {
-    await client.end();
-  }
+    const { txid } = (await client.query('SELECT pg_current_xact_id()::text AS txid')).rows[0];
+    expect(await trace(txid)).toMatchObject({ status: 1, stdout: expect.stringMatching(/is still open/) });
+    return txid;
+  });
   await expect.poll(async () => (await trace(open)).stdout, PATIENCE).toMatch(/was rolled back/);
   const other = await transaction('CREATE TEMP TABLE of_no_interest ()');
   expect((await trace(other)).stdout).toMatch(/^The outbox has no event of transaction \d+: /);

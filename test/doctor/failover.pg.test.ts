@@ -13,6 +13,7 @@ import {
   startConnector,
 } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { withClient } from '../support/with-client.ts';
 
 let server: EmbeddedPostgres;
 let database: DatabaseTarget;
@@ -61,10 +62,9 @@ async function reads(slot: string): Promise<pg.Client> {
 it('says of a slot that is no failover slot what makes it one, and that does', async () => {
   await streams(connector);
   await connector.stop();
-  const client = new pg.Client({ ...database.config, replication: 'database' } as pg.ClientConfig);
-  await client.connect();
-  await client.query(`ALTER_REPLICATION_SLOT ${connector.slot} (FAILOVER false)`);
-  await client.end();
+  await withClient({ ...database.config, replication: 'database' } as pg.ClientConfig, (client) =>
+    client.query(`ALTER_REPLICATION_SLOT ${connector.slot} (FAILOVER false)`),
+  );
   expect(await finding('Failover slot')).toMatchObject({
     verdict: 'warning',
     fix: { say: expect.stringMatching(/Restart the connector/) },

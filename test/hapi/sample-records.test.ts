@@ -1,7 +1,7 @@
 // The sample's forms and readings on HAPI: valid by the vital signs' profiles, and each of the right patient and form.
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { migrate } from '../../src/schema/migrate.ts';
+import { withClient } from '../support/with-client.ts';
 import { ask } from './fhir-server.ts';
 import { allFinished, type Setting, startSetting } from './setup.ts';
 
@@ -34,10 +34,8 @@ let rows: readonly Row[];
 
 beforeAll(async () => {
   setting = await startSetting({ resources: ['Patient', 'Encounter', 'Observation'] });
-  const client = new pg.Client(setting.database.config);
-  await client.connect();
-  await migrate(client, { sample: true, resources: ['Patient', 'Encounter', 'Observation'] }).finally(() =>
-    client.end(),
+  await withClient(setting.database.config, (client) =>
+    migrate(client, { sample: true, resources: ['Patient', 'Encounter', 'Observation'] }),
   );
   await allFinished(setting);
   const linked = `(SELECT fhir_id FROM fhir_link WHERE source_table = 'patient' AND source_id = r.patient_id) AS patient`;

@@ -4,6 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { afterEach, describe, expect, test } from 'vitest';
+import { freePort } from '../../demo/ports.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createSampler } from '../../src/metrics/sampler.ts';
 import { WHOLE } from '../../src/shard.ts';
@@ -38,10 +39,7 @@ function samplerAt(port: number) {
 
 describe('the sampler', () => {
   test('tells an unknown slot, keeps the last values and logs once while PostgreSQL refuses', async () => {
-    const closed = createServer();
-    const port = await listen(closed);
-    await new Promise((resolve) => closed.close(resolve));
-    const { sampler, metrics, lines } = samplerAt(port);
+    const { sampler, metrics, lines } = samplerAt(await freePort());
     metrics.slotState.set('reserved');
     metrics.outboxUnprocessed.set(7);
 
@@ -75,10 +73,7 @@ describe('the sampler', () => {
   }, 15_000);
 
   test('stops at once when told to', async () => {
-    const closed = createServer();
-    const port = await listen(closed);
-    await new Promise((resolve) => closed.close(resolve));
-    const { sampler, lines } = samplerAt(port);
+    const { sampler, lines } = samplerAt(await freePort());
     const stop = new AbortController();
     const running = sampler.run(stop.signal);
     await expect.poll(() => lines).toHaveLength(1);

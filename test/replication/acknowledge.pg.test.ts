@@ -7,6 +7,7 @@ import { formatLsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { migrate } from '../../src/schema/migrate.ts';
 import { connectorEnvironment, spawnConnector, startConnector } from '../support/connector.ts';
 import { FhirSink, primaryValue } from '../support/fhir-sink.ts';
+import { withClient } from '../support/with-client.ts';
 
 // A server of its own: nobody else's WAL may come between the two commits.
 let server: EmbeddedPostgres;
@@ -155,19 +156,16 @@ describe('a held FHIR server', () => {
 });
 
 async function newDatabase(name: string) {
-  const admin = new pg.Client({ ...config('postgres') });
-  await admin.connect();
-  for (const slot of ['oracle', 'library']) {
-    await admin.query(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`, [
-      slot,
-    ]);
-  }
-  await admin.query(`CREATE DATABASE ${name}`);
-  await admin.end();
+  await withClient(config('postgres'), async (admin) => {
+    for (const slot of ['oracle', 'library']) {
+      await admin.query(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`, [
+        slot,
+      ]);
+    }
+    await admin.query(`CREATE DATABASE ${name}`);
+  });
   const database = { name, config: config(name) };
-  const client = await connect(database);
-  await migrate(client, { sample: false });
-  await client.end();
+  await withClient(database.config, (client) => migrate(client, { sample: false }));
   return database;
 }
 

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
+import { freePort } from '../../demo/ports.ts';
 import { diagnose } from '../../src/replication/server/diagnosis.ts';
 
 const withCode = (code: string) => Object.assign(new Error('text that nobody reads'), { code });
@@ -55,11 +56,9 @@ describe('diagnose', () => {
   );
 
   it('knows what pg says where nobody listens', async () => {
-    const server = createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => server.once('listening', resolve));
-    const { port } = server.address() as AddressInfo;
-    await new Promise((resolve) => server.close(resolve));
-    const error = await new pg.Client({ host: '127.0.0.1', port }).connect().catch((reason: unknown) => reason);
+    const error = await new pg.Client({ host: '127.0.0.1', port: await freePort() })
+      .connect()
+      .catch((reason: unknown) => reason);
     expect(diagnose(error).sentence).toContain('does not answer');
   });
 

@@ -1,11 +1,11 @@
 // What reaches across shards: identifiers that go from one patient to another, and what refers to another patient's row. With
 // one connector all of it goes as with two.
-import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ALL_RESOURCES, allProcessed } from '../scenarios/setup.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, type Fault, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { Shards } from '../support/shards.ts';
+import { withClient } from '../support/with-client.ts';
 
 const SOON = { timeout: 30_000 };
 
@@ -198,12 +198,11 @@ async function passedBy(id: number): Promise<void> {
 
 /** The statements in the middle are transactions of their own. */
 async function betweenTwoHalves(first: string, between: readonly string[], second: string): Promise<void> {
-  const client = new pg.Client(database.config);
-  await client.connect();
-  await client.query(first);
-  for (const statement of between) await sql(statement);
-  await client.query(second);
-  await client.end();
+  await withClient(database.config, async (client) => {
+    await client.query(first);
+    for (const statement of between) await sql(statement);
+    await client.query(second);
+  });
 }
 
 function insert(id: number, mrn: string, name: string): string {

@@ -7,6 +7,7 @@ import { slotOf, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { holds, Shards } from '../support/shards.ts';
+import { withClient } from '../support/with-client.ts';
 
 const SOON = { timeout: 30_000 };
 
@@ -286,13 +287,12 @@ describe('another number of shards', () => {
 
 /** One statement after the other, each of which gives one patient's name its next number, until `signal` is aborted. */
 async function countUp(writer: number, signal: AbortSignal): Promise<void> {
-  const client = new pg.Client(database.config);
-  await client.connect();
-  for (let n = writer; !signal.aborted; n += 1)
-    await client.query(
-      `UPDATE patient SET name_text = id || ' ' || split_part(name_text, ' ', -1)::int + 1 WHERE id = ${1 + (n % 20)}`,
-    );
-  await client.end();
+  await withClient(database.config, async (client) => {
+    for (let n = writer; !signal.aborted; n += 1)
+      await client.query(
+        `UPDATE patient SET name_text = id || ' ' || split_part(name_text, ' ', -1)::int + 1 WHERE id = ${1 + (n % 20)}`,
+      );
+  });
 }
 
 async function atLeast(writes: number): Promise<void> {

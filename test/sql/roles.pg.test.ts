@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { rowsOf, sectionOf } from '../docs/document.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { createLogins, type Kind, type Logins, ROLES } from '../support/logins.ts';
+import { withClient } from '../support/with-client.ts';
 
 let db: TestDatabase;
 let logins: Logins;
@@ -177,9 +178,7 @@ describe('by its own login', () => {
   ];
 
   test.each(refused)('the $kind may not $what', async ({ kind, sql }) => {
-    const client = new pg.Client(logins.as(kind));
-    await client.connect();
-    try {
+    await withClient(logins.as(kind), async (client) => {
       for (const statement of sql) {
         const answer = await client.query(statement).then(
           () => 'done',
@@ -187,9 +186,7 @@ describe('by its own login', () => {
         );
         expect(`${answer}: ${statement}`).toBe(`42501: ${statement}`);
       }
-    } finally {
-      await client.end();
-    }
+    });
   });
 });
 

@@ -50,11 +50,10 @@ export class FhirSink {
   #script: Script = () => undefined;
   #port = 0;
 
-  /** Port 0 takes any free one. */
-  static async start(port = 0): Promise<FhirSink> {
+  static async start(): Promise<FhirSink> {
     const sink = new FhirSink();
     sink.#server.keepAliveTimeout = 60_000;
-    await sink.#listen(port);
+    await sink.resume();
     return sink;
   }
 
@@ -96,12 +95,8 @@ export class FhirSink {
 
   /** After `stop`: listens again, on the same port. */
   async resume(): Promise<void> {
-    await this.#listen(this.#port);
-  }
-
-  async #listen(port: number): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject).listen(port, '127.0.0.1', resolve);
+      this.#server.once('error', reject).listen(this.#port, '127.0.0.1', resolve);
     });
     this.#port = (this.#server.address() as AddressInfo).port;
   }

@@ -1,6 +1,7 @@
 // A login for people on a test database, with the rights of the role fhir_operator and none beside.
-import pg from 'pg';
+import { connectorEnvironment } from './connector.ts';
 import type { TestDatabase } from './database.ts';
+import { withClient } from './with-client.ts';
 
 export interface Operator {
   /** For a command: the variables that it needs. */
@@ -11,28 +12,14 @@ export interface Operator {
 export async function createOperator(database: TestDatabase, fhirUrl: string): Promise<Operator> {
   const name = `${database.name}_operator`;
   await database.pool.query(`CREATE ROLE ${name} LOGIN PASSWORD 'operator' IN ROLE fhir_operator`);
-  const { host, port } = database.config;
+  const login = { ...database.config, user: name, password: 'operator' };
   return {
-    environment: {
-      DB_HOST: host,
-      DB_PORT: String(port),
-      DB_NAME: database.name,
-      DB_USER: name,
-      DB_PASSWORD: 'operator',
-      DB_SSLMODE: 'disable',
-      FHIR_SERVER: fhirUrl,
-    },
+    environment: connectorEnvironment({ name: database.name, config: login }, fhirUrl),
     drop: async () => void (await database.pool.query(`DROP ROLE ${name}`)),
   };
 }
 
 /** Runs statements as a restore or a replica would: no trigger sees them. */
 export async function withoutTriggers(database: TestDatabase, statements: string): Promise<void> {
-  const client = new pg.Client(database.config);
-  await client.connect();
-  try {
-    await client.query(`SET session_replication_role = replica; ${statements}`);
-  } finally {
-    await client.end();
-  }
+  await withClient(database.config, (client) => client.query(`SET session_replication_role = replica; ${statements}`));
 }

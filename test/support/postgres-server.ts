@@ -1,11 +1,11 @@
 // The one PostgreSQL of a test run: a container where a Docker engine answers, otherwise the embedded one.
 
 import { PostgreSqlContainer } from '@testcontainers/postgresql';
-import pg from 'pg';
 import { getContainerRuntimeClient } from 'testcontainers';
 import type { TestProject } from 'vitest/node';
 import { startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { composeImage } from './compose-image.ts';
+import { withClient } from './with-client.ts';
 
 /** How to reach the server as a superuser. */
 export interface PostgresServer {
@@ -44,7 +44,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const { kind, stop, host, port, user, password } = (await dockerAnswers()) ? await inContainer() : await embedded();
   const server = { host, port, user, password };
   console.log(`Tests run on PostgreSQL ${await versionOf(server)}, ${kind}, port ${port}.`);
-  await withClient(server, (client) =>
+  await withClient({ ...server, database: 'postgres' }, (client) =>
     client.query(
       `CREATE ROLE fhir_connector NOLOGIN;
        CREATE ROLE ${CONNECTOR.user} LOGIN REPLICATION PASSWORD '${CONNECTOR.password}' IN ROLE fhir_connector`,
@@ -87,18 +87,8 @@ async function embedded(): Promise<Running> {
 }
 
 async function versionOf(server: PostgresServer): Promise<string> {
-  const { rows } = await withClient(server, (client) =>
+  const { rows } = await withClient({ ...server, database: 'postgres' }, (client) =>
     client.query<{ server_version: string }>('SHOW server_version'),
   );
   return rows[0]?.server_version ?? '';
-}
-
-async function withClient<T>(server: PostgresServer, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ ...server, database: 'postgres' });
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
 }

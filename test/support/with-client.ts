@@ -1,4 +1,4 @@
-// A connection for a moment.
+// A connection to PostgreSQL for one piece of work: one that stays open would not survive what happens to the server.
 import pg from 'pg';
 
 /** It is ended when `work` is done, or failed. */
