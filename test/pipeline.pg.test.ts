@@ -2,10 +2,10 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freePort } from '../demo/ports.ts';
-import { reply, serve } from './fhir/scripted-server.ts';
 import { startConnector } from './support/connector.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { FhirSink } from './support/fhir-sink.ts';
+import { reply, serve } from './support/scripted-server.ts';
 
 const QUICK = { timeout: 10_000 };
 

@@ -10,10 +10,10 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import type { Live } from '../../src/metrics/status-page/live.ts';
-import { run } from '../catch-up/hospital.ts';
-import { migrated, startServer } from '../catch-up/servers.ts';
 import { connectorEnvironment, type DatabaseTarget, slotOf } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { run } from '../support/hospital.ts';
+import { migrated, startServer } from '../support/servers.ts';
 
 const PATIENCE = { timeout: 60_000, interval: 200 };
 

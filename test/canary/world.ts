@@ -10,7 +10,7 @@ import {
   type DatabaseTarget,
   spawnConnector,
 } from '../support/connector.ts';
-import { Collector } from '../telemetry/collector.ts';
+import { Collector } from '../support/trace-collector.ts';
 import { EchoingServer } from './echoing-server.ts';
 import { Marks } from './marks.ts';
 import { type Patient, Patients } from './patients.ts';

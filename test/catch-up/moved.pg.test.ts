@@ -4,9 +4,19 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, startConnector } from '../support/connector.ts';
 import { type Fault, FhirLedger, type Request } from '../support/fhir-ledger.ts';
+import {
+  ask,
+  catchUps,
+  familyOf,
+  Hospital,
+  linesWith,
+  PATIENCE,
+  run,
+  streams,
+  unprocessed,
+} from '../support/hospital.ts';
+import { copyRows, migrateAgain, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
-import { ask, catchUps, familyOf, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from './hospital.ts';
-import { copyRows, migrateAgain, migrated, on, startServer } from './servers.ts';
 
 const ANOTHER_CLUSTER = 'another cluster or on a new timeline';
 

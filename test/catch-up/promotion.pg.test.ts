@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, startConnector } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
-import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from './hospital.ts';
-import { makeStandby, migrated, on, startServer } from './servers.ts';
 
 let primary: EmbeddedPostgres;
 let standby: EmbeddedPostgres;

@@ -5,8 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, Hospital, linesWith, PATIENCE, run, streams } from './hospital.ts';
-import { migrated, startServer } from './servers.ts';
+import { ask, Hospital, linesWith, PATIENCE, run, streams } from '../support/hospital.ts';
+import { migrated, startServer } from '../support/servers.ts';
 
 const SHUTDOWN_MS = 5000;
 

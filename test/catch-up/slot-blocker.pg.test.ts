@@ -6,8 +6,8 @@ import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { slotFacts } from '../../src/metrics/facts.ts';
 import { startConnector } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
-import { linesWith, PATIENCE, run, streams } from './hospital.ts';
-import { migrated, startServer } from './servers.ts';
+import { linesWith, PATIENCE, run, streams } from '../support/hospital.ts';
+import { migrated, startServer } from '../support/servers.ts';
 
 let server: EmbeddedPostgres;
 let sink: FhirSink;

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { catchUps, Hospital, linesWith, PATIENCE, streams, unprocessed } from './hospital.ts';
+import { catchUps, Hospital, linesWith, PATIENCE, streams, unprocessed } from '../support/hospital.ts';
 
 const CONCURRENCY = 16;
 const MADE_ANEW = 'making it';

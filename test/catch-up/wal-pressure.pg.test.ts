@@ -4,8 +4,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from './hospital.ts';
-import { migrated, startServer } from './servers.ts';
+import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { migrated, startServer } from '../support/servers.ts';
 
 let server: EmbeddedPostgres;
 let fhir: FhirLedger;

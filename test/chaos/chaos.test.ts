@@ -1,8 +1,8 @@
 // A minute of chaos with a third of the kinds of faults, drawn anew each time: npm run test:chaos has them all.
 import { randomInt } from 'node:crypto';
 import { expect, test } from 'vitest';
+import { Dice } from '../support/dice.ts';
 import { runChaos } from './chaos.ts';
-import { Dice } from './dice.ts';
 import { FAULTS } from './faults.ts';
 
 const SECONDS = 60;

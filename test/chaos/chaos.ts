@@ -2,8 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { filterOf } from '../../src/shard.ts';
+import { Dice } from '../support/dice.ts';
 import { judgeCounters } from './counters.ts';
-import { Dice } from './dice.ts';
 import { FAULTS } from './faults.ts';
 import { deadLetters, judgeAcknowledged, judgeFinalState, judgeOwners, judgeRecords, judgeVersions } from './judge.ts';
 import { WalOracle } from './oracle.ts';

@@ -1,8 +1,8 @@
 // The kinds of faults: each strikes, lasts, and is over when its promise resolves, to the number of its hits.
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Dice } from '../support/dice.ts';
 import type { Fault, Request } from '../support/fhir-ledger.ts';
 import { tokensOf } from '../support/fhir-ledger.ts';
-import type { Dice } from './dice.ts';
 import { ORACLE_SLOT } from './oracle.ts';
 import { ask, shardsOf, type World } from './world.ts';
 

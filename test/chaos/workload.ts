@@ -1,7 +1,7 @@
 // The application: several writers, each committing random changes of a few dozen patients, their forms and readings as fast as it may.
 import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
-import type { Dice } from './dice.ts';
+import type { Dice } from '../support/dice.ts';
 
 const PATIENTS = 60;
 

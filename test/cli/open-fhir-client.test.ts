@@ -4,7 +4,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { openFhirClient } from '../../src/cli/open-fhir-client.ts';
 import { fhirSchema } from '../../src/config/environment.ts';
 import { readConfig } from '../../src/config/read.ts';
-import { reply, serve } from '../fhir/scripted-server.ts';
+import { reply, serve } from '../support/scripted-server.ts';
 
 it('names the connector and its version, as https://httpwg.org/specs/rfc9110.html#field.user-agent has it', async () => {
   const server = await serve((_, response) => reply(response, 404));

@@ -9,12 +9,12 @@ import type { Finding } from '../../src/doctor/finding.ts';
 import { TABLE_RIGHTS } from '../../src/doctor/rights.ts';
 import { createFhirClient } from '../../src/fhir/client/create-client.ts';
 import { nameOf, type Shard, WHOLE } from '../../src/shard.ts';
-import { ask, PATIENCE, run } from '../catch-up/hospital.ts';
-import { migrated, startServer } from '../catch-up/servers.ts';
 import { capabilityStatement } from '../support/capability-statement.ts';
 import { runCommand } from '../support/command.ts';
 import { connectorEnvironment, type DatabaseTarget, slotOf, startConnector } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { ask, PATIENCE, run } from '../support/hospital.ts';
+import { migrated, startServer } from '../support/servers.ts';
 
 const LOGIN = { user: 'health_connector', password: 'not-a-secret' };
 const SLOT = 'doctors_slot';

@@ -3,8 +3,6 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
-import { ask, PATIENCE, run, streams } from '../catch-up/hospital.ts';
-import { migrated, startServer } from '../catch-up/servers.ts';
 import { runCommand } from '../support/command.ts';
 import {
   connectorEnvironment,
@@ -13,6 +11,8 @@ import {
   startConnector,
 } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { ask, PATIENCE, run, streams } from '../support/hospital.ts';
+import { migrated, startServer } from '../support/servers.ts';
 import { withClient } from '../support/with-client.ts';
 
 let server: EmbeddedPostgres;

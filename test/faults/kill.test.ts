@@ -1,10 +1,10 @@
 // kill -9, again and again, while thousands of transactions are committed: nothing lost, nothing out of order.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { Dice } from '../chaos/dice.ts';
 import { mrnOf } from '../scenarios/setup.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { Dice } from '../support/dice.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 
 const PATIENTS = 400;

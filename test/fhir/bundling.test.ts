@@ -6,8 +6,8 @@ import type { FhirClientConfig } from '../../src/fhir/client/create-client.ts';
 import type { FhirClient, WriteAnswer } from '../../src/fhir/client/fhir-client.ts';
 import type { Patient } from '../../src/fhir/model/resource-types.ts';
 import type { Token } from '../../src/fhir/model/token.ts';
+import { type Handler, reply, serveFhir } from '../support/scripted-server.ts';
 import { outcomeWith } from './answers.ts';
-import { type Handler, reply, serveFhir } from './scripted-server.ts';
 
 interface Entry {
   readonly resource: Patient;

@@ -1,8 +1,8 @@
 // Deleting through the client: by id, where already gone is a success, and by identifier, never more than the one found.
 import { describe, expect, it } from 'vitest';
 import { requestId } from '../../src/fhir/client/request-id.ts';
+import { reply, serveFhir } from '../support/scripted-server.ts';
 import { outcomeWith } from './answers.ts';
-import { reply, serveFhir } from './scripted-server.ts';
 
 const EVENT_KEY = 'Patient/7/3';
 

@@ -4,8 +4,8 @@ import type { FhirClient } from '../../src/fhir/client/fhir-client.ts';
 import { requestId } from '../../src/fhir/client/request-id.ts';
 import type { Patient } from '../../src/fhir/model/resource-types.ts';
 import type { Token } from '../../src/fhir/model/token.ts';
+import { reply, serveFhir } from '../support/scripted-server.ts';
 import { outcomeWith } from './answers.ts';
-import { reply, serveFhir } from './scripted-server.ts';
 
 const MRN: Token = { system: 'https://hospital.example.com/mrn', value: 'MRN-001234' };
 const JOHN: Patient = { resourceType: 'Patient', identifier: [MRN], active: true, name: [{ family: 'Smith 🏥' }] };

@@ -1,8 +1,8 @@
 // Looking through the client: search, read, the probe and the capabilities, and what is no answer to them.
 import { describe, expect, it } from 'vitest';
 import { fixedCredentials } from '../../src/fhir/authorization/credentials.ts';
+import { reply, serveFhir } from '../support/scripted-server.ts';
 import { outcomeWith } from './answers.ts';
-import { reply, serveFhir } from './scripted-server.ts';
 
 const MRN = { system: 'urn:mrn', value: 'MRN-1' };
 const EVENT_KEY = 'Patient/7/3';

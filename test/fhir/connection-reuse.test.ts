@@ -1,7 +1,7 @@
 // A connection that the server closes just as the next request is written to it: that request goes once more, and only then.
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { clientFor, reply, type ScriptedServer, serve } from './scripted-server.ts';
+import { clientFor, reply, type ScriptedServer, serve } from '../support/scripted-server.ts';
 
 const TYPE = 'Patient';
 

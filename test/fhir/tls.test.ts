@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { mayBeAsked } from '../../src/fhir/http/secure-address.ts';
 import type { Tls } from '../../src/fhir/http/tls.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
-import { clientFor } from './scripted-server.ts';
+import { clientFor } from '../support/scripted-server.ts';
 
 let authority: CertificateAuthority;
 let foreign: CertificateAuthority;

@@ -9,7 +9,7 @@ import { type Credentials, fixedCredentials } from '../../src/fhir/authorization
 import { type HttpRequest, Transport, type TransportConfig } from '../../src/fhir/client/transport.ts';
 import { headerOf } from '../../src/fhir/http/dispatch.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
-import { type Handler, reply, type ScriptedServer, serve } from './scripted-server.ts';
+import { type Handler, reply, type ScriptedServer, serve } from '../support/scripted-server.ts';
 
 function transportTo(baseUrl: string, config: Partial<TransportConfig> = {}): Transport {
   const transport = new Transport({

@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { type Mutate, MutatingProxy } from '../support/mutating-proxy.ts';
 import { type FuzzDatabase, openFuzzDatabase, type Server } from './database.ts';
-import { type Mutate, MutatingProxy } from './mutating-proxy.ts';
 import { opened, type Surface } from './surface.ts';
 
 /** From the end of the changes on the way to the last record: a half-open stream is given up after ten seconds. */

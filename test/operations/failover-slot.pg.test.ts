@@ -2,10 +2,10 @@
 // does not have, and after its promotion the connector goes on with the slot that is there.
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../catch-up/hospital.ts';
-import { makeStandby, migrated, on, startServer } from '../catch-up/servers.ts';
 import { type DatabaseTarget, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 let primary: EmbeddedPostgres;

@@ -3,8 +3,6 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { freePort } from '../../demo/ports.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
-import { ask, Hospital, linesWith, PATIENCE, run } from '../catch-up/hospital.ts';
-import { makeStandby, migrated, on, startServer } from '../catch-up/servers.ts';
 import { runCommand } from '../support/command.ts';
 import {
   type ConnectorProcess,
@@ -13,6 +11,8 @@ import {
   spawnConnector,
 } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { ask, Hospital, linesWith, PATIENCE, run } from '../support/hospital.ts';
+import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 let primary: EmbeddedPostgres;

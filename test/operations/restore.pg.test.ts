@@ -3,8 +3,6 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { ask, catchUps, linesWith, PATIENCE, run, streams, unprocessed } from '../catch-up/hospital.ts';
-import { baseBackup, configure, copyFiles, migrated, putBack, startServer } from '../catch-up/servers.ts';
 import { runCommand } from '../support/command.ts';
 import {
   connectorEnvironment,
@@ -13,6 +11,8 @@ import {
   startConnector,
 } from '../support/connector.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+import { ask, catchUps, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { baseBackup, configure, copyFiles, migrated, putBack, startServer } from '../support/servers.ts';
 
 const RESTORE_POINT = 'before the accident';
 

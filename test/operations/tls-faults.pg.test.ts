@@ -8,11 +8,11 @@ import { readConfig } from '../../src/config/read.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { type ClientConfig, PostgresClient } from '../../src/postgres/client.ts';
 import { refusal } from '../../src/replication/server/diagnosis.ts';
-import { migrated } from '../catch-up/servers.ts';
 import { CertificateAuthority, type SignedCertificate } from '../support/certificates.ts';
 import { runCommand } from '../support/command.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { makeLogins, PASSWORD, restart, startTlsServer } from '../support/postgres-tls.ts';
+import { migrated } from '../support/servers.ts';
 
 const LOOPBACK = Object.values(networkInterfaces()).flatMap((all) => (all ?? []).map(({ address }) => address));
 /** A container may have no IPv6. */

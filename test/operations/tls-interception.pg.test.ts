@@ -1,10 +1,10 @@
 // Somebody between the connector and PostgreSQL who speaks TLS with both: who notices, and by what.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { migrated } from '../catch-up/servers.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { runCommand } from '../support/command.ts';
 import { makeLogins, PASSWORD, restart, startTlsServer } from '../support/postgres-tls.ts';
+import { migrated } from '../support/servers.ts';
 import { TlsInterceptor } from '../support/tls-interceptor.ts';
 
 let server: EmbeddedPostgres;

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { ask, Hospital, linesWith, PATIENCE } from '../catch-up/hospital.ts';
-import { migrated, on } from '../catch-up/servers.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, type DatabaseTarget, spawnConnector } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { ask, Hospital, linesWith, PATIENCE } from '../support/hospital.ts';
 import { type Credentials, logOf, makeLogins, prepare, restart, startTlsServer } from '../support/postgres-tls.ts';
+import { migrated, on } from '../support/servers.ts';
 
 let server: EmbeddedPostgres;
 let database: DatabaseTarget;

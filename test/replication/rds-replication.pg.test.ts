@@ -5,9 +5,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { rightsFindings } from '../../src/doctor/rights.ts';
 import { preflight } from '../../src/replication/slot/preflight.ts';
-import { run } from '../catch-up/hospital.ts';
-import { migrated, startServer } from '../catch-up/servers.ts';
 import type { DatabaseTarget } from '../support/connector.ts';
+import { run } from '../support/hospital.ts';
+import { migrated, startServer } from '../support/servers.ts';
 
 const LOGIN = { user: 'connector', password: 'not-a-secret' };
 

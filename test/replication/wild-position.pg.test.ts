@@ -1,10 +1,10 @@
 // A position in the stream that something on the way has changed.
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
-import { MutatingProxy } from '../fuzz/mutating-proxy.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { MutatingProxy } from '../support/mutating-proxy.ts';
 
 const PATIENCE = { timeout: 40_000 };
 /** In a frame: its type, its length, the k of a keepalive, and the position. */

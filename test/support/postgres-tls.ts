@@ -2,9 +2,9 @@
 import { chmod, chown, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { run } from '../catch-up/hospital.ts';
-import { on, startServer } from '../catch-up/servers.ts';
 import type { SignedCertificate } from './certificates.ts';
+import { run } from './hospital.ts';
+import { on, startServer } from './servers.ts';
 
 /** The password of the logins that have one. */
 export const PASSWORD = 'a test of TLS';

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vi
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
-import { Collector } from './collector.ts';
+import { Collector } from '../support/trace-collector.ts';
 
 const PATIENCE = { timeout: 30_000, interval: 50 };
 const TRACE = '0af7651916cd43dd8448eb211c80319c';

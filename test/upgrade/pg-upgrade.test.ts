@@ -6,8 +6,6 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
-import { ask, catchUps, Hospital, linesWith, run, streams, unprocessed } from '../catch-up/hospital.ts';
-import { migrated, on, startServer } from '../catch-up/servers.ts';
 import { runCommand } from '../support/command.ts';
 import {
   connectorEnvironment,
@@ -17,6 +15,8 @@ import {
   startConnector,
 } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { ask, catchUps, Hospital, linesWith, run, streams, unprocessed } from '../support/hospital.ts';
+import { migrated, on, startServer } from '../support/servers.ts';
 
 const execute = promisify(execFile);
 

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { KINDS, type ResourceKind } from '../../src/outbox/delivery/kinds.ts';
 import type { Database } from '../../src/outbox/tables/database.ts';
 import { listUnlinked } from '../../src/verify/server-only.ts';
-import { reply, serveFhir } from '../fhir/scripted-server.ts';
+import { reply, serveFhir } from '../support/scripted-server.ts';
 
 /** Nothing is asked of it where no page has a resource of ours. */
 const NO_DATABASE = undefined as unknown as Database;

@@ -9,9 +9,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { readPrivateKey } from '../../../src/config/private-key.ts';
 import { TokenClient, type TokenClientConfig } from '../../../src/fhir/authorization/token-client.ts';
 import type { Tls } from '../../../src/fhir/http/tls.ts';
+import { AuthorizationServer, KEYS, pemOf, SECRET } from '../../support/authorization-server.ts';
 import { CertificateAuthority } from '../../support/certificates.ts';
-import { reply, serve } from '../scripted-server.ts';
-import { AuthorizationServer, KEYS, pemOf, SECRET } from './authorization-server.ts';
+import { reply, serve } from '../../support/scripted-server.ts';
 
 let authorizes: AuthorizationServer;
 

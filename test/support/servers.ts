@@ -5,9 +5,9 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { migrate } from '../../src/schema/migrate.ts';
-import type { DatabaseTarget } from '../support/connector.ts';
-import { withClient } from '../support/with-client.ts';
+import type { DatabaseTarget } from './connector.ts';
 import { ask, run } from './hospital.ts';
+import { withClient } from './with-client.ts';
 
 const execute = promisify(execFile);
 

@@ -1,9 +1,9 @@
 // What every catch-up has to cope with: patients that were changed again and again, identifiers that changed hands, and
 // a judge who reads the FHIR server's ledger.
 import { expect } from 'vitest';
-import type { DatabaseTarget, LogLine, RunningConnector } from '../support/connector.ts';
-import type { Body, FhirLedger, Written } from '../support/fhir-ledger.ts';
-import { withClient } from '../support/with-client.ts';
+import type { DatabaseTarget, LogLine, RunningConnector } from './connector.ts';
+import type { Body, FhirLedger, Written } from './fhir-ledger.ts';
+import { withClient } from './with-client.ts';
 
 /** Generous: the machine is shared. */
 export const PATIENCE = { timeout: 60_000 };

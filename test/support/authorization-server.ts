@@ -5,7 +5,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type Configuration, type KoaContextWithOIDC, Provider } from 'oidc-provider';
-import type { SignedCertificate } from '../../support/certificates.ts';
+import type { SignedCertificate } from './certificates.ts';
 
 export const SECRET = 'the+secret/of a client: 100%';
 export const KEYS = {
