@@ -12,8 +12,8 @@ import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import type { Live } from '../../src/metrics/status-page/live.ts';
 import { connectorEnvironment, type DatabaseTarget, slotOf } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
-import { run } from '../support/hospital.ts';
 import { migrated, startServer } from '../support/servers.ts';
+import { run } from '../support/with-client.ts';
 
 const PATIENCE = { timeout: 60_000, interval: 200 };
 

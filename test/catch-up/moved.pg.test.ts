@@ -3,20 +3,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, startConnector } from '../support/connector.ts';
+import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
 import { type Fault, FhirLedger, type Request } from '../support/fhir-ledger.ts';
-import {
-  ask,
-  catchUps,
-  familyOf,
-  Hospital,
-  linesWith,
-  PATIENCE,
-  run,
-  streams,
-  unprocessed,
-} from '../support/hospital.ts';
+import { familyOf, Hospital } from '../support/hospital.ts';
+import { unprocessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { copyRows, migrateAgain, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
+import { ask, run } from '../support/with-client.ts';
 
 const ANOTHER_CLUSTER = 'another cluster or on a new timeline';
 
@@ -68,7 +62,7 @@ describe('a database that was dumped and restored into a new cluster', () => {
     fhir.fault = undefined;
 
     const connector = startConnector(after, fhir.url);
-    await streams(connector);
+    await streaming(connector);
     await hospital.expectDelivered(after, fhir);
     expect(await catchUps(connector)).toBe(1);
     expect(linesWith(connector, 'making it')).toHaveLength(1);
@@ -79,7 +73,7 @@ describe('a database that was dumped and restored into a new cluster', () => {
 
   it('is noticed by a connector that runs, though the old cluster still answers on the connections that are open', async () => {
     const connector = startConnector(on(proxy, before.name), fhir.url);
-    await streams(connector);
+    await streaming(connector);
     const hospital = new Hospital(150);
     await hospital.open(before);
     await hospital.expectDelivered(before, fhir);
@@ -104,7 +98,7 @@ describe('a database that was dumped and restored into a new cluster', () => {
 
   it('is noticed by a connector that has nothing to do, though no connection was lost', async () => {
     const connector = startConnector(on(proxy, before.name), fhir.url);
-    await streams(connector);
+    await streaming(connector);
     const hospital = new Hospital(10);
     await hospital.open(before);
     await hospital.expectDelivered(before, fhir);
@@ -121,7 +115,7 @@ describe('a database that was dumped and restored into a new cluster', () => {
 
   it('keeps a new row apart from an old one of the same id that was on its way at the switch', async () => {
     const connector = startConnector(on(proxy, before.name), fhir.url);
-    await streams(connector);
+    await streaming(connector);
     await new Hospital(2).open(before);
     await expect.poll(() => unprocessed(before), PATIENCE).toBe(0);
     await copyRows(before, after, { sequences: true });
@@ -152,7 +146,7 @@ describe('a database that was dumped and restored into a new cluster', () => {
     await expect.poll(() => answers.held, PATIENCE).toBe(1);
     await run(after, 'DELETE FROM fhir_outbox');
     answers.release();
-    await streams(connector);
+    await streaming(connector);
     expect((await connector.metrics.removedRows.get()).values[0]?.value).toBe(2);
     await connector.stop();
   });
@@ -207,7 +201,7 @@ describe('a database that was moved by logical replication, with its sequences b
 /** Patients that are on the server, and then an outage in which they are changed: the connector is stopped in it. */
 async function deliverThenFailToDeliver(hospital: Hospital, database: DatabaseTarget): Promise<void> {
   const connector = startConnector(database, fhir.url);
-  await streams(connector);
+  await streaming(connector);
   await hospital.open(database);
   await hospital.expectDelivered(database, fhir);
   fhir.fault = () => OUTAGE;

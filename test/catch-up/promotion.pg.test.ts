@@ -2,10 +2,14 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, startConnector } from '../support/connector.ts';
+import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { unprocessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
+import { ask, run } from '../support/with-client.ts';
 
 let primary: EmbeddedPostgres;
 let standby: EmbeddedPostgres;
@@ -42,7 +46,7 @@ async function replayed(): Promise<void> {
 
 it('a promoted standby without the slot is waited for, noticed and caught up; nothing is lost, repeated or out of order', async () => {
   const connector = startConnector(on(proxy, 'hospital'), fhir.url, { concurrency: 16, timeoutMs: 3000 });
-  await streams(connector);
+  await streaming(connector);
   const hospital = new Hospital(200);
   await hospital.open(onPrimary);
   await hospital.expectDelivered(onPrimary, fhir);
@@ -69,7 +73,7 @@ it('a promoted standby without the slot is waited for, noticed and caught up; no
   fhir.fault = undefined;
   await hospital.change(onStandby);
   await hospital.expectDelivered(onStandby, fhir);
-  await streams(connector);
+  await streaming(connector);
   expect(await catchUps(connector)).toBe(2);
   expect(linesWith(connector, 'making it').at(-1)).toMatchObject({ slotState: 'missing' });
   expect(await ask(onStandby, 'SELECT timeline FROM fhir_slot')).toEqual([{ timeline: 2 }]);

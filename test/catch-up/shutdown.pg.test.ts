@@ -4,9 +4,12 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
+import { linesWith, streaming } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, Hospital, linesWith, PATIENCE, run, streams } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { migrated, startServer } from '../support/servers.ts';
+import { ask, run } from '../support/with-client.ts';
 
 const SHUTDOWN_MS = 5000;
 
@@ -78,7 +81,7 @@ describe(`a fast stop of PostgreSQL is over within ${SHUTDOWN_MS / 1000} s, and 
 
   it('while a huge transaction is being read', async () => {
     const connector = start();
-    await streams(connector);
+    await streaming(connector);
     await hospital.open(database);
     await hospital.expectDelivered(database, fhir);
     fhirIsAway();
@@ -95,7 +98,7 @@ describe(`a fast stop of PostgreSQL is over within ${SHUTDOWN_MS / 1000} s, and 
 
   it('while another connector stands by', async () => {
     const first = start();
-    await streams(first);
+    await streaming(first);
     await becomes(start(), 'standby');
     fhirIsAway();
     await hospital.open(database);

@@ -5,9 +5,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { slotFacts } from '../../src/metrics/facts.ts';
 import { startConnector } from '../support/connector.ts';
+import { linesWith, streaming } from '../support/connector-state.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
-import { linesWith, PATIENCE, run, streams } from '../support/hospital.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { migrated, startServer } from '../support/servers.ts';
+import { run } from '../support/with-client.ts';
 
 let server: EmbeddedPostgres;
 let sink: FhirSink;
@@ -49,7 +51,7 @@ it('the process whose transaction is open, and the transaction that is prepared 
     await open.query('ROLLBACK');
     await open.end();
     await run(database, "ROLLBACK PREPARED 'for later'").catch(() => undefined);
-    await streams(connector);
+    await streaming(connector);
     expect(await slotFacts(db, connector.slot)).toMatchObject({ state: 'reserved', active: true });
     await connector.stop();
     await db.destroy();

@@ -1,9 +1,12 @@
 // The slot is gone, or its connection, in the middle of thousands of unfinished deliveries.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
+import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { catchUps, Hospital, linesWith, PATIENCE, streams, unprocessed } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { unprocessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
 
 const CONCURRENCY = 16;
 const MADE_ANEW = 'making it';
@@ -97,14 +100,14 @@ async function reconnects(connector: RunningConnector): Promise<number | undefin
 describe('a slot that was dropped, with 5,000 rows undelivered', () => {
   it('while the connector was away, is made anew, and all is delivered in order', async () => {
     const first = startConnector(database, fhir.url);
-    await streams(first);
+    await streaming(first);
     await first.stop();
     await write5000Rows();
     await hospital.passIdentifiersOn(database);
     await dropSlot();
     const connector = startConnector(database, fhir.url);
     await hospital.expectDelivered(database, fhir);
-    await streams(connector);
+    await streaming(connector);
     expect(await catchUps(connector)).toBe(1);
     expect(linesWith(connector, MADE_ANEW)).toHaveLength(1);
     expect(linesWith(connector, 'Caught up.')).toEqual([expect.objectContaining({ rows: 5050 })]);
@@ -113,7 +116,7 @@ describe('a slot that was dropped, with 5,000 rows undelivered', () => {
 
   it('while the connector runs, is made anew, and all is delivered in order, nothing twice', async () => {
     const connector = startConnector(database, fhir.url, { concurrency: CONCURRENCY });
-    await streams(connector);
+    await streaming(connector);
     allowPuts(300);
     await write5000Rows();
     await hospital.passIdentifiersOn(database);
@@ -125,7 +128,7 @@ describe('a slot that was dropped, with 5,000 rows undelivered', () => {
     // Written while it catches up.
     await hospital.change(database);
     await hospital.expectDelivered(database, fhir);
-    await streams(connector);
+    await streaming(connector);
     expectRepeatsAtMost(0);
     expect(linesWith(connector, MADE_ANEW)).toHaveLength(2);
     await connector.stop();
@@ -135,7 +138,7 @@ describe('a slot that was dropped, with 5,000 rows undelivered', () => {
 describe('a connection that is lost, with 5,000 rows unfinished', () => {
   it('again and again, and the slot with it, sends nothing old after what is newer, and nothing twice', async () => {
     const connector = startConnector(database, fhir.url, { concurrency: CONCURRENCY });
-    await streams(connector);
+    await streaming(connector);
     allowPuts(0);
     await write5000Rows();
     for (let losses = 1; losses <= 3; losses += 1) {
@@ -143,7 +146,7 @@ describe('a connection that is lost, with 5,000 rows unfinished', () => {
       await deliveredAtLeast(losses * 300);
       await endWalsender();
       await expect.poll(() => reconnects(connector), PATIENCE).toBe(losses);
-      await streams(connector);
+      await streaming(connector);
     }
     expect(await unprocessed(database)).toBeGreaterThan(1000);
     await dropSlot();

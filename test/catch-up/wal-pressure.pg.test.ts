@@ -3,9 +3,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
+import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { unprocessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { migrated, startServer } from '../support/servers.ts';
+import { ask, run } from '../support/with-client.ts';
 
 let server: EmbeddedPostgres;
 let fhir: FhirLedger;
@@ -25,7 +29,7 @@ beforeEach(async () => {
   await run(database, 'CREATE TABLE something_else (what text)');
   fhir = await FhirLedger.start();
   connector = startConnector(database, fhir.url);
-  await streams(connector);
+  await streaming(connector);
   fhir.fault = () => ({ status: 503 });
 });
 afterEach(async () => {
@@ -70,7 +74,7 @@ async function loseSlot(): Promise<void> {
 async function expectCaughtUp(): Promise<void> {
   fhir.fault = undefined;
   await hospital.expectDelivered(database, fhir);
-  await streams(connector);
+  await streaming(connector);
   expect(linesWith(connector, 'making it').at(-1)).toMatchObject({ slotState: 'lost' });
   await hospital.change(database);
   await hospital.expectDelivered(database, fhir);

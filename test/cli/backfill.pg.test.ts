@@ -1,12 +1,14 @@
 // backfill, as people run it: what was there before the triggers is sent once, beside an application and a connector at work.
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { allProcessed, COUNT_UP, streaming } from '../scenarios/setup.ts';
 import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, type RunningConnector, spawnConnector, startConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 import { createOperator, type Operator, withoutTriggers } from '../support/operator.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { COUNT_UP } from '../support/patients.ts';
 
 const PATIENCE = { timeout: 50_000 };
 

@@ -5,12 +5,14 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createSampler } from '../../src/metrics/sampler.ts';
 import { WHOLE } from '../../src/shard.ts';
-import { allProcessed, COUNT_UP, streaming } from '../scenarios/setup.ts';
 import { runCommand } from '../support/command.ts';
 import { type RunningConnector, spawnConnector, startConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger } from '../support/fhir-ledger.ts';
 import { createOperator, type Operator, withoutTriggers } from '../support/operator.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { COUNT_UP } from '../support/patients.ts';
 
 let database: TestDatabase;
 let ledger: FhirLedger;

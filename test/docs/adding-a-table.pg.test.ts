@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { addPatient, PATIENCE } from '../scenarios/setup.ts';
 import { connectorEnvironment } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient } from '../support/patients.ts';
 import { blocksOf, read, sectionOf } from './document.ts';
 
 const PAGE = 'docs/adding-a-table.md';

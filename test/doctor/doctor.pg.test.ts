@@ -13,8 +13,9 @@ import { capabilityStatement } from '../support/capability-statement.ts';
 import { runCommand } from '../support/command.ts';
 import { connectorEnvironment, type DatabaseTarget, slotOf, startConnector } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
-import { ask, PATIENCE, run } from '../support/hospital.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { migrated, startServer } from '../support/servers.ts';
+import { ask, run } from '../support/with-client.ts';
 
 const LOGIN = { user: 'health_connector', password: 'not-a-secret' };
 const SLOT = 'doctors_slot';

@@ -10,10 +10,11 @@ import {
   type RunningConnector,
   startConnector,
 } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
-import { ask, PATIENCE, run, streams } from '../support/hospital.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { migrated, startServer } from '../support/servers.ts';
-import { withClient } from '../support/with-client.ts';
+import { ask, run, withClient } from '../support/with-client.ts';
 
 let server: EmbeddedPostgres;
 let database: DatabaseTarget;
@@ -60,7 +61,7 @@ async function reads(slot: string): Promise<pg.Client> {
 }
 
 it('says of a slot that is no failover slot what makes it one, and that does', async () => {
-  await streams(connector);
+  await streaming(connector);
   await connector.stop();
   await withClient({ ...database.config, replication: 'database' } as pg.ClientConfig, (client) =>
     client.query(`ALTER_REPLICATION_SLOT ${connector.slot} (FAILOVER false)`),
@@ -70,7 +71,7 @@ it('says of a slot that is no failover slot what makes it one, and that does', a
     fix: { say: expect.stringMatching(/Restart the connector/) },
   });
   connector = startConnector(database, sink.url);
-  await streams(connector);
+  await streaming(connector);
   expect(await finding('Failover slot')).toMatchObject({ verdict: 'ok' });
   expect(await finding('synchronized_standby_slots')).toBeUndefined();
 });

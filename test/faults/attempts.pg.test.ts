@@ -1,14 +1,10 @@
 // What uses up a delivery's attempts and what does not: with MAX_RETRIES=0 one failure that counts makes a dead letter.
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import {
-  addPatient,
-  allProcessed,
-  type LedgerScenario,
-  mrnOf,
-  PATIENCE,
-  startLedgerScenario,
-} from '../scenarios/setup.ts';
 import type { Fault, Request } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient, mrnOf } from '../support/patients.ts';
+import { type LedgerScenario, startLedgerScenario } from '../support/scenario.ts';
 
 let scenario: LedgerScenario;
 

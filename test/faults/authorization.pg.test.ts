@@ -1,12 +1,12 @@
 // A FHIR server that demands access tokens: the real command with a real authorization server, whose tokens end, are revoked, or cannot be had.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { allProcessed } from '../scenarios/setup.ts';
 import { AuthorizationServer, KEYS, pemOf, SECRET } from '../support/authorization-server.ts';
 import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { GuardedServer } from '../support/guarded-server.ts';
+import { allProcessed } from '../support/outbox.ts';
 
 const PATIENCE = { timeout: 60_000 };
 

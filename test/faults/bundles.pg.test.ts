@@ -1,18 +1,13 @@
 // Patients that travel in one Bundle: what one of them meets is its own, and what the Bundle meets harms none of them.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  addPatient,
-  allProcessed,
-  COUNT_UP,
-  type LedgerScenario,
-  mrnOf,
-  PATIENCE,
-  startLedgerScenario,
-  streaming,
-} from '../scenarios/setup.ts';
 import { startConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import type { Fault, Request } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient, COUNT_UP, mrnOf } from '../support/patients.ts';
+import { type LedgerScenario, startLedgerScenario } from '../support/scenario.ts';
 
 const NAMES = Array.from({ length: 24 }, (_, n) => `P-${n}`);
 /** In one Bundle with others. */

@@ -1,11 +1,11 @@
 // kill -9, again and again, while thousands of transactions are committed: nothing lost, nothing out of order.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { mrnOf } from '../scenarios/setup.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { Dice } from '../support/dice.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { mrnOf } from '../support/patients.ts';
 
 const PATIENTS = 400;
 const PATIENCE = { timeout: 60_000, interval: 5 };

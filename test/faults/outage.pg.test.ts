@@ -1,10 +1,10 @@
 // An outage of the FHIR server in the middle of a stream of transactions, judged by what the server itself saw.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { allProcessed } from '../scenarios/setup.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger, type Request, tokensOf } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
 
 const PATIENCE = { timeout: 60_000 };
 const CONCURRENCY = 32;

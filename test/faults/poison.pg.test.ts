@@ -1,15 +1,10 @@
 // One patient whom the FHIR server cannot take: nobody waits for it, it is tried as often as allowed, and goes on later.
 import { afterEach, expect, it } from 'vitest';
-import {
-  addPatient,
-  allProcessed,
-  COUNT_UP,
-  type LedgerScenario,
-  mrnOf,
-  PATIENCE,
-  startLedgerScenario,
-} from '../scenarios/setup.ts';
 import type { Fault } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient, COUNT_UP, mrnOf } from '../support/patients.ts';
+import { type LedgerScenario, startLedgerScenario } from '../support/scenario.ts';
 
 const OTHERS = Array.from({ length: 30 }, (_, n) => `OTHER-${n}`);
 

@@ -2,10 +2,10 @@
 // when it should.
 import { setInterval } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { allProcessed } from '../scenarios/setup.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { allProcessed } from '../support/outbox.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const PATIENCE = { timeout: 30_000 };

@@ -1,8 +1,11 @@
 // A server that fails or refuses everybody, from one request to the next: a hold, and not a hospital of dead letters.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
-import { allProcessed, type LedgerScenario, mrnOf, PATIENCE, startLedgerScenario } from '../scenarios/setup.ts';
 import type { Fault, Request } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { mrnOf } from '../support/patients.ts';
+import { type LedgerScenario, startLedgerScenario } from '../support/scenario.ts';
 
 /** Nine patients refused in a row may be nine patients' own faults. */
 const AT_MOST = 9;

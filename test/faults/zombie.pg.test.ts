@@ -1,11 +1,11 @@
 // A connector that is stopped in its tracks for longer than PostgreSQL waits for it, and wakes when another has gone on.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { COUNT_UP } from '../scenarios/setup.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { Dice } from '../support/dice.ts';
 import { FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+import { COUNT_UP } from '../support/patients.ts';
 
 const PATIENCE = { timeout: 60_000 };
 const SEED = 7;

@@ -3,10 +3,14 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
+import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, catchUps, Hospital, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { unprocessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
+import { ask, run } from '../support/with-client.ts';
 
 let primary: EmbeddedPostgres;
 let standby: EmbeddedPostgres;
@@ -118,7 +122,7 @@ describe('a slot that a standby has, too,', () => {
     fhir.fault = undefined;
     await hospital.change(onStandby);
     await hospital.expectDelivered(onStandby, fhir);
-    await streams(connector);
+    await streaming(connector);
     expect(linesWith(connector, 'making it anew')).toHaveLength(made);
     expect(await catchUps(connector)).toBe((caughtUp ?? 0) + 1);
     expect(await ask(onStandby, `SELECT failover FROM pg_replication_slots WHERE slot_name = '${slot}'`)).toEqual([

@@ -1,11 +1,12 @@
 // The FHIR server is another one than before: a backup of itself, or a new one that gives the same ids to other people.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { allProcessed, streaming } from '../scenarios/setup.ts';
 import { runCommand } from '../support/command.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { createOperator, type Operator } from '../support/operator.ts';
+import { allProcessed } from '../support/outbox.ts';
 
 const PATIENTS = 20;
 /** As docs/operations.md has it. */

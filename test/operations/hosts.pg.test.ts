@@ -10,10 +10,13 @@ import {
   type DatabaseTarget,
   spawnConnector,
 } from '../support/connector.ts';
+import { linesWith } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, Hospital, linesWith, PATIENCE, run } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
+import { ask, run } from '../support/with-client.ts';
 
 let primary: EmbeddedPostgres;
 let standby: EmbeddedPostgres;

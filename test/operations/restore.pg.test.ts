@@ -10,9 +10,12 @@ import {
   type RunningConnector,
   startConnector,
 } from '../support/connector.ts';
+import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
-import { ask, catchUps, linesWith, PATIENCE, run, streams, unprocessed } from '../support/hospital.ts';
+import { unprocessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { baseBackup, configure, copyFiles, migrated, putBack, startServer } from '../support/servers.ts';
+import { ask, run } from '../support/with-client.ts';
 
 const RESTORE_POINT = 'before the accident';
 
@@ -47,7 +50,7 @@ afterEach(async () => {
 
 async function start(): Promise<void> {
   connector = startConnector(database, fhir.url);
-  await streams(connector);
+  await streaming(connector);
 }
 
 const change = (patients: number[], phone: string) =>

@@ -1,13 +1,14 @@
 // The whole work, each part of it by a login of its role: who owns the tables is no superuser, and nobody has a right that docs/roles.md does not list.
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { allProcessed, PATIENCE } from '../scenarios/setup.ts';
 import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, connectorEnvironment, slotOf, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 import { createLogins, type Kind, type Logins } from '../support/logins.ts';
 import { withoutTriggers } from '../support/operator.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
 
 const ALL = 'Patient,Encounter,Observation';
 /** Beyond this a transaction is not kept in memory: src/outbox/delivery/transaction-rows.ts. */

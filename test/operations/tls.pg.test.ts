@@ -7,10 +7,13 @@ import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, type DatabaseTarget, spawnConnector } from '../support/connector.ts';
+import { linesWith } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, Hospital, linesWith, PATIENCE } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { PATIENCE } from '../support/patience.ts';
 import { type Credentials, logOf, makeLogins, prepare, restart, startTlsServer } from '../support/postgres-tls.ts';
 import { migrated, on } from '../support/servers.ts';
+import { ask } from '../support/with-client.ts';
 
 let server: EmbeddedPostgres;
 let database: DatabaseTarget;

@@ -1,7 +1,9 @@
 // Rows of fhir_outbox that no trigger wrote.
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { addPatient, allProcessed, type Scenario, startScenario } from '../scenarios/setup.ts';
 import { startConnector } from '../support/connector.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { addPatient } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
 
 let scenario: Scenario;
 

@@ -1,9 +1,12 @@
 // Retention in the running connector: who holds the slot removes what is finished and old, and delivery never notices.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { addPatient, allProcessed, PATIENCE, streaming } from '../scenarios/setup.ts';
 import { type ConnectorOptions, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient } from '../support/patients.ts';
 
 const CLEANED = 'Cleaned up what was finished and old.';
 

@@ -6,8 +6,8 @@ import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { rightsFindings } from '../../src/doctor/rights.ts';
 import { preflight } from '../../src/replication/slot/preflight.ts';
 import type { DatabaseTarget } from '../support/connector.ts';
-import { run } from '../support/hospital.ts';
 import { migrated, startServer } from '../support/servers.ts';
+import { run } from '../support/with-client.ts';
 
 const LOGIN = { user: 'connector', password: 'not-a-secret' };
 

@@ -4,10 +4,10 @@
 import pino from 'pino';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { openDatabase } from '../../src/outbox/tables/database.ts';
-import { COUNT_UP } from '../scenarios/setup.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { COUNT_UP } from '../support/patients.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 const PATIENCE = { timeout: 60_000, interval: 20 };

@@ -2,16 +2,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { primaryValue } from '../support/fhir-sink.ts';
-import {
-  addPatient,
-  allProcessed,
-  COUNT_UP,
-  countsOf,
-  inOneTransaction,
-  PATIENCE,
-  type Scenario,
-  startScenario,
-} from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient, COUNT_UP } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
+import { countsOf, inOneTransaction } from './setup.ts';
 
 let scenario: Scenario;
 

@@ -8,9 +8,13 @@ import {
   spawnConnector,
   startConnector,
 } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink, type Put } from '../support/fhir-sink.ts';
-import { addPatient, allProcessed, auditTrail, COUNT_UP, countsOf, PATIENCE, streaming } from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient, COUNT_UP } from '../support/patients.ts';
+import { auditTrail, countsOf } from './setup.ts';
 
 let database: TestDatabase;
 let sink: FhirSink;

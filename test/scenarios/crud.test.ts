@@ -1,7 +1,10 @@
 // Every INSERT, UPDATE and DELETE on patient and patient_other_identifiers reaches the FHIR server, with an audit trail.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { migrate } from '../../src/schema/migrate.ts';
-import { addPatient, allProcessed, auditTrail, inOneTransaction, type Scenario, startScenario } from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { addPatient } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
+import { auditTrail, inOneTransaction } from './setup.ts';
 
 /** Of every primary identifier. */
 const type = {

@@ -1,6 +1,9 @@
 // Deletes, by either policy: the resource is deactivated or deleted, already gone is success, and DELETE + INSERT is an update.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { addPatient, allProcessed, auditTrail, inOneTransaction, type Scenario, startScenario } from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { addPatient } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
+import { auditTrail, inOneTransaction } from './setup.ts';
 
 describe.each(['deactivate', 'delete'] as const)('FHIR_DELETE=%s', (deletes) => {
   let scenario: Scenario;

@@ -3,7 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCommand } from '../support/command.ts';
 import { connectorEnvironment } from '../support/connector.ts';
 import { primaryValue } from '../support/fhir-sink.ts';
-import { addPatient, allProcessed, auditTrail, PATIENCE, type Scenario, startScenario } from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
+import { auditTrail } from './setup.ts';
 
 let scenario: Scenario;
 

@@ -1,6 +1,9 @@
 // What one transaction does to a patient becomes one PUT of the whole patient; transactions are never merged.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { addPatient, allProcessed, auditTrail, inOneTransaction, type Scenario, startScenario } from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { addPatient } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
+import { auditTrail, inOneTransaction } from './setup.ts';
 
 let scenario: Scenario;
 

@@ -1,7 +1,9 @@
 // End to end under a second: from before COMMIT is sent to the PUT's arrival, at a gentle rate. (The bench measures closely.)
 import { setInterval } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { addPatient, allProcessed, type Scenario, startScenario } from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { addPatient } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
 
 const TRANSACTIONS = 60;
 const INTERVAL_MS = 50;

@@ -1,15 +1,10 @@
 // Rapid successive updates: as many FHIR versions as commits, in order, and a trail that pairs them one to one.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  addPatient,
-  allProcessed,
-  auditTrail,
-  COUNT_UP,
-  countsOf,
-  PATIENCE,
-  type Scenario,
-  startScenario,
-} from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { addPatient, COUNT_UP } from '../support/patients.ts';
+import { type Scenario, startScenario } from '../support/scenario.ts';
+import { auditTrail, countsOf } from './setup.ts';
 
 const UPDATES = 100;
 

@@ -3,15 +3,11 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { TestDatabase } from '../support/database.ts';
 import type { Written } from '../support/fhir-ledger.ts';
 import { withoutTriggers } from '../support/operator.ts';
-import {
-  ALL_RESOURCES,
-  addPatient,
-  allProcessed,
-  inOneTransaction,
-  type LedgerScenario,
-  PATIENCE,
-  startLedgerScenario,
-} from './setup.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { PATIENCE } from '../support/patience.ts';
+import { ALL_RESOURCES, addPatient } from '../support/patients.ts';
+import { type LedgerScenario, startLedgerScenario } from '../support/scenario.ts';
+import { inOneTransaction } from './setup.ts';
 
 let scenario: LedgerScenario;
 let database: TestDatabase;

@@ -1,82 +1,6 @@
-// What a scenario starts with: a database, a FHIR server that counts, and between them the connector, streaming.
-import { expect, vi } from 'vitest';
-import { type ConnectorOptions, type RunningConnector, startConnector } from '../support/connector.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
-import { FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
-import { FhirSink, type Put, primaryValue } from '../support/fhir-sink.ts';
-
-/** Generous: the machine is shared, and a scenario that works takes milliseconds. */
-export const PATIENCE = { timeout: 30_000 };
-
-interface Started {
-  readonly database: TestDatabase;
-  readonly connector: RunningConnector;
-  end(): Promise<void>;
-}
-
-export interface Scenario extends Started {
-  readonly sink: FhirSink;
-}
-
-/** All kinds of resources. */
-export const ALL_RESOURCES = ['Patient', 'Encounter', 'Observation'];
-
-export async function startScenario(options: ConnectorOptions = {}): Promise<Scenario> {
-  const sink = await FhirSink.start();
-  return { sink, ...(await startBefore(sink, options)) };
-}
-
-/** The same with a FHIR server that keeps a ledger and has faults. */
-export interface LedgerScenario extends Started {
-  readonly fhir: FhirLedger;
-}
-
-export async function startLedgerScenario(
-  options: ConnectorOptions = {},
-  resources?: readonly string[],
-): Promise<LedgerScenario> {
-  const fhir = await FhirLedger.start();
-  return { fhir, ...(await startBefore(fhir, options, resources)) };
-}
-
-/** A database and a connector that streams to this server. */
-async function startBefore(
-  server: { readonly url: string; stop(): Promise<void> },
-  options: ConnectorOptions,
-  resources?: readonly string[],
-): Promise<Started> {
-  const database = await createDatabase('migrated', resources);
-  const connector = startConnector(database, server.url, options);
-  await streaming(connector);
-  return {
-    database,
-    connector,
-    async end() {
-      await connector.stop();
-      await database.drop();
-      await server.stop();
-    },
-  };
-}
-
-/** The primary identifier's value in a Patient, '' without one. */
-export function mrnOf(body: Record<string, unknown> | null): string {
-  return tokensOf(body)[0]?.split('|')[1] ?? '';
-}
-
-export async function streaming(connector: RunningConnector): Promise<void> {
-  await vi.waitFor(() => expect(connector.metrics.connectorState.get()).toBe('streaming'), PATIENCE);
-}
-
-/** Inserts a patient with this primary identifier and returns its id. */
-export async function addPatient({ pool }: TestDatabase, identifier: string | null): Promise<number> {
-  const { rows } = await pool.query<{ id: number }>(
-    `INSERT INTO patient (name_family, name_given, birth_date, identifier_system, identifier_value)
-     VALUES ('Doe', 'Jane', '1990-01-15', 'urn:mrn', $1) RETURNING id`,
-    [identifier],
-  );
-  return rows[0]?.id ?? Number.NaN;
-}
+// What scenarios look at: transactions of several statements, a patient's trail in the outbox, and how far its counter came.
+import type { TestDatabase } from '../support/database.ts';
+import { type Put, primaryValue } from '../support/fhir-sink.ts';
 
 /** Runs the statements in one transaction. */
 export async function inOneTransaction({ pool }: TestDatabase, ...statements: string[]): Promise<void> {
@@ -86,13 +10,6 @@ export async function inOneTransaction({ pool }: TestDatabase, ...statements: st
   } finally {
     client.release();
   }
-}
-
-/** Waits until every event in the outbox is finished. */
-export async function allProcessed({ pool }: TestDatabase): Promise<void> {
-  const unprocessed = async () =>
-    (await pool.query<{ n: number }>('SELECT count(*)::int AS n FROM fhir_outbox WHERE NOT processed')).rows[0]?.n;
-  await vi.waitFor(async () => expect(await unprocessed()).toBe(0), PATIENCE);
 }
 
 interface AuditRow {
@@ -123,6 +40,3 @@ export function countsOf(puts: readonly Put[]): Map<string, number[]> {
   }
   return counts;
 }
-
-/** Adds one to the patients' phone number: whatever runs at once, their commits count 1, 2, 3 … because the row is locked. */
-export const COUNT_UP = `UPDATE patient SET phone_number = (coalesce(phone_number, '0')::int + 1)::text WHERE id = ANY ($1)`;

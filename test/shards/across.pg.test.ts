@@ -1,9 +1,10 @@
 // What reaches across shards: identifiers that go from one patient to another, and what refers to another patient's row. With
 // one connector all of it goes as with two.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ALL_RESOURCES, allProcessed } from '../scenarios/setup.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, type Fault, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { ALL_RESOURCES } from '../support/patients.ts';
 import { Shards } from '../support/shards.ts';
 import { withClient } from '../support/with-client.ts';
 

@@ -2,10 +2,11 @@
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { filterOf } from '../../src/shard.ts';
-import { ALL_RESOURCES, allProcessed } from '../scenarios/setup.ts';
 import { slotOf, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
+import { ALL_RESOURCES } from '../support/patients.ts';
 import { holds, Shards } from '../support/shards.ts';
 import { withClient } from '../support/with-client.ts';
 

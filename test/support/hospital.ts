@@ -1,12 +1,12 @@
 // What every catch-up has to cope with: patients that were changed again and again, identifiers that changed hands, and
 // a judge who reads the FHIR server's ledger.
 import { expect } from 'vitest';
-import type { DatabaseTarget, LogLine, RunningConnector } from './connector.ts';
+import type { DatabaseTarget } from './connector.ts';
 import type { Body, FhirLedger, Written } from './fhir-ledger.ts';
-import { withClient } from './with-client.ts';
+import { unprocessed } from './outbox.ts';
+import { PATIENCE } from './patience.ts';
+import { ask, run } from './with-client.ts';
 
-/** Generous: the machine is shared. */
-export const PATIENCE = { timeout: 60_000 };
 /** Patients that give their identifier to a newcomer. */
 const GIVERS = 25;
 
@@ -105,31 +105,6 @@ export class Hospital {
       END LOOP;
     END $$`;
   }
-}
-
-export async function run(database: DatabaseTarget, sql: string): Promise<void> {
-  await ask(database, sql);
-}
-
-export async function ask<T extends object>(database: DatabaseTarget, sql: string, values?: unknown[]): Promise<T[]> {
-  return withClient(database.config, async (client) => (await client.query<T>(sql, values)).rows);
-}
-
-export async function unprocessed(database: DatabaseTarget): Promise<number | undefined> {
-  const rows = await ask<{ n: number }>(database, 'SELECT count(*)::int AS n FROM fhir_outbox WHERE NOT processed');
-  return rows[0]?.n;
-}
-
-export async function streams(connector: RunningConnector): Promise<void> {
-  await expect.poll(() => connector.metrics.connectorState.get(), PATIENCE).toBe('streaming');
-}
-
-export async function catchUps(connector: RunningConnector): Promise<number | undefined> {
-  return (await connector.metrics.catchUps.get()).values[0]?.value;
-}
-
-export function linesWith(connector: { readonly log: readonly LogLine[] }, text: string): LogLine[] {
-  return connector.log.filter(({ msg }) => msg.includes(text));
 }
 
 export function familyOf(body: Body | null): string {

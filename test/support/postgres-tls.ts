@@ -3,8 +3,8 @@ import { chmod, chown, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import type { SignedCertificate } from './certificates.ts';
-import { run } from './hospital.ts';
 import { on, startServer } from './servers.ts';
+import { run } from './with-client.ts';
 
 /** The password of the logins that have one. */
 export const PASSWORD = 'a test of TLS';

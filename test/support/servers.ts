@@ -6,8 +6,7 @@ import { promisify } from 'node:util';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { migrate } from '../../src/schema/migrate.ts';
 import type { DatabaseTarget } from './connector.ts';
-import { ask, run } from './hospital.ts';
-import { withClient } from './with-client.ts';
+import { ask, run, withClient } from './with-client.ts';
 
 const execute = promisify(execFile);
 

@@ -14,9 +14,12 @@ import {
   slotOf,
   startConnector,
 } from '../support/connector.ts';
+import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
-import { ask, catchUps, Hospital, linesWith, run, streams, unprocessed } from '../support/hospital.ts';
+import { Hospital } from '../support/hospital.ts';
+import { unprocessed } from '../support/outbox.ts';
 import { migrated, on, startServer } from '../support/servers.ts';
+import { ask, run } from '../support/with-client.ts';
 
 const execute = promisify(execFile);
 
@@ -45,7 +48,7 @@ beforeEach(async () => {
   onNew = on(after, 'hospital');
   fhir = await FhirLedger.start();
   connector = startConnector(onOld, fhir.url);
-  await streams(connector);
+  await streaming(connector);
 });
 
 afterEach(async () => {
@@ -143,7 +146,7 @@ it('a cluster that was upgraded with undelivered changes is caught up; nothing i
   expect(doctor.stdout).toMatch(/^! Slot: \w+ is gone, and was there; 250 outbox rows wait\.$/m);
   connector = startConnector(onNew, fhir.url);
   await hospital.expectDelivered(onNew, fhir);
-  await streams(connector);
+  await streaming(connector);
   expect(await catchUps(connector)).toBe(1);
   expect(linesWith(connector, 'Caught up.')).toEqual([expect.objectContaining({ rows: 250 })]);
   expect(linesWith(connector, 'making it anew')).toEqual([expect.objectContaining({ slotState: 'missing' })]);
@@ -163,7 +166,7 @@ it('a cluster that was upgraded with all delivered and the slot left as it was i
   await hospital.change(onNew);
   connector = startConnector(onNew, fhir.url);
   await hospital.expectDelivered(onNew, fhir);
-  await streams(connector);
+  await streaming(connector);
   expect(await catchUps(connector)).toBe(1);
   expect(linesWith(connector, 'making it anew')).toHaveLength(version >= TAKES_SLOTS ? 0 : 1);
   await hospital.change(onNew);
