@@ -48,7 +48,7 @@ async function meet(server: SignedCertificate, client: SignedCertificate | null,
   return found;
 }
 
-it('are verified by the names and addresses they have, and by the client certificate that is given', async () => {
+it('the certificates of tests are verified by the names and addresses they have, and by the client certificate that is given', async () => {
   const server = await authority.server({ dns: ['db.test'], ip: ['127.0.0.1'] });
   const client = await authority.client('connector');
   const content = { ofServer: null, ofClient: null, subject: 'connector' };
@@ -62,7 +62,7 @@ it('are verified by the names and addresses they have, and by the client certifi
   expect(await meet(server, null, 'db.test')).toMatchObject({ ofServer: null, subject: null });
 });
 
-it('are refused when their time is over, and when another authority signed them', async () => {
+it('the certificates of tests are refused when their time is over, and when another authority signed them', async () => {
   const expired = await authority.server({ dns: ['db.test'], expired: true });
   const found = await meet(expired, await authority.client('connector', { expired: true }), 'db.test');
   expect(found).toMatchObject({ ofServer: 'CERT_HAS_EXPIRED', ofClient: 'CERT_HAS_EXPIRED' });

@@ -89,13 +89,13 @@ async function expectAllToWork(): Promise<void> {
   expect(rows).toEqual([{ name: 'postgres' }]);
 }
 
-test('on a new volume, also when it is run twice', async () => {
+test('every login works on a new volume, also when it is set up twice', async () => {
   await asSuperuser('health', createDatabases);
   await asSuperuser('health', createDatabases);
   await expectAllToWork();
 });
 
-test('on a volume whose schema a superuser had made, and which lacks some of the logins', async () => {
+test('every login works on a volume whose schema a superuser had made, and which lacks some of the logins', async () => {
   await asSuperuser('health', async (client) => {
     await client.query(
       `CREATE ROLE fhir_connector NOLOGIN; CREATE ROLE fhir_operator NOLOGIN;

@@ -43,12 +43,12 @@ describe('at 10, 1,000 and 10,000 changes a second', () => {
     ['Finished rows and events, `RETENTION_DAYS=90`', '77.8 GB', '7.78 TB', '77.8 TB'],
     ['The same for each day of it', '864 MB', '86.4 GB', '864 GB'],
     ['Clean-up of an hour’s rows', '1 s', '100 s', '16.7 min'],
-  ])('%s: %s, %s, %s', (...row) => {
+  ])('the figures of “%s” are %s, %s and %s', (...row) => {
     expect(rateRows(recording, performance)).toContainEqual(row);
   });
 });
 
-test('shards: rates, and the cores that they take', () => {
+test('the rows on shards tell rates, and the cores that they take', () => {
   const one = { rate: 400, cpuMs: 0.25, serverCpuMs: 0.5, sinkCpuMs: 0.05, memoryMB: 200 };
   const four = { rate: 1200, cpuMs: 0.5, serverCpuMs: 0.5, sinkCpuMs: 0.05, memoryMB: 800 };
   expect(shardRows({ runs: [{ shards: { one, four } }] } as unknown as Recording)).toEqual([

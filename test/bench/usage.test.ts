@@ -8,7 +8,7 @@ import { cpuSeconds, familyCpuSeconds } from '../../bench/usage.ts';
 /** Half a second, in microseconds, of user and system time. */
 const BURN = 'for (let t; t = process.cpuUsage(), t.user + t.system < 500000;);';
 
-test('counts children that live and children that have ended', async () => {
+test('the CPU time of a family counts children that live and children that have ended', async () => {
   // The shell waits for the first, then starts the second, which says that it has burnt its time and stays.
   const script = `'${process.execPath}' -e '${BURN}'; '${process.execPath}' -e '${BURN} console.log(1); setInterval(() => 0, 1000)'; exit`;
   const shell = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'], detached: true });

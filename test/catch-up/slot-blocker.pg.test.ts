@@ -23,7 +23,7 @@ afterAll(async () => {
   await server.stop('immediate');
 });
 
-it('the process whose transaction is open, and the transaction that is prepared and no process’s, each once', async () => {
+it('the log names the process whose transaction is open, and the transaction that is prepared and no process’s, each once', async () => {
   const database = await migrated(server, 'held_up');
   await run(database, "BEGIN; CREATE TABLE prepared (); PREPARE TRANSACTION 'for later'");
   const open = new pg.Client(database.config);

@@ -6,7 +6,7 @@ import { fhirSchema } from '../../src/config/environment.ts';
 import { readConfig } from '../../src/config/read.ts';
 import { reply, serve } from '../support/scripted-server.ts';
 
-it('names the connector and its version, as https://httpwg.org/specs/rfc9110.html#field.user-agent has it', async () => {
+it('a command names the connector and its version to the FHIR server', async () => {
   const server = await serve((_, response) => reply(response, 404));
   const fhir = openFhirClient(readConfig(fhirSchema, { FHIR_SERVER: server.origin }), {
     writes: false,
@@ -16,5 +16,6 @@ it('names the connector and its version, as https://httpwg.org/specs/rfc9110.htm
   await fhir.read('Patient', '1');
   const agent = server.received[0]?.headers['user-agent'];
   expect(agent).toBe(`fhir-connector/${packageJson.version}`);
+  // https://httpwg.org/specs/rfc9110.html#field.user-agent
   expect(agent).toMatch(/^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/);
 });

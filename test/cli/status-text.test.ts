@@ -56,11 +56,11 @@ describe('status', () => {
     [{ state: 'missing' as const, active: true }, /^✗ PostgreSQL makes .* doctor names/],
     [{ state: 'unreserved' as const, safeWalBytes: -16 * MB }, /^✗ .* 0 MB more/],
     [{ safeWalBytes: null }, /^✓ .*without a limit/],
-  ])('of a slot %o', (slot, line) => {
+  ])('tells how a slot %o stands', (slot, line) => {
     expect(signs({ ...WELL, slot: { ...WELL.slot, ...slot } }).Slot).toMatch(line);
   });
 
-  it('of triggers that are off says what that means', () => {
+  it('tells of triggers that are off what that means', () => {
     expect(signs({ ...WELL, triggersOff: 2 }).Triggers).toMatch(/^✗ 2 missing or disabled: .* not seen/);
   });
 
@@ -75,11 +75,11 @@ describe('status', () => {
     [{ unprocessed: 1, oldestSeconds: 3 }, '✓ 1 row waits, the oldest for 3 s'],
     [{ unprocessed: 2, oldestSeconds: 31 }, '! 2 rows wait, the oldest for 31 s'],
     [{ unprocessed: 2000, oldestSeconds: 7300 }, '! 2000 rows wait, the oldest for 2 h'],
-  ])('of an outbox %o', (outbox, line) => {
+  ])('tells how an outbox %o stands', (outbox, line) => {
     expect(signs({ ...WELL, outbox }).Outbox).toBe(line);
   });
 
-  it('of deliveries that fail, of dead letters, of drift, and of a server that is away', () => {
+  it('tells of deliveries that fail, of dead letters, of drift, and of a server that is away', () => {
     const told = signs({
       ...WELL,
       deliveries: { lastMinute: 0, last: null, failing: [{ reason: 'The FHIR server failed.', rows: 3 }] },

@@ -100,8 +100,8 @@ describe('TLS to PostgreSQL', () => {
   });
 });
 
-describe('a fault of the files is told by the variable and not by the path', () => {
-  it('without TLS they are not left aside in silence', () => {
+describe('a fault of the files', () => {
+  it('without TLS is that they are there: they are not left aside in silence', () => {
     expect(told({ DB_SSLMODE: 'disable', DB_SSLROOTCERT: authority.certificateFile, ...keyed(own) })).toEqual([
       'DB_SSLROOTCERT is for TLS, and DB_SSLMODE=disable goes without: take one of them away.',
       'DB_SSLCERT is for TLS, and DB_SSLMODE=disable goes without: take one of them away.',
@@ -109,7 +109,7 @@ describe('a fault of the files is told by the variable and not by the path', () 
     ]);
   });
 
-  it('one that cannot be read', () => {
+  it('that cannot be read is told by their variables, not by their paths', () => {
     expect(told({ DB_SSLROOTCERT: join(folder, 'no1'), DB_SSLCERT: join(folder, 'no2'), DB_SSLKEY: folder })).toEqual([
       'The file that DB_SSLROOTCERT names cannot be read (ENOENT).',
       'The file that DB_SSLCERT names cannot be read (ENOENT).',
@@ -117,7 +117,7 @@ describe('a fault of the files is told by the variable and not by the path', () 
     ]);
   });
 
-  it('a certificate without a key, and a key without a certificate', () => {
+  it('is a certificate without a key, and a key without a certificate', () => {
     expect(told({ DB_SSLCERT: own.certificateFile })).toEqual([
       'DB_SSLCERT is set and DB_SSLKEY is not: set both, a certificate is worth nothing without its key.',
     ]);
@@ -131,7 +131,7 @@ describe('a fault of the files is told by the variable and not by the path', () 
     ['a key', () => own.key],
     ['half a certificate', () => own.certificate.slice(0, 200)],
     ['one certificate and a damaged one', () => `${own.certificate}\n${own.certificate.replace(/M/, 'N')}`],
-  ])('%s where a CA should be, or a certificate', (_, content) => {
+  ])('is %s where a CA should be, or a certificate', (_, content) => {
     const wrong = file('wrong.pem', content());
     expect(told({ DB_SSLROOTCERT: wrong })).toEqual([
       'The file that DB_SSLROOTCERT names holds no CA certificate as PEM, or one that is damaged.',
@@ -141,7 +141,7 @@ describe('a fault of the files is told by the variable and not by the path', () 
     ]);
   });
 
-  it('what is no key, and the key of another certificate', () => {
+  it('is what is no key, and the key of another certificate', () => {
     expect(told({ DB_SSLCERT: own.certificateFile, DB_SSLKEY: own.certificateFile })).toEqual([
       'The file that DB_SSLKEY names holds no private key as PEM.',
     ]);
@@ -152,7 +152,7 @@ describe('a fault of the files is told by the variable and not by the path', () 
     expect(told({ DB_SSLCERT: wrongOrder, DB_SSLKEY: own.keyFile })).toEqual([fault]);
   });
 
-  it.each(['pkcs8', 'sec1'] as const)('an encrypted key (%s)', (type) => {
+  it.each(['pkcs8', 'sec1'] as const)('is an encrypted key (%s)', (type) => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const secret = { format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' } as const;
     const encrypted = file(`${type}.key`, privateKey.export({ type, ...secret }) as string);
@@ -161,7 +161,7 @@ describe('a fault of the files is told by the variable and not by the path', () 
     ]);
   });
 
-  it('what OpenSSL does not take, such as a key that is too short', async () => {
+  it('is what OpenSSL does not take, such as a key that is too short', async () => {
     const keys = {
       name: 'RSASSA-PKCS1-v1_5',
       hash: 'SHA-256',

@@ -55,12 +55,12 @@ describe('FHIR_AUTH', () => {
   });
 
   it.each([
-    [{ FHIR_TOKEN: 'hush' }, 'FHIR_TOKEN', 'none'],
-    [{ ...SECRET, FHIR_TOKEN: 'hush' }, 'FHIR_TOKEN', 'client_credentials'],
-    [{ ...SECRET, FHIR_PRIVATE_KEY: 'hush' }, 'FHIR_PRIVATE_KEY', 'client_credentials'],
-    [{ ...SMART, FHIR_CLIENT_SECRET: 'hush' }, 'FHIR_CLIENT_SECRET', 'smart'],
-    [{ FHIR_SCOPE: 'system/*.rs' }, 'FHIR_SCOPE', 'none'],
-  ])('does not let what is set be of no use: %#', (environment, name, by) => {
+    { name: 'FHIR_TOKEN', by: 'none', environment: { FHIR_TOKEN: 'hush' } },
+    { name: 'FHIR_TOKEN', by: 'client_credentials', environment: { ...SECRET, FHIR_TOKEN: 'hush' } },
+    { name: 'FHIR_PRIVATE_KEY', by: 'client_credentials', environment: { ...SECRET, FHIR_PRIVATE_KEY: 'hush' } },
+    { name: 'FHIR_CLIENT_SECRET', by: 'smart', environment: { ...SMART, FHIR_CLIENT_SECRET: 'hush' } },
+    { name: 'FHIR_SCOPE', by: 'none', environment: { FHIR_SCOPE: 'system/*.rs' } },
+  ])('does not let $name be of no use with FHIR_AUTH=$by', ({ environment, name, by }) => {
     expect(() => authorization(environment as Record<string, string>)).toThrow(
       wrong(`${name} is of no use with FHIR_AUTH=${by}: set FHIR_AUTH to what it is for, or leave it out.`),
     );
@@ -110,10 +110,10 @@ describe('an http address', () => {
   });
 
   it.each([
-    'https://user:hush@fhir.example.com/fhir',
-    'https://fhir.example.com/fhir?key=hush',
-    'https://fhir.example.com/#hush',
-  ])('has nothing in it that is no address: %#', (FHIR_SERVER) => {
+    { what: 'user and password', FHIR_SERVER: 'https://user:hush@fhir.example.com/fhir' },
+    { what: 'query', FHIR_SERVER: 'https://fhir.example.com/fhir?key=hush' },
+    { what: 'fragment', FHIR_SERVER: 'https://fhir.example.com/#hush' },
+  ])('has no $what in it', ({ FHIR_SERVER }) => {
     expect(faults({ ...NEEDED, FHIR_SERVER })).toEqual([
       'FHIR_SERVER must have no user, no password, no ? and no #: credentials go into the variables of FHIR_AUTH.',
     ]);

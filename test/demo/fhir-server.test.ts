@@ -213,7 +213,7 @@ describe('what people look at', () => {
     expect((await http(`Patient/${id}/_history/9`)).status).toBe(404);
   });
 
-  test('_summary, _count and _elements', async () => {
+  test('_summary, _count and _elements cut an answer down', async () => {
     const { id } = await created();
     const all = (await (await http('Patient?_summary=count')).json()) as { total: number; entry?: unknown };
     expect(all.total).toBeGreaterThan(0);

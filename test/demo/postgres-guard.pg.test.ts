@@ -32,7 +32,7 @@ test.each([
   ['as soon as there is a directory', () => readdirSync(folder).length > 0],
   ['while initdb works', () => files().includes('data/global')],
   ['while the server starts', () => files().includes('data/postmaster.pid')],
-])('killed %s', async (_, isTime) => {
+])('nothing is left when the starter is killed %s', async (_, isTime) => {
   const starter = spawn(process.execPath, ['--input-type=module', '-e', STARTER], {
     env: { ...process.env, TMPDIR: folder },
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -43,7 +43,7 @@ test.each([
   await expect.poll(() => readdirSync(folder), { timeout: 30_000 }).toEqual([]);
 });
 
-test('killed when the server is up', async () => {
+test('nothing is left when the starter is killed with the server up', async () => {
   const starter = spawn(process.execPath, ['--input-type=module', '-e', STARTER], {
     env: { ...process.env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -12,12 +12,12 @@ test.each([
   ['a semicolon and a quote in comments', "-- isn't; it\nSELECT 1; /* don't; */ SELECT 2", 2],
   ['two dashes in a text', "SELECT '--'; SELECT 2", ["SELECT '--'", 'SELECT 2']],
   ['nothing but comments', '-- one\n;/* two */;\n', []],
-])('%s', (_, script, expected) => {
+])('a script with %s is cut into its statements', (_, script, expected) => {
   const statements = statementsOf(script);
   expect(typeof expected === 'number' ? statements.length : statements).toEqual(expected);
 });
 
-test('comments go, texts stay', () => {
+test('comments go out of a statement, texts stay', () => {
   expect(withoutComments("-- what\nUPDATE patient /* all */\n  SET email = 'a--b /* c */' -- why\n")).toBe(
     "UPDATE patient SET email = 'a--b /* c */'",
   );

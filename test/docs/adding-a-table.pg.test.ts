@@ -52,7 +52,7 @@ function sh(script: string, environment: Record<string, string> = {}) {
   });
 }
 
-it('from the empty table to the resource on the server', async () => {
+it('the page leads from an empty table to the resource on the server', async () => {
   const [table = ''] = blocksOf(read(PAGE), 'sql');
   await database.pool.query(table);
   expect(files().map(([path]) => path)).toHaveLength(4);

@@ -23,7 +23,7 @@ describe(page, () => {
     ]);
   });
 
-  test.each(promises)('$promise', ({ files, tests }) => {
+  test.each(promises)('$promise names code and tests that exist', ({ files, tests }) => {
     expect(files).not.toEqual([]);
     expect(tests).not.toEqual([]);
     for (const file of files) expect(existsSync(pathOf(file)), file).toBe(true);

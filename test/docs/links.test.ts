@@ -26,7 +26,7 @@ describe('the documentation', () => {
     expect(links.length).toBeGreaterThan(20);
   });
 
-  test.each(links)('$page: $target', ({ page, target }) => {
+  test.each(links)('leads from $page to $target', ({ page, target }) => {
     const [path = '', anchor] = target.split('#');
     const file = path === '' ? page : normalize(join(dirname(page), path));
     expect(existsSync(pathOf(file)), file).toBe(true);

@@ -13,7 +13,7 @@ const chapters = headingsOf(PAGE)
   .map(({ text }) => text);
 
 describe(PAGE, () => {
-  test.each(chapters)('%s: says what not to do, and what was tried', (chapter) => {
+  test.each(chapters)('says in “%s” what not to do, and what was tried', (chapter) => {
     const section = sectionOf(PAGE, chapter);
     expect(section).toMatch(/^\*\*Do not\*\* /m);
     const tests = testsIn(section);

@@ -27,9 +27,9 @@ test('docs/configuration.md lists every variable with its default and meaning', 
   await expect(page).toMatchFileSnapshot(pathOf('docs/configuration.md'));
 });
 
-describe('what the pages name', () => {
+describe('the pages', () => {
   const commands = new Set(Object.keys(packageJson.scripts));
-  test.each(pages)('%s: npm scripts that exist', (page) => {
+  test.each(pages)('name npm scripts that exist: %s', (page) => {
     for (const [, name = ''] of read(page).matchAll(/\bnpm run (?:-s )?([\w:]+)/g))
       expect(commands, name).toContain(name);
   });
@@ -44,7 +44,7 @@ describe('what the pages name', () => {
     ...[...read('.env.example').matchAll(/^(\w+)=/gm)].map((match) => match[1] ?? ''),
     ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN', 'CHROMIUM', 'PG_UPGRADE_FROM', 'PG_UPGRADE_TO'],
   ];
-  test.each(pages)('%s: variables that exist', (page) => {
+  test.each(pages)('name variables that exist: %s', (page) => {
     const prose = read(page).replace(/^```mermaid\n[\s\S]*?^```/gm, '');
     const named = [
       ...prose.matchAll(
@@ -55,7 +55,7 @@ describe('what the pages name', () => {
   });
 });
 
-describe('a command that the pages name exists, with its options:', () => {
+describe('the commands that the pages name', () => {
   const line = /(?:npm run (?:-s )?connector --|docker compose run --rm (?:operator|connector)) ([^\n`|]+)/g;
   const options = new Map<string, Set<string>>();
   for (const page of pages) {
@@ -70,11 +70,11 @@ describe('a command that the pages name exists, with its options:', () => {
   // Not a command: the options of the program itself, or dots in its place.
   const commands = [...options].filter(([command]) => command !== '');
 
-  test('there are some', () => {
+  test('are several', () => {
     expect(commands.length).toBeGreaterThan(8);
   });
 
-  test.each(commands)('%s', async (command, named) => {
+  test.each(commands)('hold %s, which exists with the options that are named', async (command, named) => {
     const { status, stdout } = await runCommand({}, ...command.split(' '), '--help');
     expect(status).toBe(0);
     expect(stdout).toContain(`Usage: fhir-connector ${command} `);
@@ -104,7 +104,7 @@ describe('docs/troubleshooting.md', () => {
     [...symptom.matchAll(/“([^”]+)”/g)].map((match) => match[1] ?? ''),
   );
 
-  test('quotes messages', () => {
+  test('quotes more than ten messages', () => {
     expect(quotes.length).toBeGreaterThan(10);
   });
 

@@ -25,7 +25,7 @@ test('the page holds what the recorded runs measured, and what follows for a rat
   await expect(page).toMatchFileSnapshot(pathOf(PAGE));
 });
 
-test('what is promised of them was met', () => {
+test('the recorded runs met what the page promises', () => {
   const results = resultsOf(recording.runs);
   expect(results.map(({ target, met }) => [target.id, met])).toEqual([
     ['reader-filter', true],

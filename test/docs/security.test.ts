@@ -13,12 +13,12 @@ const threats = rowsOf(sectionOf('SECURITY.md', 'Threats')).map(([threat = '', m
   })),
 }));
 
-describe('a threat of SECURITY.md is met, and something holds it:', () => {
-  test('there are some', () => {
+describe('the threats of SECURITY.md', () => {
+  test('are more than twenty', () => {
     expect(threats.length).toBeGreaterThan(20);
   });
 
-  test.each(threats)('$threat', ({ met, held }) => {
+  test.each(threats)('hold “$threat”, which is met and tested', ({ met, held }) => {
     expect(met).not.toBe('');
     expect(held.filter(({ file }) => file.startsWith('test/'))).not.toEqual([]);
     for (const { file, titles } of held) {

@@ -60,7 +60,7 @@ async function reads(slot: string): Promise<pg.Client> {
   return standby;
 }
 
-it('says of a slot that is no failover slot what makes it one, and that does', async () => {
+it('doctor says of a slot that is no failover slot what makes it one, and that does', async () => {
   await streaming(connector);
   await connector.stop();
   await withClient({ ...database.config, replication: 'database' } as pg.ClientConfig, (client) =>
@@ -76,7 +76,7 @@ it('says of a slot that is no failover slot what makes it one, and that does', a
   expect(await finding('synchronized_standby_slots')).toBeUndefined();
 });
 
-it('says which setting keeps the FHIR server from being ahead of a standby, and which one stops everything', {
+it('doctor says which setting keeps the FHIR server from being ahead of a standby, and which one stops everything', {
   timeout: 120_000,
 }, async () => {
   const check = 'synchronized_standby_slots';

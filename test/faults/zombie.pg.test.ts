@@ -39,7 +39,7 @@ function start(via: string): ConnectorProcess {
   });
 }
 
-it('overwrites nothing that its successor wrote, sends nothing of what it had waiting, and stands by', {
+it('a connector that was stopped in its tracks overwrites nothing that its successor wrote, sends nothing of what it had waiting, and stands by', {
   timeout: 180_000,
 }, async () => {
   const dice = new Dice(SEED, 0);

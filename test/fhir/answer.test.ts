@@ -123,7 +123,7 @@ describe('a resource', () => {
 
 describe('a body', () => {
   it.each(['', ' \r\n', '{"resourceType":"Patient"}', '{"resourceType":"OperationOutcome"}'])(
-    'of a FHIR server: %j',
+    'is a FHIR server’s: %j',
     (text) => {
       expect(isFhirAnswer(answerOf(text))).toBe(true);
     },
@@ -138,7 +138,7 @@ describe('a body', () => {
     'null',
     '"Patient"',
     '{"resourceType":',
-  ])('of something else: %j', (text) => {
+  ])('is something else’s: %j', (text) => {
     expect(isFhirAnswer(answerOf(text))).toBe(false);
   });
 

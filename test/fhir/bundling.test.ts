@@ -91,7 +91,7 @@ describe('PUTs that are ready at once', () => {
     expect(peer.received[0]?.headers.prefer).toBe('return=minimal');
   });
 
-  it('a lone one goes at once, as a plain PUT', async () => {
+  it('go as a plain PUT where there is one alone', async () => {
     const { fhir, server: peer } = await bundling(server());
     expect(await put(fhir, 'A')).toEqual(done('A'));
     expect(peer.received.map(({ method, url }) => `${method} ${url}`)).toEqual(['PUT /fhir/Patient/rA']);
@@ -119,7 +119,7 @@ describe('PUTs that are ready at once', () => {
     expect(sent()).toEqual(['A', '[B C D]', 'E']);
   });
 
-  it('never two of one patient', async () => {
+  it('are never two of one patient in one Bundle', async () => {
     const { fhir, sent } = await bundling(server());
     await putAll(fhir, 'A', 'B', 'A');
     expect(sent()).toEqual(['[A B]', 'A']);
@@ -136,7 +136,7 @@ describe('PUTs that are ready at once', () => {
     expect(peer.received.map(({ headers }) => headers.traceparent)).toEqual([sending('aaaaaaaaaaaaaaaa').traceparent]);
   });
 
-  it('what is uncertain goes alone', async () => {
+  it('go alone where what becomes of them is uncertain', async () => {
     const { fhir, sent } = await bundling(server());
     await Promise.all([
       put(fhir, 'A'),
@@ -146,7 +146,7 @@ describe('PUTs that are ready at once', () => {
     expect(sent().toSorted()).toEqual(['B', '[A C]']);
   });
 
-  it('what may not be sent any more leaves the Bundle, and the others go', async () => {
+  it('leave the Bundle when they may not be sent any more, and the others go', async () => {
     const { fhir, sent } = await bundling(server());
     const lost = new Error('The slot is lost.');
     const gone = {
@@ -161,7 +161,7 @@ describe('PUTs that are ready at once', () => {
     expect(sent()).toEqual(['[A C]']);
   });
 
-  it('what may not be sent any more when the token is there leaves the Bundle as well', async () => {
+  it('leave it as well when they may not be sent any more once the token is there', async () => {
     let waited = 0;
     const header = async () => {
       waited += 1;
@@ -181,7 +181,7 @@ describe('PUTs that are ready at once', () => {
     expect(sent()).toEqual(['[A C]']);
   });
 
-  it('whose a new one is, is read where the server sends no resource back', async () => {
+  it('are read where they are new and the server sends no resource back, to know whose each is', async () => {
     const { fhir, sent } = await bundling((request, response) => {
       if (request.method !== 'POST') return server()(request, response);
       const entry = ['A', 'B'].map((value) => ({

@@ -146,7 +146,7 @@ function inShort(operation: Operation, answer: string): string {
 }
 
 describe('an answer', () => {
-  it.each(MATRIX)('%s', (answer, ...faults) => {
+  it.each(MATRIX)('with status %s means to each operation what the table says', (answer, ...faults) => {
     expect(Object.fromEntries(OPERATIONS.map((operation) => [operation, inShort(operation, answer)]))).toEqual(
       Object.fromEntries(OPERATIONS.map((operation, at) => [operation, faults[at]])),
     );
@@ -189,7 +189,7 @@ describe('a failure without an answer', () => {
     ['not-several', 'not-several retry counts'],
     ['bundle-unreadable', 'bundle-unreadable retry never'],
     ['answer-too-large', 'answer-too-large dead-letter counts'],
-  ])('%s', (cause, expected) => {
+  ])('by the cause “%s” means what the table says', (cause, expected) => {
     const { code, disposition, attempt, stopsSends, status, retryAfterMs, outcome } = faultOf(cause);
     expect(`${code} ${disposition} ${attempt}${stopsSends ? ' stops' : ''}`).toBe(expected);
     expect({ status, retryAfterMs, outcome }).toEqual({ status: null, retryAfterMs: null, outcome: null });

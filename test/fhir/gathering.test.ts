@@ -43,7 +43,7 @@ describe('takeTogether', () => {
     expect(namesOf(takeTogether(waiting, 9))).toEqual(['d']);
   });
 
-  it('whatever waits: each goes once, none with one that it shares something with, and such ones in their order', () => {
+  it('takes each once, whatever waits, none with one that it shares something with, and such ones in their order', () => {
     const call = fc.record({
       keys: fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f'), { minLength: 1, maxLength: 3 }),
       single: fc.boolean(),

@@ -17,14 +17,17 @@ const body = (mapped: MappedResource) => (mapped.ok ? JSON.stringify(mapped.reso
 beforeAll(() => loadPatientDefinitions());
 
 describe.each(PROFILES)('FHIR_PROFILE=%s', (profile) => {
-  describe.each([...goldens])('golden/%s', (_, cases) => {
-    it.each(cases.map((each) => [each.case, each] as const))('%s', (_, { payload, expected }) => {
-      const mapped = map(payload, profile);
-      // As text, for the order of the elements is part of what is repeated.
-      expect(body(mapped)).toBe('reason' in expected ? expected.reason : JSON.stringify(expected[profile]));
-      expect(mapped.ok).toBe(!('reason' in expected));
-      if (mapped.ok) expect(problemsOf(mapped.resource, profile)).toEqual([]);
-    });
+  describe.each([...goldens])('each case of golden/%s', (_, cases) => {
+    it.each(cases.map((each) => [each.case, each] as const))(
+      'becomes what the file has: %s',
+      (_, { payload, expected }) => {
+        const mapped = map(payload, profile);
+        // As text, for the order of the elements is part of what is repeated.
+        expect(body(mapped)).toBe('reason' in expected ? expected.reason : JSON.stringify(expected[profile]));
+        expect(mapped.ok).toBe(!('reason' in expected));
+        if (mapped.ok) expect(problemsOf(mapped.resource, profile)).toEqual([]);
+      },
+    );
   });
 
   it('deactivates after a delete, and nothing else changes', () => {
@@ -36,7 +39,7 @@ describe.each(PROFILES)('FHIR_PROFILE=%s', (profile) => {
   });
 });
 
-describe('golden', () => {
+describe('the folder golden', () => {
   it('has the cases that this test has read', () => {
     expect([...goldens.keys()]).toEqual([
       'characters.json',

@@ -197,39 +197,39 @@ describe('every row', () => {
 
   it.each([
     [
+      'a moment without end',
       encounter,
       { encounter_date: 'infinity' },
       'encounter_date is no moment that FHIR can hold (years 1 to 9999, with a time zone).',
     ],
     [
+      'a moment before Christ',
       pulse,
       { measurement_time: '0044-03-15T12:00:00+00:00 BC' },
       'measurement_time is no moment that FHIR can hold (years 1 to 9999, with a time zone).',
     ],
-    // A column without time zone.
     [
+      'a moment of a column without time zone',
       pulse,
       { measurement_time: '2024-01-15T10:36:00' },
       'measurement_time is no moment that FHIR can hold (years 1 to 9999, with a time zone).',
     ],
     // numeric writes it as a text.
-    [pulse, { rate: 'NaN' }, 'rate is no number that FHIR can hold.'],
-    [bloodPressure, { comment: 5 }, 'comment is no text.'],
-    [bloodPressure, { comment: { length: { toString: 1 } } }, 'comment is no text.'],
-    [pulse, { patient_id: 1.5 }, 'patient_id is no id of a row.'],
-    [pulse, { form_id: 1e300 }, 'form_id is no id of a row.'],
+    ['NaN', pulse, { rate: 'NaN' }, 'rate is no number that FHIR can hold.'],
+    ['a number for a text', bloodPressure, { comment: 5 }, 'comment is no text.'],
+    ['an object for a text', bloodPressure, { comment: { length: { toString: 1 } } }, 'comment is no text.'],
+    ['half an id of a patient', pulse, { patient_id: 1.5 }, 'patient_id is no id of a row.'],
+    ['an endless id of a form', pulse, { form_id: 1e300 }, 'form_id is no id of a row.'],
     [
+      'a text of more than a megabyte',
       bloodPressure,
       { comment: 'x'.repeat(1024 * 1024 + 1) },
       'comment is longer than the 1,048,576 characters that a FHIR string may have.',
     ],
-  ] as const)(
-    'with what FHIR cannot hold is refused, by its column and not its content (%#)',
-    (mapping, columns, reason) => {
-      // Whose it is is known all the same: it may have to be withdrawn.
-      expect(mapped(mapping, columns)).toEqual({ ok: false, reason, identifier: identifierOf(mapping.table)[0] });
-    },
-  );
+  ] as const)('with %s is refused, by its column and not its content', (_, mapping, columns, reason) => {
+    // Whose it is is known all the same: it may have to be withdrawn.
+    expect(mapped(mapping, columns)).toEqual({ ok: false, reason, identifier: identifierOf(mapping.table)[0] });
+  });
 });
 
 it.each([{ system: 'urn:with space', value: 'pulse/7' }, { system: 'urn:x', value: ' ' }, { value: 'pulse/7' }])(

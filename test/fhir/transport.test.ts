@@ -214,12 +214,12 @@ describe('no answer', () => {
     await expect(transport.send(get)).resolves.toMatchObject({ answer: { body: { missing: 'timeout' } } });
   });
 
-  it('from where nobody listens: unreachable', async () => {
+  it('from where nobody listens means “unreachable”', async () => {
     // Port 1 is tcpmux, which no machine has had for decades.
     await expect(transportTo('http://127.0.0.1:1').send(get)).resolves.toEqual({ ok: false, cause: 'unreachable' });
   });
 
-  it('in TLS from a server that speaks none: tls', async () => {
+  it('in TLS from a server that speaks none means “tls”', async () => {
     const { origin } = await serve((_, response) => reply(response, 200));
     await expect(transportTo(origin.replace('http:', 'https:')).send(get)).resolves.toEqual({
       ok: false,
@@ -236,12 +236,12 @@ describe('no answer', () => {
     'HTTP/1.1 099 X\r\nContent-Length: 0\r\n\r\n',
     `HTTP/1.1 200 OK\r\n${'x: yyyyyyyy\r\n'.repeat(5000)}\r\n`,
     'HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n',
-  ])('in HTTP but %j: network', async (text) => {
+  ])('in HTTP but %j means “network”', async (text) => {
     const origin = await serveRaw((socket) => socket.end(text));
     await expect(transportTo(origin).send(get)).resolves.toEqual({ ok: false, cause: 'network' });
   });
 
-  it('before it is closed: network, for whoever waits', async () => {
+  it('before the transport is closed means “network” to whoever waits', async () => {
     const arrived = Promise.withResolvers<void>();
     const { transport } = await withServer(() => arrived.resolve());
     const sent = [transport.send(get), transport.send(get)];
@@ -254,7 +254,7 @@ describe('no answer', () => {
     await expect(transport.send(get)).resolves.toEqual({ ok: false, cause: 'network' });
   });
 
-  it('to the end before it is closed: network, in its body', async () => {
+  it('to the end before the transport is closed means “network” in its body', async () => {
     const started = Promise.withResolvers<void>();
     const { transport } = await withServer(
       (_, response) => void response.writeHead(200).write('{', () => started.resolve()),

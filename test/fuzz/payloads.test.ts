@@ -9,6 +9,6 @@ it(
   () => briefly(payloads, 1000),
 );
 
-it.each(['', 'no end', 'A value ☃.', 'Two\nlines.'])('would see that %j is no such sentence', (reason) => {
+it.each(['', 'no end', 'A value ☃.', 'Two\nlines.'])('this test would see that %j is no such sentence', (reason) => {
   expect(() => mustBeSentence(reason)).toThrow();
 });

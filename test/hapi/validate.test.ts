@@ -76,8 +76,8 @@ describe.each(PROFILES)('the golden outputs for FHIR_PROFILE=%s', (profile) => {
     severity === 'information' ||
     (severity === 'warning' && WARNINGS.some(([warning]) => diagnostics.includes(warning)));
 
-  describe.each(sendable)('%s', (_, cases) => {
-    it.each(cases.map((each) => [each.case, each] as const))('%s', (_, golden) => {
+  describe.each(sendable)('of %s', (_, cases) => {
+    it.each(cases.map((each) => [each.case, each] as const))('%s draws no unexplained issue', (_, golden) => {
       const unknown = answers.get(golden)?.filter((issue) => !isKnown(issue));
       expect(
         unknown?.map(({ severity, diagnostics, location }) => `${severity}: ${diagnostics} (${location?.[0]})`),

@@ -25,7 +25,7 @@ const run = async (repair = false) => {
   return patients;
 };
 
-it('finds what differs among several pages of patients, and mends it', async () => {
+it('verify finds what differs among several pages of patients, and mends it', async () => {
   // More than HAPI gives in a page, and texts that a server might not keep as they are.
   await setting.database.pool.query(
     `INSERT INTO patient (name_family, name_given, name_text, birth_date, phone_number, address_line, gender, deceased, identifier_system, identifier_value)

@@ -20,7 +20,7 @@ const [{ name = '', newName = '', newTag = '' } = {}] = kustomizations.flatMap((
 it.each([
   ['kubernetes', 'kubernetes/'],
   ['kubernetes/migrate', 'kubernetes/migrate/'],
-])('%s: valid, complete, and for the site', (folder, files) => {
+])('%s becomes objects that are valid, complete, and for the site', (folder, files) => {
   const built = build(folder);
   for (const object of built) expect(faultsOf(object)).toEqual([]);
   const own = manifests.filter(({ file }) => file.startsWith(files) && !file.slice(files.length).includes('/'));

@@ -153,7 +153,7 @@ describe('many', () => {
   });
 });
 
-describe('what is asked for in an odd form', () => {
+describe('a request in an odd form', () => {
   const [get, end] = ['GET /healthz HTTP/1.1\r\nhost: x\r\n', '\r\n'];
   test.each([
     ['another server, as of a proxy', `GET http://example.com/healthz HTTP/1.1\r\nhost: x\r\n${end}`, [404]],
@@ -178,13 +178,13 @@ describe('what is asked for in an odd form', () => {
     ['no host', `GET /healthz HTTP/1.1\r\n${end}`, [400]],
     ['a header that is folded', `${get}x-a: b\r\n c\r\n${end}`, [400]],
     ['a header without a carriage return', `${get}x-a: b\n${end}`, [400]],
-  ])('%s', async (_, text, statuses) => {
+  ])('that asks for %s is answered as it should be', async (_, text, statuses) => {
     const { answer } = await raw(text);
     expect(statusesOf(answer)).toEqual(statuses);
     expect(answer).not.toContain('hush');
   });
 
-  test('leaves it well', async () => {
+  test('leaves the server well', async () => {
     expect((await fetch(`http://${host}:${server.port}/healthz`)).status).toBe(200);
   });
 });

@@ -3,14 +3,14 @@ import type { Mutant } from './mutant.ts';
 
 const MAPPER = 'src/fhir/mapping/patient.ts';
 const TEST = 'test/fhir/patient-mapper.test.ts';
-const GOLDEN = 'FHIR_PROFILE=us-core > golden';
+const GOLDEN = 'FHIR_PROFILE=us-core > each case of golden';
 
 export const MAPPING: readonly Mutant[] = [
   {
     name: 'wrong-gender',
     harm: 'Women arrive as men.',
     edits: [{ file: MAPPER, find: "return 'female';", replace: "return 'male';" }],
-    test: { file: TEST, title: `${GOLDEN}/unnamed.json > unnamed.json` },
+    test: { file: TEST, title: `${GOLDEN}/unnamed.json > becomes what the file has: unnamed.json` },
   },
   {
     name: 'birth-date-by-way-of-a-date',
@@ -28,7 +28,7 @@ export const MAPPING: readonly Mutant[] = [
     name: 'no-name-without-family',
     harm: 'Who has only given names arrives without any.',
     edits: [{ file: MAPPER, find: "if (whole === '')", replace: 'if (family === undefined)' }],
-    test: { file: TEST, title: `${GOLDEN}/names.json > a mononym in name_given` },
+    test: { file: TEST, title: `${GOLDEN}/names.json > becomes what the file has: a mononym in name_given` },
   },
   {
     name: 'system-of-the-primary-identifier',
@@ -42,7 +42,7 @@ export const MAPPING: readonly Mutant[] = [
     ],
     test: {
       file: TEST,
-      title: `${GOLDEN}/identifiers.json > other identifiers that are the primary one, or one another`,
+      title: `${GOLDEN}/identifiers.json > becomes what the file has: other identifiers that are the primary one, or one another`,
     },
   },
   {
@@ -51,7 +51,7 @@ export const MAPPING: readonly Mutant[] = [
     edits: [{ file: 'src/fhir/model/token.ts', find: 'seen.add(tokenKey(token))', replace: 'seen.add(token.value)' }],
     test: {
       file: TEST,
-      title: `${GOLDEN}/identifiers.json > other identifiers that differ in one thing only, in their order`,
+      title: `${GOLDEN}/identifiers.json > becomes what the file has: other identifiers that differ in one thing only, in their order`,
     },
   },
 ];

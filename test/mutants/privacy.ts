@@ -61,8 +61,7 @@ export const PRIVACY: readonly Mutant[] = [
     ],
     test: {
       file: 'test/canary/postgres.pg.test.ts',
-      title:
-        'on a database > records that PostgreSQL refuses, with the row in its words, are told of by their SQLSTATE',
+      title: 'records that PostgreSQL refuses, with the row in its words, are told of by their SQLSTATE',
     },
   },
   {
@@ -77,7 +76,7 @@ export const PRIVACY: readonly Mutant[] = [
     ],
     test: {
       file: 'test/canary/postgres.pg.test.ts',
-      title: 'on a database > an uncaught exception and warnings end the connector with a class and a place alone',
+      title: 'an uncaught exception and warnings end the connector with a class and a place alone',
     },
   },
   {

@@ -13,7 +13,7 @@ beforeAll(async () => {
 
 afterAll(() => scenario.end());
 
-it('one that was given the revision of a recorded one is superseded by that, and does not stay unprocessed', async () => {
+it('an event that was given the revision of a recorded one is superseded by that, and does not stay unprocessed', async () => {
   const { database, connector, sink } = scenario;
   await addPatient(database, 'A');
   await allProcessed(database);

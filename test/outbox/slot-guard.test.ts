@@ -130,8 +130,8 @@ describe('SlotGuard', () => {
   });
 });
 
-describe('a delivery is new', () => {
-  it('when its transaction ended after the slot became ours, and only then', () => {
+describe('a delivery', () => {
+  it('is new when its transaction ended after the slot became ours, and only then', () => {
     const guard = new SlotGuard();
     expect(guard.isNew(deliveryEndingAt(parseLsn('0/9')))).toBe(false);
     guard.hold({ lease: new Lease(true), newAfter: null });
@@ -142,7 +142,7 @@ describe('a delivery is new', () => {
     expect(guard.isNew(deliveryEndingAt(parseLsn('0/6')))).toBe(true);
   });
 
-  it('never when it was read from the table', () => {
+  it('is never new when it was read from the table', () => {
     const guard = new SlotGuard();
     guard.hold({ lease: new Lease(true), newAfter: parseLsn('0/5') });
     expect(guard.isNew(deliveryEndingAt(null))).toBe(false);

@@ -106,7 +106,7 @@ describe('while one connector works and the other stands by', () => {
   });
 });
 
-describe('held by a FHIR server that is away', () => {
+describe('while the FHIR server is away', () => {
   test('NoProgress fires, with BreakerOpen and OutboxAge, though a young standby has waited for less', async () => {
     await sink.stop();
     await addPatient('held');
@@ -125,7 +125,7 @@ describe('held by a FHIR server that is away', () => {
   });
 });
 
-describe('stopped', () => {
+describe('when connectors are stopped', () => {
   test('SlotInactive does not fire when the standby takes over', async () => {
     await end(holder, 'SIGTERM');
     await expect.poll(() => stateOf(standby), PATIENCE).toBe('streaming');

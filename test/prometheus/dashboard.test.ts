@@ -94,7 +94,7 @@ describe('the dashboard', () => {
     expect(expressions.length).toBeGreaterThan(20);
   });
 
-  test.each(expressions)('%s: %s', async (_, expression) => {
+  test.each(expressions)('has numbers for %s: %s', async (_, expression) => {
     const series = await prometheus.query(expression);
     expect(series).not.toEqual([]);
     for (const { labels, value } of series) expect(value, JSON.stringify(labels)).not.toBeNaN();

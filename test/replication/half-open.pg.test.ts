@@ -28,7 +28,7 @@ afterEach(async () => {
   await fhir.stop();
 });
 
-it('is connected again after all connections fell silent, while idle', { timeout: 120_000 }, async () => {
+it('the connector is connected again after all connections fell silent, while idle', { timeout: 120_000 }, async () => {
   proxy.fallSilent();
   await expect.poll(() => connector.metrics.connectorState.get(), { timeout: 30_000 }).toBe('reconnecting');
   proxy.recover();
@@ -36,7 +36,9 @@ it('is connected again after all connections fell silent, while idle', { timeout
   await expect.poll(delivered, { timeout: 60_000 }).toEqual(['t|after']);
 });
 
-it('finishes what was being recorded when all connections fell silent', { timeout: 120_000 }, async () => {
+it('the connector finishes what was being recorded when all connections fell silent', {
+  timeout: 120_000,
+}, async () => {
   const silent = Promise.withResolvers<void>();
   const arrived = new Promise<void>((resolve) => {
     fhir.fault = ({ method }) => {

@@ -101,7 +101,7 @@ describe('with a private key', () => {
     expect(claims[0]?.jti).not.toBe(claims[1]?.jti);
   });
 
-  it('that the server does not know it is refused', async () => {
+  it('that the server does not know there is no token', async () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-384' });
     const { key } = readPrivateKey(pemOf(privateKey));
     const tokens = signing('ES384', { authentication: { key, keyId: 'key-ES384' } });
