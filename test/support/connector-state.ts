@@ -1,10 +1,11 @@
 // How a connector of a test is doing: whether it streams, what it counted, what it logged.
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { LogLine, RunningConnector } from './connector.ts';
 import { PATIENCE } from './patience.ts';
 
 export async function streaming(connector: RunningConnector): Promise<void> {
-  await expect.poll(() => connector.metrics.connectorState.get(), PATIENCE).toBe('streaming');
+  // Not expect.poll, which only a test may call: this is for hooks as well.
+  await vi.waitFor(() => expect(connector.metrics.connectorState.get()).toBe('streaming'), PATIENCE);
 }
 
 export async function catchUps(connector: RunningConnector): Promise<number | undefined> {
