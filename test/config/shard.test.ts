@@ -1,4 +1,4 @@
-// Which shard a process is.
+// Which shard a process is: by SHARD_INDEX, or by the number at the end of its host's name.
 import { describe, expect, it } from 'vitest';
 import { shardOf } from '../../src/config/shard.ts';
 import { read } from './configuration.ts';

@@ -42,7 +42,9 @@ describe('the pages', () => {
     'NODE_DEBUG',
     'NODE_OPTIONS',
     ...[...read('.env.example').matchAll(/^(\w+)=/gm)].map((match) => match[1] ?? ''),
-    ...['TEST_POSTGRES', 'PG_IMAGE', 'FHIR_TEST_URL', 'PROMETHEUS_BIN', 'CHROMIUM', 'PG_UPGRADE_FROM', 'PG_UPGRADE_TO'],
+    ...globSync('{test,demo,bench}/**/*.ts', { cwd: pathOf('.') }).flatMap((file) =>
+      [...read(file).matchAll(/\benv\.([A-Z_]+)\b/g)].map((match) => match[1] ?? ''),
+    ),
   ];
   test.each(pages)('name variables that exist: %s', (page) => {
     const prose = read(page).replace(/^```mermaid\n[\s\S]*?^```/gm, '');

@@ -137,6 +137,7 @@ describe('an outage in the middle of a stream of transactions', () => {
     await middle;
     const began = performance.now();
     fault = { status: 503 };
+    // How few requests meet an outage shows only when it lasts.
     await delay(5000);
     expect(await metric('fhir_breaker_state{state="outage"}')).toBe(1);
     expect(await metric('fhir_deliveries_in_flight')).toBe(0);
@@ -162,7 +163,7 @@ describe('an outage in the middle of a stream of transactions', () => {
     await middle;
     const began = performance.now();
     fault = { cut: 'silent-before' };
-    await delay(11_000);
+    await expect.poll(() => arrivals.filter(({ what, down }) => down && what === 'probe').length, PATIENCE).toBe(2);
     expect(await metric('fhir_breaker_state{state="outage"}')).toBe(1);
     fault = null;
     const ended = performance.now();
@@ -179,6 +180,7 @@ describe('an outage in the middle of a stream of transactions', () => {
     const writing = write(200, 10);
     await middle;
     await fhir.stop();
+    // Long enough for several probes, which nobody sees here.
     await delay(4000);
     expect(await metric('fhir_breaker_state{state="outage"}')).toBe(1);
     // A request that breaks on a connection which served before is repeated at once, and that connection is refused.

@@ -1,4 +1,4 @@
-// All surfaces.
+// All surfaces that meet hostile input, for npm run fuzz; each has a test of its own that tries it for a moment.
 import { environment } from './configuration.ts';
 import { fhirAnswers } from './fhir-answers.ts';
 import { frames } from './frames.ts';

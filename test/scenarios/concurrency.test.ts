@@ -1,12 +1,16 @@
 // Many writers, many patients: each patient's PUTs in commit order and never two at once, patients side by side.
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Dice } from '../support/dice.ts';
 import { primaryValue } from '../support/fhir-sink.ts';
 import { allProcessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { addPatient, COUNT_UP } from '../support/patients.ts';
 import { type Scenario, startScenario } from '../support/scenario.ts';
 import { countsOf, inOneTransaction } from './setup.ts';
+
+/** How long the server takes. */
+const dice = new Dice(1, 0);
 
 let scenario: Scenario;
 
@@ -36,7 +40,7 @@ describe('many writers', () => {
       );
       mostOfOnePatient = Math.max(mostOfOnePatient, running.get(value) ?? 0);
       // A server answers in its own time, so a PUT that did not wait for its predecessor would overtake it.
-      await delay(Math.random() * 10);
+      await delay(dice.int(0, 10));
       running.set(value, (running.get(value) ?? 0) - 1);
       return undefined;
     });

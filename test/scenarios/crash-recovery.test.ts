@@ -10,11 +10,15 @@ import {
 } from '../support/connector.ts';
 import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { Dice } from '../support/dice.ts';
 import { FhirSink, type Put } from '../support/fhir-sink.ts';
 import { allProcessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { addPatient, COUNT_UP } from '../support/patients.ts';
 import { auditTrail, countsOf } from './setup.ts';
+
+/** How long the server takes. */
+const dice = new Dice(1, 0);
 
 let database: TestDatabase;
 let sink: FhirSink;
@@ -94,7 +98,7 @@ describe('kill -9', () => {
       sink.script(async () => {
         if (sink.puts.length >= killAt) victim.child.kill('SIGKILL');
         // So that several are under way at the moment of the kill; the server applies them all the same.
-        await delay(Math.random() * 20);
+        await delay(dice.int(0, 20));
         return undefined;
       });
       await victim.exited;
@@ -202,7 +206,7 @@ describe('connections to PostgreSQL that are ended', () => {
     await streaming(connector);
     const writers = await startWriters();
     sink.script(async () => {
-      await delay(Math.random() * 10);
+      await delay(dice.int(0, 10));
       return undefined;
     });
     const reconnects = async () => (await connector.metrics.reconnects.get()).values[0]?.value;

@@ -23,13 +23,15 @@ import { ask, run } from '../support/with-client.ts';
 
 const execute = promisify(execFile);
 
-const bin = { old: folder('PG_UPGRADE_FROM'), new: folder('PG_UPGRADE_TO') };
+const bin = {
+  old: folder('PG_UPGRADE_FROM', process.env.PG_UPGRADE_FROM),
+  new: folder('PG_UPGRADE_TO', process.env.PG_UPGRADE_TO),
+};
 /** pg_upgrade connects by sockets of its own, as a superuser without a password; everybody else as ever. */
 const HBA =
   'local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n';
 
-function folder(variable: string): string {
-  const path = process.env[variable];
+function folder(variable: string, path: string | undefined): string {
   if (!path) throw new Error(`Set ${variable} to the folder with the programs of a PostgreSQL, pg_upgrade among them.`);
   return path;
 }
