@@ -2,7 +2,7 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { readPrivateKey } from '../../src/config/private-key.ts';
-import { KEYS, pemOf } from '../fhir/authorization/authorization-server.ts';
+import { KEYS, pemOf } from '../support/authorization-server.ts';
 
 const { RS384, ES384 } = KEYS;
 

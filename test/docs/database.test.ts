@@ -1,5 +1,5 @@
 // docs/database.md says which migration defines each function: made from sql/migrations.
-// After a new migration: npm test -- --project unit test/docs -u
+// After a new migration: npm run snapshots
 
 import { expect, test } from 'vitest';
 import { definedFunctions } from './defined-functions.ts';

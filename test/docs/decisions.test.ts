@@ -1,5 +1,5 @@
 // The figures in docs/decisions.md of what slot and outbox cost are those of docs/performance.md and docs/scaling.md, by the recorded runs.
-// After a new run: npm test -- --project unit test/docs -u
+// After a new run: npm run snapshots
 
 import { expect, test } from 'vitest';
 import { costRows, type Recording, triggerRows } from '../../bench/performance-page.ts';
