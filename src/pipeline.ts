@@ -39,9 +39,9 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
   //   signal   the process is to stop
   //   stop     or there is a bug: the slot is neither taken nor read any more
   //   ended    (in `stream`) or the slot was lost: nothing is begun any more under this tenure
-  // And in the engine, by `stopWorks`:
-  //   #waits   nothing waits any more, for a retry, the FHIR server or the slot
-  //   #all     what was in flight is finished, or SHUTDOWN_TIMEOUT_MS is over: nothing is recorded any more
+  // And in the engine, by `stopDelivery`:
+  //   #endsWaits      nothing waits any more, for a retry, the FHIR server or the slot
+  //   #endsRecording  what was in flight is finished, or SHUTDOWN_TIMEOUT_MS is over: nothing is recorded any more
   //
   // A delivery that fails in a way nobody foresaw ends the process: skipping it would lose it.
   const bug = new AbortController();
@@ -72,7 +72,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
         metrics.reconnects.inc();
         log.warn({ code: errorCode(tenure.ended.reason) }, 'The replication connection was lost; connecting again.');
         // Until the tenure is closed nobody else takes the slot: what is on its way may end, and nothing new begins.
-        await at.works.quiet(QUIET_MS);
+        await at.engine.quiet(QUIET_MS);
       }
       await tenure.close();
       tenure = await takeSlot(parts, session, { atStart: false }, stop);
@@ -84,7 +84,7 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
     log.info('Stopping: finishing what is in flight.');
   } finally {
     // What is in flight is recorded first, then acknowledged as the slot goes back; `leave` has nothing to stop then, and drops the rest.
-    await session.stopWorks();
+    await session.stopDelivery();
     await tenure?.close();
     await session.leave();
   }
@@ -94,21 +94,21 @@ export async function runPipeline(parts: PipelineParts, signal: AbortSignal): Pr
 async function stream(
   { slot: { shard }, resources, metrics, log }: PipelineParts,
   tenure: Tenure,
-  { server, db, works, catchUp, retention }: AtServer,
+  { server, db, engine, catchUp, retention }: AtServer,
   stop: AbortSignal,
   onBug: (error: unknown) => void,
 ): Promise<void> {
   const { feedback, lease } = tenure;
-  const { outbox } = works;
+  const { scheduler } = engine;
   const ended = AbortSignal.any([stop, tenure.ended]);
   stop.addEventListener('abort', () => tenure.stopReading(), { once: true, signal: tenure.ended });
   // An abort from before the listener was there is not told to it.
   ended.throwIfAborted();
-  works.hold({ lease, newAfter: null });
-  if (!tenure.caughtUp) await catchUp.run(works, ended);
+  engine.hold({ lease, newAfter: null });
+  if (!tenure.caughtUp) await catchUp.run(engine, ended);
   // From here on what was committed before we held the slot is looked up before it is sent, and what is later is not.
   const { newAfter, snapshot } = await tenure.standpoint();
-  works.hold({ lease, newAfter });
+  engine.hold({ lease, newAfter });
   metrics.connectorState.set('streaming');
   log.info({ slot: tenure.slot, timeline: tenure.server.identity.timeline }, 'Streaming.');
   // Beside the stream, and over when the slot is lost: a standby removes and replays nothing. Of several shards one does it for all.
@@ -158,10 +158,10 @@ async function stream(
     }
     // Before any of it is on its way: where the server is behind this one day, what was on its way is not there any more.
     if (reached !== null) server.saw(reached);
-    // `prepare` waits for the database and `place` for room in the lanes, for long perhaps; a stop or a lost slot waits for neither.
-    for (const transaction of await untilAborted(outbox.prepare(committed), ended)) {
+    // `prepare` waits for the database and `schedule` for room in the lanes, for long perhaps; a stop or a lost slot waits for neither.
+    for (const transaction of await untilAborted(scheduler.prepare(committed), ended)) {
       const { finished } =
-        outbox.scheduleAtOnce(transaction) ?? (await untilAborted(outbox.schedule(transaction, ended), ended));
+        scheduler.scheduleAtOnce(transaction) ?? (await untilAborted(scheduler.schedule(transaction, ended), ended));
       // Named alone: what waits must not keep the transaction's rows in memory.
       const { endLsn, ticket } = transaction;
       finished.then(
@@ -174,7 +174,7 @@ async function stream(
     }
     if (!swept && position !== null && position > newAfter) {
       swept = true;
-      catchUp.sweep(works, snapshot, ended).catch((error: unknown) => {
+      catchUp.sweep(engine, snapshot, ended).catch((error: unknown) => {
         if (!ended.aborted) onBug(error);
       });
     }

@@ -25,7 +25,7 @@ export interface ServerSessionParts {
 export interface AtServer {
   readonly server: KnownServer;
   readonly db: Database;
-  readonly works: DeliveryEngine;
+  readonly engine: DeliveryEngine;
   readonly catchUp: CatchUp;
   readonly retention: Retention;
 }
@@ -51,7 +51,7 @@ export class ServerSession {
     if (this.#last && !this.#last.canBe(server)) {
       this.#parts.log.warn({ identity: server.identity }, this.#last.isSameAs(server) ? PUT_BACK : ANOTHER_SERVER);
       this.#last.retire();
-      await this.#at?.works.abandon(this.#parts.shutdownTimeoutMs);
+      await this.#at?.engine.abandon(this.#parts.shutdownTimeoutMs);
       // Its server may not answer any more: nobody waits for that.
       this.#at?.db.destroy().catch(() => undefined);
       this.#at = null;
@@ -64,19 +64,19 @@ export class ServerSession {
   }
 
   /** Starts nothing more; resolves when what is in flight is finished and recorded, or SHUTDOWN_TIMEOUT_MS is over. */
-  async stopWorks(): Promise<void> {
-    await this.#at?.works.stop(this.#parts.shutdownTimeoutMs);
+  async stopDelivery(): Promise<void> {
+    await this.#at?.engine.stop(this.#parts.shutdownTimeoutMs);
   }
 
   /** Another connector has ended links that may be in memory here. */
   forgetLinks(): void {
-    this.#at?.works.forgetLinks();
+    this.#at?.engine.forgetLinks();
   }
 
-  /** As `stopWorks`, and then drops all that is in memory. */
+  /** As `stopDelivery`, and then drops all that is in memory. */
   async leave(): Promise<void> {
     const left = this.#at;
-    await this.stopWorks();
+    await this.stopDelivery();
     this.#at = null;
     await left?.db.destroy();
   }
@@ -87,7 +87,7 @@ export class ServerSession {
     return {
       server,
       db,
-      works: new DeliveryEngine(db, fhir, slot.shard, outbox, metrics, log),
+      engine: new DeliveryEngine(db, fhir, slot.shard, outbox, metrics, log),
       catchUp: new CatchUp(db, server, namesOf(slot).slot, slot.shard, metrics, log),
       retention: new Retention(db, retentionDays, metrics, log),
     };

@@ -35,7 +35,7 @@ export interface DeliverySettings {
 }
 
 export class DeliveryEngine {
-  readonly outbox: Scheduler;
+  readonly scheduler: Scheduler;
   readonly reader: OutboxReader;
   readonly #gate: SendGate;
   readonly #guard = new SlotGuard();
@@ -95,7 +95,7 @@ export class DeliveryEngine {
     const window = new Window(atOnce);
     metrics.deliveriesInFlight.follow(() => this.#gate.inFlight);
     metrics.deliveriesQueued.follow(() => window.deliveries);
-    this.outbox = new Scheduler({
+    this.scheduler = new Scheduler({
       lanes: new Lanes<Delivery>(),
       window,
       links: this.#links,
@@ -133,7 +133,7 @@ export class DeliveryEngine {
     this.#guard.stop();
     this.#gate.close(new Stopped());
     this.#metrics.breakerState.set('flowing');
-    await settledWithin(this.outbox.empty(), timeoutMs);
+    await settledWithin(this.scheduler.empty(), timeoutMs);
     this.#endsRecording.abort(new Stopped());
   }
 

@@ -57,10 +57,15 @@ function importedBy(file: string): string[] {
   return [...text.matchAll(/ from '(\.[^']+)'/g)].map(([, path = '']) => normalize(join(folder, path)));
 }
 
-/** Imported as it is, or by way of a file that hands it on. */
+/** Imported as it is, by way of a file that hands it on, or given by one that joins the parts. */
 function imports(caller: string, file: string): boolean {
   const direct = importedBy(caller);
-  return direct.includes(file) || direct.some((between) => handsOn(between).includes(file));
+  return direct.some(
+    (between) =>
+      between === file ||
+      handsOn(between).includes(file) ||
+      (JOINING.includes(between) && importedBy(between).includes(file)),
+  );
 }
 
 function handsOn(file: string): string[] {

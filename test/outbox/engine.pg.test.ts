@@ -23,7 +23,7 @@ let database: TestDatabase;
 let sink: FhirSink;
 let fhir: FhirClient;
 let db: Database;
-let works: DeliveryEngine;
+let engine: DeliveryEngine;
 /** Told of every statement of the connector when it has been answered. */
 let onStatement: (sql: string) => Promise<void>;
 
@@ -36,7 +36,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await works.stop(0);
+  await engine.stop(0);
   await fhir.close();
   await sink.stop();
   await db.destroy();
@@ -47,7 +47,7 @@ describe('a delivery that was looked up, or found new, when the slot was held be
   it('is looked up again when the slot went away and came back before it is sent', async () => {
     start(4);
     const before = lease();
-    works.hold({ lease: before, newAfter: parseLsn('0/1') });
+    engine.hold({ lease: before, newAfter: parseLsn('0/1') });
     const [delivery] = await insertPatients('old');
     if (!delivery) throw new Error('One patient makes one delivery.');
     // A parked state is read again before it is sent: meanwhile another connector delivers a newer one.
@@ -57,7 +57,7 @@ describe('a delivery that was looked up, or found new, when the slot was held be
       onStatement = async () => undefined;
       before.valid = false;
       await link(delivery.sourceId, 'written-by-another', delivery.revision + 1);
-      works.hold({ lease: lease(), newAfter: parseLsn('0/9') });
+      engine.hold({ lease: lease(), newAfter: parseLsn('0/9') });
     };
     await deliver([delivery]);
     expect(sink.puts).toEqual([]);
@@ -66,7 +66,7 @@ describe('a delivery that was looked up, or found new, when the slot was held be
   it('is not sent a second time, after a conflict, without the slot', async () => {
     start(4);
     const before = lease();
-    works.hold({ lease: before, newAfter: parseLsn('0/1') });
+    engine.hold({ lease: before, newAfter: parseLsn('0/1') });
     const [delivery] = await insertPatients('old');
     if (!delivery) throw new Error('One patient makes one delivery.');
     await link(delivery.sourceId, 'r1', 0, '1');
@@ -80,7 +80,7 @@ describe('a delivery that was looked up, or found new, when the slot was held be
       if (!sql.includes('link.newer')) return;
       onStatement = async () => undefined;
       await link(delivery.sourceId, 'r1', delivery.revision + 1);
-      works.hold({ lease: lease(), newAfter: parseLsn('0/9') });
+      engine.hold({ lease: lease(), newAfter: parseLsn('0/9') });
     };
     await deliver([delivery]);
     expect(sink.puts).toEqual([]);
@@ -90,7 +90,7 @@ describe('a delivery that was looked up, or found new, when the slot was held be
 describe('a delivery that needs one more lane while it is sent', () => {
   it('gives its place at the gate to the one that it waits for', async () => {
     start(1);
-    works.hold({ lease: lease(), newAfter: null });
+    engine.hold({ lease: lease(), newAfter: null });
     const [inserted, second] = await insertPatients('moved', 'other');
     if (!inserted || !second) throw new Error('Two patients make two deliveries.');
     // As of an update that changed no identifier: it takes its patient's lane only.
@@ -114,7 +114,7 @@ describe('a delivery that needs one more lane while it is sent', () => {
       return puts === 1 ? 404 : undefined;
     });
     const done = new Completion();
-    await works.outbox.scheduleStored([[first, second]], done, FOR_EVER);
+    await engine.scheduler.scheduleStored([[first, second]], done, FOR_EVER);
     await done.all();
     expect(sink.values).toContain('other');
   });
@@ -130,7 +130,7 @@ describe('the identifiers of a linked patient', () => {
 
   it('are recorded again when they change, or when the slot was taken anew, and otherwise not', async () => {
     start(4);
-    works.hold({ lease: lease(), newAfter: parseLsn('0/1') });
+    engine.hold({ lease: lease(), newAfter: parseLsn('0/1') });
     await deliver(await insertPatients('first'));
     expect(await identifiers()).toEqual(['first']);
     await database.pool.query('DELETE FROM fhir_link_identifier');
@@ -139,14 +139,14 @@ describe('the identifiers of a linked patient', () => {
     await deliver(await change('identifier_value', 'second'));
     expect(await identifiers()).toEqual(['second']);
     await database.pool.query('DELETE FROM fhir_link_identifier');
-    works.hold({ lease: lease(), newAfter: parseLsn('0/1') });
+    engine.hold({ lease: lease(), newAfter: parseLsn('0/1') });
     await deliver(await change('phone_number', '2'));
     expect(await identifiers()).toEqual(['second']);
   });
 
   it('are recorded again after a dead letter, which may have added some', async () => {
     start(4);
-    works.hold({ lease: lease(), newAfter: parseLsn('0/1') });
+    engine.hold({ lease: lease(), newAfter: parseLsn('0/1') });
     await deliver(await insertPatients('first'));
     sink.script(() => 422);
     await deliver(await change('phone_number', 'refused'));
@@ -158,7 +158,7 @@ describe('the identifiers of a linked patient', () => {
 });
 
 function start(concurrency: number): void {
-  works = new DeliveryEngine(
+  engine = new DeliveryEngine(
     db,
     fhir,
     WHOLE,
@@ -175,7 +175,7 @@ function lease(): { valid: boolean; proven(): Promise<void> } & Holding['lease']
 async function deliver(deliveries: readonly Delivery[]): Promise<void> {
   const rows = new TransactionRows();
   const transaction = { committedAt: new Date(), endLsn: parseLsn('0/5'), rows, deliveries };
-  const { finished } = await works.outbox.schedule(transaction, FOR_EVER);
+  const { finished } = await engine.scheduler.schedule(transaction, FOR_EVER);
   await finished;
 }
 

@@ -6,6 +6,7 @@ import { deliveriesOf } from '../delivery/delivery.ts';
 import { Completion } from '../lanes/completion.ts';
 import type { Scheduler } from '../lanes/scheduler.ts';
 import type { Database } from '../tables/database.ts';
+import { PATIENT_TABLES } from '../tables/patient-tables.ts';
 import type { OutboxReader } from '../tables/reader.ts';
 
 const CHUNK_ROWS = 500;
@@ -22,9 +23,9 @@ export interface Backlog {
 
 export const NOTHING: Backlog = { ids: [], transactions: [], starts: [] };
 
-/** What delivers them. */
-export interface Works {
-  readonly outbox: Scheduler;
+/** What delivers them: the engine. */
+export interface CatchUpEngine {
+  readonly scheduler: Scheduler;
   readonly reader: OutboxReader;
 }
 
@@ -44,10 +45,10 @@ export async function readBacklog(
     SELECT id::float8 AS id, last::float8 AS last, coalesce(patient_id, 0) AS patient_id
       FROM (SELECT id, patient_id, last,
                    first_value(table_name = 'patient' AND operation = 'I')
-                     OVER (PARTITION BY txid, created_at, patient_id ORDER BY table_name NOT IN ('patient', 'patient_other_identifiers'), id) AS is_new
+                     OVER (PARTITION BY txid, created_at, patient_id ORDER BY table_name NOT IN ${PATIENT_TABLES}, id) AS is_new
               FROM (SELECT id, txid, created_at, table_name, operation, max(id) OVER (PARTITION BY txid, created_at) AS last,
                            -- Of a form or reading that goes from one patient to another, all rows are of the last one.
-                           CASE WHEN table_name IN ('patient', 'patient_other_identifiers') THEN patient_id
+                           CASE WHEN table_name IN ${PATIENT_TABLES} THEN patient_id
                                 ELSE first_value(patient_id)
                                        OVER (PARTITION BY txid, created_at, table_name, record_id ORDER BY id DESC) END AS patient_id
                       FROM fhir_outbox WHERE NOT processed AND ${sql.raw(filterOf(shard))} AND ${condition}) AS owned) AS unprocessed
@@ -66,7 +67,11 @@ export async function readBacklog(
 }
 
 /** Resolves when all is delivered and recorded. */
-export async function deliver(backlog: Backlog, { outbox, reader }: Works, signal: AbortSignal): Promise<void> {
+export async function deliver(
+  backlog: Backlog,
+  { scheduler, reader }: CatchUpEngine,
+  signal: AbortSignal,
+): Promise<void> {
   const done = new Completion();
   for (const [from, to] of chunks(backlog)) {
     const rows = await untilAborted(reader.rows(backlog.ids.slice(from, to), null), signal);
@@ -77,7 +82,7 @@ export async function deliver(backlog: Backlog, { outbox, reader }: Works, signa
       const events = transaction.flatMap((index) => byId.get(backlog.ids[index] ?? 0) ?? []);
       return deliveriesOf(events, FROM_TABLE, () => null);
     });
-    await untilAborted(outbox.scheduleStored(deliveries, done, signal), signal);
+    await untilAborted(scheduler.scheduleStored(deliveries, done, signal), signal);
   }
   await untilAborted(done.all(), signal);
 }

@@ -7,7 +7,7 @@ import type { CatchUpPort } from '../../replication/slot/set-up.ts';
 import type { Shard } from '../../shard.ts';
 import type { Database } from '../tables/database.ts';
 import { persistently } from '../tables/outages.ts';
-import { type Backlog, deliver, NOTHING, readBacklog, type Works } from './backlog.ts';
+import { type Backlog, type CatchUpEngine, deliver, NOTHING, readBacklog } from './backlog.ts';
 
 const SEQUENCES_WERE_BEHIND =
   'Sequences were behind the ids in their tables (a copy of the database without them?): moved them on.';
@@ -71,12 +71,12 @@ export class CatchUp implements CatchUpPort {
   }
 
   /** Delivers what was collected (until `signal` is aborted: the slot is lost), then remembers that this system and timeline are caught up. */
-  async run(works: Works, signal: AbortSignal): Promise<void> {
+  async run(engine: CatchUpEngine, signal: AbortSignal): Promise<void> {
     const { systemIdentifier, timeline } = this.server.identity;
     this.#metrics.catchUps.inc();
     const rows = this.#backlog.ids.length;
     this.#log.info({ rows }, 'Catching up: delivering the outbox rows that the slot will not send.');
-    await deliver(this.#backlog, works, signal);
+    await deliver(this.#backlog, engine, signal);
     await persistently(
       () =>
         sql`INSERT INTO fhir_slot (slot_name, system_identifier, timeline, caught_up_at)
@@ -94,8 +94,8 @@ export class CatchUp implements CatchUpPort {
    * The sweep: rows committed before the slot became ours that the stream has passed and nobody has in a lane were
    * skipped by the slot (advanced or made anew by hand). They are counted, told and delivered.
    */
-  async sweep(works: Works, snapshotAtConnect: string, signal: AbortSignal): Promise<void> {
-    const inLanes = works.outbox.rowsInLanes();
+  async sweep(engine: CatchUpEngine, snapshotAtConnect: string, signal: AbortSignal): Promise<void> {
+    const inLanes = engine.scheduler.rowsInLanes();
     const isSkipped = sql<boolean>`NOT (id = ANY (${inLanes}::bigint[]))
       AND pg_visible_in_snapshot(txid::text::xid8, ${snapshotAtConnect}::pg_snapshot)`;
     const skipped = await persistently(
@@ -107,6 +107,6 @@ export class CatchUp implements CatchUpPort {
     if (rows === 0) return;
     this.#log.warn({ rows }, 'The slot had skipped outbox rows (was it advanced by hand?); delivering them.');
     this.#metrics.skippedRows.inc(rows);
-    await deliver(skipped, works, signal);
+    await deliver(skipped, engine, signal);
   }
 }
