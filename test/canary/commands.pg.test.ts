@@ -62,6 +62,16 @@ describe('the commands', () => {
     );
     for (const { payload, outcome } of rows)
       expect([payload, outcome].map((text) => world.marks.leaksIn(text).length > 0)).toEqual([true, true]);
+    // Of a connector of long ago, which wrote the server's words into the error.
+    await world.db.query(
+      `INSERT INTO fhir_dlq (id, table_name, record_id, operation, payload_json, error_text)
+       SELECT 901, table_name, record_id, operation, payload_json, $1 FROM fhir_dlq WHERE id = $2`,
+      [`PUT ?identifier=${world.marks.text('error')} failed`, first],
+    );
+    expect(await both('dlq', 'list')).toEqual([0, 0]);
+    expect(await both('dlq', 'show', '901')).toEqual([0, 0]);
+    expect(world.said('dlq show')).toContain('written by an earlier connector');
+    await world.command('dlq', 'discard', '901', '--reason', 'of long ago', '--yes', '--json');
 
     await world.command('dlq', 'replay', String(first), '--reason', 'mended');
     await world.command('dlq', 'replay', String(second), '--json');

@@ -343,32 +343,6 @@ describe('dlq discard', () => {
 });
 
 describe('whatever it is asked', () => {
-  it('no command writes patient data', async () => {
-    const { patient, id } = await deadPatient();
-    await changeAndFail(patient);
-    await database.pool.query(
-      `INSERT INTO fhir_dlq (id, table_name, record_id, operation, payload_json, error_text)
-       VALUES (901, 'patient', $1, 'U', jsonb_build_object('name_family', $2::text), 'PUT ?identifier=' || $2::text || ' failed')`,
-      [patient, CANARY],
-    );
-    const outputs = await Promise.all(
-      [
-        ['list'],
-        ['list', '--json'],
-        ['list', '--state', 'all'],
-        ['show', String(id)],
-        ['show', String(id), '--json'],
-        ['show', '901'],
-        ['show', '901', '--json'],
-      ].map((args) => dlq(...args)),
-    );
-    outputs.push(await dlq('replay', String(id)), await dlq('discard', '901', '--reason', 'x', '--yes', '--json'));
-    for (const { status, stdout, stderr } of outputs) {
-      expect(status).toBe(0);
-      expect(stdout + stderr).not.toContain(CANARY);
-    }
-  });
-
   it('an operator reads no patient and decides by the functions only', async () => {
     const { id } = await deadPatient();
     const client = await database.pool.connect();
