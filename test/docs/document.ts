@@ -75,6 +75,23 @@ export function blocksOf(markdown: string, language: string): string[] {
   );
 }
 
+/** The words of the connector that a page quotes: “words”. */
+export function quotesIn(markdown: string): string[] {
+  return [...markdown.matchAll(/“([^”]+)”/g)].map((match) => match[1] ?? '');
+}
+
+/** Strings as they are at run time: parts that are joined, quotes that are escaped. */
+const said = globSync('{src,sql}/**/*.{ts,sql}', { cwd: root })
+  .map((file) => read(file))
+  .join('\n')
+  .replace(/'\s*\+?\n\s*'/g, '')
+  .replaceAll("\\'", "'");
+
+/** Do these words stand in the code? Between them, at “…”, is what is filled in. */
+export function isSaid(quote: string): boolean {
+  return quote.split('…').every((part) => said.includes(part.trim()));
+}
+
 /** The tests that a page names, by file and title: - `test/file.test.ts`: “title”, “another” */
 export function testsIn(markdown: string): { file: string; title: string }[] {
   return [...markdown.matchAll(/^- `(test\/[\w./-]+)`: (.*)$/gm)].flatMap(([, file = '', titles = '']) =>

@@ -2,14 +2,13 @@
 // After a change of the code: npm run snapshots
 
 import { globSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import packageJson from '../../package.json' with { type: 'json' };
 import { environmentSchema } from '../../src/config/environment.ts';
 import { SECRETS } from '../../src/config/read.ts';
 import { runCommand } from '../support/command.ts';
-import { pages, pathOf, read, rowsOf, sectionOf, table, withGenerated } from './document.ts';
+import { isSaid, pages, pathOf, quotesIn, read, rowsOf, sectionOf, table, withGenerated } from './document.ts';
 
 function configuration(): string {
   const rows = Object.entries(environmentSchema.shape).map(([name, schema]) => {
@@ -96,21 +95,13 @@ test('each command has its statuses in docs/commands.md, and its variables in do
 });
 
 describe('docs/troubleshooting.md', () => {
-  const sources = globSync('{src,sql}/**/*.{ts,sql}', { cwd: join(import.meta.dirname, '../..') })
-    .map((file) => read(file))
-    .join('\n')
-    // Strings as they are at run time: parts that are joined, quotes that are escaped.
-    .replace(/'\s*\+?\n\s*'/g, '')
-    .replaceAll("\\'", "'");
-  const quotes = rowsOf(read('docs/troubleshooting.md')).flatMap(([symptom = '']) =>
-    [...symptom.matchAll(/“([^”]+)”/g)].map((match) => match[1] ?? ''),
-  );
+  const quotes = rowsOf(read('docs/troubleshooting.md')).flatMap(([symptom = '']) => quotesIn(symptom));
 
   test('quotes more than ten messages', () => {
     expect(quotes.length).toBeGreaterThan(10);
   });
 
   test.each(quotes)('quotes a message of the connector: %s', (quote) => {
-    for (const part of quote.split('…').map((text) => text.trim())) expect(sources).toContain(part);
+    expect(isSaid(quote)).toBe(true);
   });
 });
