@@ -1,6 +1,5 @@
 // The replication stream, changed on its way: nothing that could not be read is acknowledged, and everything arrives afterwards.
 import assert from 'node:assert/strict';
-import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
 import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
@@ -8,6 +7,7 @@ import { FhirSink } from '../support/fhir-sink.ts';
 import { type Mutate, MutatingProxy } from '../support/mutating-proxy.ts';
 import { type FuzzDatabase, openFuzzDatabase, type Server } from './database.ts';
 import { opened, type Surface } from './surface.ts';
+import { until } from './until.ts';
 
 /** From the end of the changes on the way to the last record: a half-open stream is given up after ten seconds. */
 const PATIENCE_MS = 90_000;
@@ -145,9 +145,9 @@ class World {
       ends.set(after[0]?.id ?? '', parseLsn(after[0]?.wal ?? ''));
     }
     // A little of it has to have come through the changes, or nothing was changed.
-    await this.#until('some frames have been changed', async () => frames > 6);
+    await until(this.connector, PATIENCE_MS, 'some frames have been changed', async () => frames > 6);
     this.proxy.mutate = null;
-    await this.#until('all rows have ended', async () => {
+    await until(this.connector, PATIENCE_MS, 'all rows have ended', async () => {
       const { rows } = await this.database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed LIMIT 1');
       return rows.length === 0;
     });
@@ -170,16 +170,6 @@ class World {
     assert.ok(flushed <= parseLsn(rows[0]?.wal ?? ''), 'A position was acknowledged that the WAL has not reached.');
     for (const id of rows[0]?.unfinished ?? [])
       assert.ok(!(flushed >= (ends.get(id) ?? flushed + 1n)), 'A position behind an unfinished row was acknowledged.');
-  }
-
-  async #until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-    const ended = this.connector.done.then(() => 'ended' as const);
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!(await isSo())) {
-      const said = JSON.stringify(this.connector.log.slice(-6));
-      assert.ok(performance.now() < deadline, `Not within ${PATIENCE_MS} ms: ${what}. ${said}`);
-      assert.notEqual(await Promise.race([ended, pause(5)]), 'ended');
-    }
   }
 }
 

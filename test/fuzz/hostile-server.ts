@@ -8,6 +8,7 @@ import { FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { type FuzzDatabase, openFuzzDatabase, type Server as PostgresServer } from './database.ts';
 import { ANSWER, type Answer, send } from './hostile-answers.ts';
 import { opened, type Surface } from './surface.ts';
+import { until } from './until.ts';
 
 /** From the end of the hostility to the last record: a Retry-After may be of minutes, but the fuzzed ones are of none. */
 const PATIENCE_MS = 120_000;
@@ -104,10 +105,10 @@ class World {
       ]);
     }
     if (before > 0) await pool.query(`UPDATE patient SET name_family = 'F' || id WHERE id > $1`, [before - 3]);
-    await this.#until('something was answered', async () => this.front.given >= answers.length);
+    await until(this.connector, PATIENCE_MS, 'something was answered', async () => this.front.given >= answers.length);
     this.front.answers = null;
     await pool.query(`UPDATE patient SET name_given = 'after' WHERE id > $1`, [before]);
-    await this.#until('all rows have ended', async () => {
+    await until(this.connector, PATIENCE_MS, 'all rows have ended', async () => {
       const { rows } = await pool.query('SELECT FROM fhir_outbox WHERE NOT processed LIMIT 1');
       return rows.length === 0;
     });
@@ -122,16 +123,6 @@ class World {
       const isThere = [...owners.values()].some((token) => token.endsWith(`|p-${id}`));
       const { rows } = await pool.query('SELECT FROM fhir_dlq WHERE patient_id = $1', [id]);
       assert.ok(isThere || rows.length > 0, `Patient ${id} is neither there nor a dead letter.`);
-    }
-  }
-
-  async #until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-    const ended = this.connector.done.then(() => 'ended' as const);
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!(await isSo())) {
-      const said = JSON.stringify(this.connector.log.filter(({ level }) => Number(level) >= 40).slice(-6));
-      assert.ok(performance.now() < deadline, `Not within ${PATIENCE_MS} ms: ${what}. ${said}`);
-      assert.notEqual(await Promise.race([ended, pause(10)]), 'ended');
     }
   }
 }

@@ -1,6 +1,5 @@
 // The outbox as a whole: rows that its owner writes by hand, with whatever PostgreSQL lets in, through a connector that runs.
 import assert from 'node:assert/strict';
-import { setTimeout as pause } from 'node:timers/promises';
 import fc from 'fast-check';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
@@ -8,6 +7,7 @@ import { type FuzzDatabase, openFuzzDatabase, type Server } from './database.ts'
 import { oddJson, oddText } from './hostile-json.ts';
 import { int4, payloadIn, TABLES } from './payloads.ts';
 import { opened, type Surface } from './surface.ts';
+import { until } from './until.ts';
 
 /** From the insert to the last record, however busy the machine is. */
 const PATIENCE_MS = 60_000;
@@ -108,10 +108,10 @@ class World {
       `INSERT INTO patient (id, identifier_system, identifier_value) VALUES (1000000 + $1::int, 'urn:other', $2)`,
       [this.#others, other],
     );
-    await this.#until('somebody else is delivered', () =>
+    await until(this.connector, PATIENCE_MS, 'somebody else is delivered', () =>
       this.ledger.writes.some(({ body }) => JSON.stringify(body).includes(`"${other}"`)),
     );
-    await this.#until('all rows have ended', async () => {
+    await until(this.connector, PATIENCE_MS, 'all rows have ended', async () => {
       const { rows: left } = await this.database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed LIMIT 1');
       return left.length === 0;
     });
@@ -143,19 +143,6 @@ class World {
     } catch (error) {
       if (/^(22|23|54)/.test(String((error as { code?: unknown }).code))) return null;
       throw error;
-    }
-  }
-
-  #said(): string {
-    return JSON.stringify(this.connector.log.filter(({ level }) => Number(level) >= 40).slice(-5));
-  }
-
-  async #until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-    const ended = this.connector.done.then(() => 'ended' as const);
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!(await isSo())) {
-      assert.ok(performance.now() < deadline, `Not within ${PATIENCE_MS} ms: ${what}. ${this.#said()}`);
-      assert.notEqual(await Promise.race([ended, pause(5)]), 'ended');
     }
   }
 }
