@@ -1,5 +1,6 @@
-// A FHIR server that a test can trust and plague: versions, identifiers, If-Match and references as HAPI has them, a ledger of
-// all writes that were applied, and faults by script.
+// A FHIR server for a test that asks what stands there in the end, of resources of every type: versions, identifiers, If-Match
+// and references as HAPI has them, a ledger of all writes that were applied, and faults by script for any request. Where only
+// the PUTs of patients are looked at, fhir-sink.ts is simpler.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { capabilityStatement } from './capability-statement.ts';

@@ -1,4 +1,5 @@
-// A counting HTTP sink that answers writes as a FHIR server would: quick, with a log, and obedient to a test's script.
+// A FHIR server that counts the PUTs of patients, for a test that asks what was sent, how often and in which order. Where
+// references, Bundles, searches or faults of other requests play a part, take fhir-ledger.ts.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { capabilityStatement } from './capability-statement.ts';
