@@ -7,7 +7,7 @@ import { FhirLedger } from '../support/fhir-ledger.ts';
 import { Hospital } from '../support/hospital.ts';
 import { unprocessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
-import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
+import { makeStandby, migrated, on, replayed, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { ask, run } from '../support/with-client.ts';
 
@@ -36,14 +36,6 @@ afterAll(async () => {
   await primary.stop('immediate');
 });
 
-async function replayed(): Promise<void> {
-  const [sent] = await ask<{ lsn: string }>(onPrimary, 'SELECT pg_current_wal_lsn() AS lsn');
-  const missing = `SELECT '${sent?.lsn}' - pg_last_wal_replay_lsn() AS bytes`;
-  await expect
-    .poll(async () => Number((await ask<{ bytes: string }>(onStandby, missing))[0]?.bytes), PATIENCE)
-    .toBeLessThanOrEqual(0);
-}
-
 it('a promoted standby without the slot is waited for, noticed and caught up; nothing is lost, repeated or out of order', async () => {
   const connector = startConnector(on(proxy, 'hospital'), fhir.url, { concurrency: 16, timeoutMs: 3000 });
   await streaming(connector);
@@ -61,7 +53,7 @@ it('a promoted standby without the slot is waited for, noticed and caught up; no
   for (let rounds = 0; rounds < 3; rounds += 1) await hospital.change(onPrimary);
   await hospital.passIdentifiersOn(onPrimary);
   await expect.poll(() => sent, PATIENCE).toBe(16);
-  await replayed();
+  await replayed(onPrimary, onStandby);
 
   proxy.retarget(standby.host, standby.port);
   await primary.pause('immediate');

@@ -8,7 +8,7 @@ import { FhirLedger } from '../support/fhir-ledger.ts';
 import { Hospital } from '../support/hospital.ts';
 import { unprocessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
-import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
+import { makeStandby, migrated, on, replayed, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { ask, run } from '../support/with-client.ts';
 
@@ -77,14 +77,6 @@ async function slotIsOnTheStandby(): Promise<boolean> {
   return synced !== undefined;
 }
 
-async function replayed(): Promise<void> {
-  const [sent] = await ask<{ lsn: string }>(onPrimary, 'SELECT pg_current_wal_lsn() AS lsn');
-  const missing = `SELECT '${sent?.lsn}' - pg_last_wal_replay_lsn() AS bytes`;
-  await expect
-    .poll(async () => Number((await ask<{ bytes: string }>(onStandby, missing))[0]?.bytes), PATIENCE)
-    .toBeLessThanOrEqual(0);
-}
-
 describe('a slot that a standby has, too,', () => {
   it('hands nothing out that the standby does not have', async () => {
     await hospital.open(onPrimary);
@@ -111,7 +103,7 @@ describe('a slot that a standby has, too,', () => {
     await hospital.change(onPrimary);
     await hospital.passIdentifiersOn(onPrimary);
     await expect.poll(() => sent, PATIENCE).toBe(16);
-    await replayed();
+    await replayed(onPrimary, onStandby);
     const [made, caughtUp] = [linesWith(connector, 'making it anew').length, await catchUps(connector)];
 
     proxy.retarget(standby.host, standby.port);

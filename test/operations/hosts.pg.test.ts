@@ -1,5 +1,5 @@
 // A primary and its standby in DB_HOST: whoever connects goes to the one that is asked for, before and after a promotion.
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { freePort } from '../../demo/ports.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
@@ -14,9 +14,9 @@ import { linesWith } from '../support/connector-state.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 import { Hospital } from '../support/hospital.ts';
 import { PATIENCE } from '../support/patience.ts';
-import { makeStandby, migrated, on, startServer } from '../support/servers.ts';
+import { makeStandby, migrated, on, replayed, startServer } from '../support/servers.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
-import { ask, run } from '../support/with-client.ts';
+import { run } from '../support/with-client.ts';
 
 let primary: EmbeddedPostgres;
 let standby: EmbeddedPostgres;
@@ -55,16 +55,6 @@ function environment(...ports: number[]): Record<string, string> {
 async function connection(variables: Record<string, string>): Promise<string | undefined> {
   const { stdout } = await runCommand(variables, 'doctor', '--json');
   return (JSON.parse(stdout) as Finding[]).find(({ check }) => check === 'Connection')?.found;
-}
-
-async function replayed(): Promise<void> {
-  const [sent] = await ask<{ lsn: string }>(onPrimary, 'SELECT pg_current_wal_lsn() AS lsn');
-  await vi.waitUntil(async () => {
-    const [there] = await ask<{ all: boolean }>(onStandby, 'SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS all', [
-      sent?.lsn,
-    ]);
-    return there?.all;
-  }, PATIENCE);
 }
 
 describe('of a standby and a primary', () => {
@@ -134,7 +124,7 @@ describe('a connector with both in DB_HOST', () => {
     };
     await hospital.change(onPrimary);
     await expect.poll(() => sent, PATIENCE).toBeGreaterThan(10);
-    await replayed();
+    await replayed(onPrimary, onStandby);
 
     await primary.pause('immediate');
     await expect.poll(() => linesWith(connector, 'is a standby').length, PATIENCE).toBeGreaterThan(0);

@@ -3,9 +3,11 @@ import { execFile } from 'node:child_process';
 import { appendFile, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { vi } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { migrate } from '../../src/schema/migrate.ts';
 import type { DatabaseTarget } from './connector.ts';
+import { PATIENCE } from './patience.ts';
 import { ask, run, withClient } from './with-client.ts';
 
 const execute = promisify(execFile);
@@ -145,6 +147,17 @@ export async function makeStandby(
   const connection = `host=${primary.host} port=${primary.port} dbname=postgres user=${user} password=${password}`;
   await configure(standby, { primary_conninfo: connection, ...settings }, 'standby.signal');
   await standby.start();
+}
+
+/** Resolves when the standby has all that the primary has written so far. */
+export async function replayed(primary: DatabaseTarget, standby: DatabaseTarget): Promise<void> {
+  const [sent] = await ask<{ lsn: string }>(primary, 'SELECT pg_current_wal_lsn() AS lsn');
+  await vi.waitUntil(async () => {
+    const [there] = await ask<{ all: boolean }>(standby, 'SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS all', [
+      sent?.lsn,
+    ]);
+    return there?.all;
+  }, PATIENCE);
 }
 
 /** Empties a folder, which is made if need be: as one of the account that runs the server. */
