@@ -1,9 +1,9 @@
 // PostgreSQL's client, but on no connection it waits for ever: one that falls silent is given up. Of several hosts it takes the right one,
 // and certificates as they are now.
-import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { type Address, HOST_TIMEOUT_MS, type Hosts, type Session } from './hosts.ts';
+import { type Connection, watchLogin } from './login.ts';
 import { onlyRow } from './only-row.ts';
 
 /**
@@ -50,18 +50,31 @@ export class PostgresClient extends pg.Client {
 
   override connect(...callback: []): Promise<pg.Client> {
     const { hosts } = this.#config;
-    if (!hosts) return super.connect(...callback) as unknown as Promise<pg.Client>;
     const connected = hosts
-      .find((address) => this.#ask(address))
-      .then(({ host, port }) => {
-        if (this.#ended) throw new Error('The client was ended before it was connected.');
-        // pg reads them when it connects: the host for the name in the certificate, too.
-        Object.assign(this, { host, port });
-        return super.connect() as unknown as Promise<pg.Client>;
-      });
+      ? hosts
+          .find((address) => this.#ask(address))
+          .then(({ host, port }) => {
+            if (this.#ended) throw new Error('The client was ended before it was connected.');
+            // pg reads them when it connects: the host for the name in the certificate, too.
+            Object.assign(this, { host, port });
+            return this.#login();
+          })
+      : this.#login();
     const [done] = callback as unknown as [((error?: Error) => void)?];
     if (done) connected.then(() => done(), done);
     return connected;
+  }
+
+  /** pg leaves the connection open where it gives the login up itself: PostgreSQL would wait for the rest of it for a minute. */
+  async #login(): Promise<pg.Client> {
+    const met = watchLogin(this.#connection);
+    try {
+      return await (super.connect() as unknown as Promise<pg.Client>);
+    } catch (error) {
+      this.#destroy();
+      const code = met.passwordAsked && !this.password ? 'PASSWORD_MISSING' : null;
+      throw code && error instanceof Error ? Object.assign(error, { code }) : error;
+    }
   }
 
   /** On a connection of its own. */
@@ -98,8 +111,12 @@ export class PostgresClient extends pg.Client {
     return super.end(...callback);
   }
 
+  get #connection(): Connection {
+    return (this as unknown as { connection: Connection }).connection;
+  }
+
   #destroy(): void {
-    (this as unknown as { connection: { stream: Socket } }).connection.stream.destroy();
+    this.#connection.stream.destroy();
   }
 }
 

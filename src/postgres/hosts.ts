@@ -36,7 +36,7 @@ export class NoSuchHost extends Error {
 export const HOST_TIMEOUT_MS = 10_000;
 
 /** invalid_authorization_specification, invalid_password, invalid_catalog_name: as libpq does, no other host is asked. */
-const FINAL = new Set<unknown>(['28000', '28P01', '3D000']);
+const FINAL = new Set<unknown>(['28000', '28P01', '3D000', 'PASSWORD_MISSING']);
 
 export class Hosts {
   readonly addresses: readonly Address[];

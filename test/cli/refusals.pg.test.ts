@@ -50,6 +50,13 @@ describe.each(['run', 'migrate'] as const)('%s', (command) => {
     ]);
   });
 
+  it('refuses a missing password where the server asks for one', async () => {
+    const { DB_PASSWORD: _, ...rest } = environment;
+    expect(await refusal(rest, command)).toEqual([
+      'PostgreSQL asks for a password, and DB_PASSWORD is not set: set it, or DB_PASSWORD_FILE.',
+    ]);
+  });
+
   it('refuses a database that does not exist', async () => {
     expect(await refusal({ ...environment, DB_NAME: 'no_such_database' }, command)).toEqual([
       expect.stringMatching(/database does not exist.*DB_NAME/),

@@ -12,6 +12,7 @@ const withCode = (code: string) => Object.assign(new Error('text that nobody rea
 describe('diagnose', () => {
   it.each([
     ['28P01', 'fatal', 'DB_PASSWORD'],
+    ['PASSWORD_MISSING', 'fatal', 'DB_PASSWORD_FILE'],
     ['28000', 'fatal', 'pg_hba.conf'],
     ['3D000', 'fatal', 'DB_NAME'],
     ['42501', 'fatal', 'REPLICATION'],

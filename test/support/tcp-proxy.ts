@@ -23,6 +23,11 @@ export class TcpProxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** How many clients are connected. */
+  get clients(): number {
+    return this.#pairs.size;
+  }
+
   /** From now on not a byte passes, on open connections and on new ones. Nobody is told. */
   fallSilent(): void {
     this.#silent = true;

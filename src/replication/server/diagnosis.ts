@@ -17,6 +17,10 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
     sentence:
       'PostgreSQL refused the password: check DB_USER and DB_PASSWORD; and DB_SSLCERT, where it also demands a certificate with the name of DB_USER.',
   },
+  PASSWORD_MISSING: {
+    kind: 'fatal',
+    sentence: 'PostgreSQL asks for a password, and DB_PASSWORD is not set: set it, or DB_PASSWORD_FILE.',
+  },
   '28000': {
     kind: 'fatal',
     sentence:
