@@ -3,7 +3,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { type Address, HOST_TIMEOUT_MS, type Hosts, type Session } from './hosts.ts';
-import { type Connection, watchLogin } from './login.ts';
+import { type Connection, Login } from './login.ts';
 import { onlyRow } from './only-row.ts';
 
 /**
@@ -67,13 +67,13 @@ export class PostgresClient extends pg.Client {
 
   /** pg leaves the connection open where it gives the login up itself: PostgreSQL would wait for the rest of it for a minute. */
   async #login(): Promise<pg.Client> {
-    const met = watchLogin(this.#connection);
+    const login = new Login(this.#connection);
     try {
       return await (super.connect() as unknown as Promise<pg.Client>);
     } catch (error) {
       this.#destroy();
-      const code = met.passwordAsked && !this.password ? 'PASSWORD_MISSING' : null;
-      throw code && error instanceof Error ? Object.assign(error, { code }) : error;
+      const code = error instanceof Error ? login.codeFor(error, this.password) : null;
+      throw code === null ? error : Object.assign(error as Error, { code });
     }
   }
 

@@ -23,6 +23,7 @@ describe('diagnose', () => {
     ['53300', 'wait', 'max_connections'],
     ['53400', 'wait', 'max_replication_slots'],
     ['ECONNREFUSED', 'wait', 'DB_HOST'],
+    ['CLOSED_BEFORE_LOGIN', 'wait', 'is no PostgreSQL'],
     ['ENOTFOUND', 'wait', 'DB_HOST'],
     ['EAI_AGAIN', 'wait', 'DB_HOST'],
     ['NO_SUCH_HOST', 'wait', 'DB_HOST'],

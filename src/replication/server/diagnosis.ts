@@ -54,6 +54,11 @@ const BY_CODE: Readonly<Record<string, Diagnosis>> = {
     kind: 'wait',
     sentence: 'PostgreSQL does not answer at DB_HOST:DB_PORT yet; trying again every second.',
   },
+  CLOSED_BEFORE_LOGIN: {
+    kind: 'wait',
+    sentence:
+      'What answers at DB_HOST:DB_PORT is no PostgreSQL, or closes the connection at once: check both; trying again every second.',
+  },
   ENOTFOUND: { kind: 'wait', sentence: 'The name in DB_HOST is not known yet; trying again every second.' },
   ANOTHER_SERVER: {
     kind: 'wait',
