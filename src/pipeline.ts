@@ -230,7 +230,12 @@ async function waitForFhirServer(
     }
     if (answer.fault.code === 'not-fhir' || answer.fault.code === 'not-r4')
       throw new FatalError(`${answer.fault.reason} Check FHIR_SERVER.`);
-    log.warn({ code: answer.fault.code }, `The FHIR server does not answer yet: ${answer.fault.reason}`);
+    const { code, reason } = answer.fault;
+    const starting = code === 'no-capability-statement';
+    log.warn(
+      { code },
+      starting ? `${reason} Trying again every second.` : `The FHIR server does not answer yet: ${reason}`,
+    );
     await pause(RETRY_MS, stop);
   }
 }

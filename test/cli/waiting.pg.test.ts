@@ -1,6 +1,9 @@
 // What is not up yet is waited for: a clear line a second, no exit, and then the work goes on by itself.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedded-postgres.ts';
+import { capabilityStatement } from '../support/capability-statement.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 
@@ -26,8 +29,8 @@ afterAll(async () => {
   await server.stop('immediate');
 });
 
-function start(command: 'run' | 'migrate'): ConnectorProcess {
-  const connector = spawnConnector(environment, command);
+function start(command: 'run' | 'migrate', others: Readonly<Record<string, string>> = {}): ConnectorProcess {
+  const connector = spawnConnector({ ...environment, ...others }, command);
   onTestFinished(() => {
     connector.child.kill('SIGKILL');
   });
@@ -90,4 +93,27 @@ describe('a FHIR server that is not up yet', () => {
     connector.child.kill('SIGTERM');
     expect(await connector.exited).toBe(0);
   });
+
+  it.each([400, 404])(
+    'and one that answers %i, for it may be starting, or its address is not the base URL',
+    async (no) => {
+      let deployed = false;
+      const fhir = createServer((_, response) => {
+        if (deployed) response.end(JSON.stringify(capabilityStatement('A server')));
+        else response.writeHead(no).end(JSON.stringify({ resourceType: 'OperationOutcome', issue: [] }));
+      });
+      await new Promise<void>((resolve) => fhir.listen(0, '127.0.0.1', resolve));
+      onTestFinished(() => void fhir.close());
+      const { port } = fhir.address() as AddressInfo;
+      const connector = start('run', { FHIR_SERVER: `http://127.0.0.1:${port}/fhir` });
+      await saysOnceASecond(
+        connector,
+        /^The FHIR server answers, but has no CapabilityStatement .* is not the base URL.*Trying again every second\.$/,
+      );
+      deployed = true;
+      await says(connector, 'Streaming.');
+      connector.child.kill('SIGTERM');
+      expect(await connector.exited).toBe(0);
+    },
+  );
 });

@@ -194,7 +194,8 @@ describe('capabilities', () => {
     [200, { resourceType: 'CapabilityStatement', fhirVersion: '5.0.0' }, 'not-r4'],
     [200, '<html>', 'not-fhir'],
     [404, '<html>', 'not-fhir'],
-    [404, '', 'not-supported'],
+    [404, '', 'no-capability-statement'],
+    [501, '', 'not-supported'],
     [401, '', 'unauthorized'],
     [503, '', 'http-503'],
   ])('takes %i with %j for %s', async (status, body, code) => {
