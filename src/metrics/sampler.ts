@@ -17,7 +17,7 @@ const DEADLINE_MS = 7_000;
 /**
  * Samples the gauges of `metrics` for the slot `slotName` and its shard's patients. While PostgreSQL cannot be asked, the slot's state is
  * `unknown`, the other gauges keep their last value (fhir_database_age_seconds tells how old it is), and one log line
- * tells of the change.
+ * tells of the change; another one tells whenever more triggers are off than before.
  */
 export function createSampler<DB>(
   db: Kysely<DB>,
@@ -28,6 +28,7 @@ export function createSampler<DB>(
 ) {
   let running: Promise<void> | undefined;
   let failing = false;
+  let triggersOff = 0;
 
   async function readOutbox(trx: Transaction<DB>): Promise<void> {
     const { unprocessed, oldestSeconds } = await outboxFacts(trx, shard);
@@ -58,7 +59,10 @@ export function createSampler<DB>(
   }
 
   async function readTriggers(trx: Transaction<DB>): Promise<void> {
-    metrics.triggersOff.set(await triggersOffNow(trx));
+    const now = await triggersOffNow(trx);
+    metrics.triggersOff.set(now);
+    if (now > triggersOff) log.warn(triggersOffSentence(now));
+    triggersOff = now;
   }
 
   /** Each in its own transaction: a backlog too long to count in time must not hide the slot. */
@@ -119,4 +123,10 @@ export function createSampler<DB>(
       }
     },
   };
+}
+
+function triggersOffSentence(count: number): string {
+  return count === 1
+    ? '1 trigger is missing or disabled: what it would write is not seen. doctor names it.'
+    : `${count} triggers are missing or disabled: what they would write is not seen. doctor names them.`;
 }

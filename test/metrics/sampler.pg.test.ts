@@ -100,6 +100,25 @@ describe('the sampler', () => {
     expect(await gauge('fhir_triggers_off')).toBe(3);
   });
 
+  test('says that triggers are off: at the start, and whenever there are more', async () => {
+    const { sampleOnce, lines } = sample(database.pool, slotName);
+    const one = 'warn 1 trigger is missing or disabled: what it would write is not seen. doctor names it.';
+    const two = 'warn 2 triggers are missing or disabled: what they would write is not seen. doctor names them.';
+    await database.pool.query('ALTER TABLE patient DISABLE TRIGGER fhir_patient_update');
+    await sampleOnce();
+    await sampleOnce();
+    expect(lines).toEqual([one]);
+    await database.pool.query('ALTER TABLE patient DISABLE TRIGGER fhir_patient_delete');
+    await sampleOnce();
+    await sampleOnce();
+    expect(lines).toEqual([one, two]);
+    await database.pool.query('ALTER TABLE patient ENABLE TRIGGER USER');
+    await sampleOnce();
+    await database.pool.query('ALTER TABLE patient DISABLE TRIGGER fhir_patient_delete');
+    await sampleOnce();
+    expect(lines).toEqual([one, two, one]);
+  });
+
   test('tells for how long PostgreSQL has not told all, while a lock keeps it from the outbox', async () => {
     const { sampleOnce, gauge, metrics, lines } = sample(database.pool, slotName);
     await createSlot();
