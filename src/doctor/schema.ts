@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { KINDS } from '../outbox/delivery/kinds.ts';
 import { unwatchedSentence } from '../outbox/operator/watched.ts';
 import { onlyRow } from '../postgres/only-row.ts';
-import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../schema/triggers.ts';
+import { statementFor, TRIGGER_ROWS, type TriggerRow, told, triggersOff } from '../schema/triggers.ts';
 import { type Finding, fault, ok, unknown, warning } from './finding.ts';
 import { look } from './look.ts';
 
@@ -60,17 +60,11 @@ async function triggers(client: pg.Client, resources: readonly string[]): Promis
   );
   if (unwatched !== null) return fault(check, unwatched, MIGRATE);
   if (missing.length + asleep.length === 0) return ok(check, `All ${expected.length} are there and enabled.`);
-  const told = [
-    ...missing.map(({ name, table }) => `${name} on ${table} is missing`),
-    ...asleep.map(({ name, table }) => `${name} on ${table} is disabled`),
-  ];
   const sql = [
-    ...missing.map(
-      ({ name, when, does }) => `CREATE TRIGGER ${name} ${when} FOR EACH STATEMENT EXECUTE FUNCTION ${does};`,
-    ),
+    ...missing.map((trigger) => `${statementFor(trigger)};`),
     ...asleep.map(({ name, table }) => `ALTER TABLE public.${table} ENABLE TRIGGER ${name};`),
   ];
-  return fault(check, `${told.join(', ')}: such changes reach no FHIR server.`, {
+  return fault(check, `${told({ missing, asleep }).join(', ')}: such changes reach no FHIR server.`, {
     say: "As the tables' owner, run this; then npm run connector -- verify --repair, for what was changed meanwhile.",
     sql: sql.join('\n'),
   });

@@ -9,7 +9,9 @@ import { kindsOfTypes } from '../outbox/delivery/kinds.ts';
 import { OLDEST_VERSION } from '../postgres/client.ts';
 import { isPostgres } from '../postgres/errors.ts';
 import { onlyRow } from '../postgres/only-row.ts';
+import { RAISE_WAL_LEVEL } from '../postgres/wal-level.ts';
 import { type Said, toldWords } from '../privacy/told-words.ts';
+import { statementFor, TRIGGER_ROWS, type TriggerRow, told, triggersOff } from './triggers.ts';
 
 const SQL_DIRECTORY = join(import.meta.dirname, '..', '..', 'sql');
 
@@ -37,7 +39,9 @@ export async function migrate(
   const onNotice = (notice: Said) => {
     // By class: severities are translated, and "already exists, skipping" is nothing that an operator needs to read.
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
-    if (/^(01|55)/.test(notice.code ?? '')) log(`PostgreSQL says: ${toldWords(notice)}`);
+    if (notice.code === '55000' && notice.file === 'publicationcmds.c')
+      log(`PostgreSQL runs with a wal_level that is too low: ${RAISE_WAL_LEVEL}`);
+    else if (/^(01|55)/.test(notice.code ?? '')) log(`PostgreSQL says: ${toldWords(notice)}`);
   };
   client.on('notice', onNotice);
   try {
@@ -65,22 +69,56 @@ async function bringUpToDate(
     done.push(file.name);
   }
   await alignSequences(client, log);
+  await makeMissingTriggers(client, log);
   for (const { table } of kindsOfTypes(options.resources ?? ['Patient'])) await watch(client, table, log);
   for (const file of options.sample ? await sqlFiles('sample') : []) {
     await inTransaction(client, file, () => client.query(file.text));
     log(`Added what was missing of ${file.name}`);
     done.push(file.name);
   }
+  await grantRoles(client);
+  await refuseTriggersOff(client);
   return done;
+}
+
+/** Each time, for somebody may have dropped one since: the files that made them are not applied again. */
+async function makeMissingTriggers(client: pg.ClientBase, log: (line: string) => void): Promise<void> {
+  const made = await inTransaction(client, { name: 'The triggers that are missing' }, async () => {
+    const { rows } = await client.query<TriggerRow>(TRIGGER_ROWS);
+    const there = "SELECT to_regclass(format('public.%I', $1::text)) IS NOT NULL AS found";
+    const made: string[] = [];
+    for (const trigger of triggersOff(rows).missing) {
+      if (!onlyRow(await client.query<{ found: boolean }>(there, [trigger.table])).found) continue;
+      await client.query(statementFor(trigger));
+      made.push(`${trigger.name} on ${trigger.table}`);
+    }
+    return made;
+  });
+  if (made.length > 0)
+    log(`Made what was missing: ${made.join(', ')}. What was changed meanwhile verify --repair finds and sends.`);
+}
+
+/** Each time, for the roles may have been made after the files that list what they may do. */
+async function grantRoles(client: pg.ClientBase): Promise<void> {
+  await inTransaction(client, { name: 'The rights of the roles' }, () =>
+    client.query('SELECT public.fhir_grant_roles()'),
+  );
+}
+
+/** Who disabled a trigger had a reason that is not known here. */
+async function refuseTriggersOff(client: pg.ClientBase): Promise<void> {
+  const off = told(triggersOff((await client.query<TriggerRow>(TRIGGER_ROWS)).rows));
+  if (off.length === 0) return;
+  throw new FatalError(
+    `The schema is up to date, but ${off.join(', ')}: such changes reach no FHIR server. What mends it says: npm run connector -- doctor`,
+  );
 }
 
 /** What is watched already stays so, named or not: changes would pass unseen because a variable was forgotten. */
 async function watch(client: pg.ClientBase, table: string, log: (line: string) => void): Promise<void> {
   const text = `SELECT public.fhir_watch('${table}') AS begun`;
   const { begun } = onlyRow(
-    await inTransaction(client, { name: `The triggers of ${table}`, text }, () =>
-      client.query<{ begun: boolean }>(text),
-    ),
+    await inTransaction(client, { name: `The triggers of ${table}` }, () => client.query<{ begun: boolean }>(text)),
   );
   if (begun) log(`Changes of ${table} are sent from now on; backfill sends what is there already.`);
 }
@@ -124,7 +162,11 @@ async function applyOnce(client: pg.ClientBase, file: SqlFile): Promise<boolean>
 }
 
 /** One file, one transaction; whoever comes second waits, and then finds the file applied. */
-async function inTransaction<T>(client: pg.ClientBase, file: SqlFile, work: () => Promise<T>): Promise<T> {
+async function inTransaction<T>(
+  client: pg.ClientBase,
+  file: Pick<SqlFile, 'name'>,
+  work: () => Promise<T>,
+): Promise<T> {
   await client.query('BEGIN');
   try {
     await client.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK]);

@@ -54,6 +54,19 @@ export function triggersOff(rows: readonly TriggerRow[]): {
   };
 }
 
+/** A part of a sentence for each. */
+export function told({ missing, asleep }: Pick<ReturnType<typeof triggersOff>, 'missing' | 'asleep'>): string[] {
+  return [
+    ...missing.map(({ name, table }) => `${name} on ${table} is missing`),
+    ...asleep.map(({ name, table }) => `${name} on ${table} is disabled`),
+  ];
+}
+
+/** Makes it, without a semicolon. */
+export function statementFor({ name, when, does }: Trigger): string {
+  return `CREATE TRIGGER ${name} ${when} FOR EACH STATEMENT EXECUTE FUNCTION ${does}`;
+}
+
 function triggersOf(table: string): Trigger[] {
   const prefix = PREFIXES[table] ?? 'fhir_record';
   return CHANGES.map(({ event, past, when, tables }) => ({

@@ -109,6 +109,12 @@ describe('run, on a database that is not ready for it', () => {
     expect(await refusal(onDatabase(target))).toEqual([
       expect.stringMatching(/wal_level=replica.*ALTER SYSTEM SET wal_level = 'logical'.*restart/),
     ]);
+    // The schema does not need it.
+    const migrated = spawnConnector(onDatabase(target), 'migrate');
+    expect(await migrated.exited).toBe(0);
+    expect(migrated.log.map(({ msg }) => String(msg)).filter((line) => line.includes('wal_level'))).toEqual([
+      expect.stringMatching(/^PostgreSQL runs with a wal_level.*ALTER SYSTEM SET wal_level = 'logical'.*restart/),
+    ]);
     await server.stop('immediate');
   });
 });

@@ -131,6 +131,39 @@ test('takes over tables that hold data, more columns, duplicate identifiers and 
   expect(await count('fhir_dlq')).toBe(1);
 });
 
+test('makes a trigger that somebody dropped anew, says so, and its changes are seen again', async () => {
+  await run();
+  await db.pool.query(`SELECT fhir_watch('pulse');
+    DROP TRIGGER fhir_patient_update ON patient; DROP TRIGGER fhir_other_identifier_delete ON patient_other_identifiers;
+    DROP TRIGGER fhir_record_insert ON pulse`);
+  expect((await run()).lines).toEqual([
+    'Made what was missing: fhir_patient_update on patient, fhir_record_insert on pulse, fhir_other_identifier_delete on patient_other_identifiers. ' +
+      'What was changed meanwhile verify --repair finds and sends.',
+  ]);
+  const { id } = await insertPatient(db.pool, ['other']);
+  expect(await eventsOf(db.pool, `UPDATE patient SET email = 'seen' WHERE id = ${id}`)).toHaveLength(1);
+  expect(await eventsOf(db.pool, 'DELETE FROM patient_other_identifiers')).toHaveLength(1);
+  expect(await eventsOf(db.pool, `INSERT INTO pulse (patient_id) VALUES (${id})`)).toHaveLength(1);
+  expect((await run()).lines).toEqual([]);
+});
+
+test('leaves a trigger that somebody disabled, names it, and does not say that all is well', async () => {
+  await run();
+  await db.pool.query('ALTER TABLE patient DISABLE TRIGGER fhir_patient_update');
+  await expect(run()).rejects.toThrow(
+    'The schema is up to date, but fhir_patient_update on patient is disabled: such changes reach no FHIR server. What mends it says: npm run connector -- doctor',
+  );
+});
+
+test('gives the roles what they lack, also where no file is to be applied', async () => {
+  await run();
+  const may = "SELECT has_table_privilege('fhir_connector', 'fhir_link', 'INSERT') AS may";
+  await db.pool.query('REVOKE ALL ON fhir_link FROM fhir_connector');
+  expect((await db.pool.query(may)).rows).toEqual([{ may: false }]);
+  expect(await run()).toEqual({ files: [], lines: [] });
+  expect((await db.pool.query(may)).rows).toEqual([{ may: true }]);
+});
+
 test('patients may not share a primary identifier in the schema that it makes', async () => {
   await run();
   const { mrn } = await insertPatient(db.pool);

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { FatalError } from '../../fatal.ts';
 import { OLDEST_VERSION } from '../../postgres/client.ts';
 import { onlyRow } from '../../postgres/only-row.ts';
+import { RAISE_WAL_LEVEL } from '../../postgres/wal-level.ts';
 import { giveReplication, MAY_REPLICATE } from './may-replicate.ts';
 
 interface Facts {
@@ -32,9 +33,7 @@ export async function preflight(control: pg.Client): Promise<boolean> {
     );
   }
   if (facts.wal_level !== 'logical') {
-    throw new FatalError(
-      `PostgreSQL runs with wal_level=${facts.wal_level}: the connector needs wal_level=logical. Run ALTER SYSTEM SET wal_level = 'logical' and restart the server.`,
-    );
+    throw new FatalError(`PostgreSQL runs with wal_level=${facts.wal_level}: ${RAISE_WAL_LEVEL}`);
   }
   if (!facts.may_replicate) {
     const { attribute, onRds } = giveReplication(`"${facts.user_name}"`);
