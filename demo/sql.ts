@@ -81,9 +81,13 @@ function commandTag(command: string, rowCount: number | null): string {
 }
 
 /** https://www.postgresql.org/docs/current/protocol-error-fields.html */
-function describe({ severity, message, detail, hint }: pg.DatabaseError): string {
+function describe({ severity, message, detail, hint, code }: pg.DatabaseError): string {
   return [
     `${severity}:  ${message}`,
+    // It works as the application, which may read and change the patients' tables alone.
+    ...(code === '42501'
+      ? ["An operator may read more: the demonstration's line `See the outbox` has the login."]
+      : []),
     ...(detail ? [`DETAIL:  ${detail}`] : []),
     ...(hint ? [`HINT:  ${hint}`] : []),
   ].join('\n');

@@ -4,7 +4,7 @@ import { databaseSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
 import { type BackfillRun, backfill } from '../outbox/operator/backfill.ts';
 import { asOperator, Interrupted } from './operator.ts';
-import { say } from './output.ts';
+import { counted, say } from './output.ts';
 import { createProgress } from './progress.ts';
 import { sentenceOf } from './waits.ts';
 
@@ -33,7 +33,9 @@ async function backfillCommand({ all = false, restart = false }: BackfillOptions
   const show = (run: BackfillRun) => {
     const from = runs.get(run.table)?.from ?? Math.min(run.position, run.upperBound);
     runs.set(run.table, { from, run });
-    progress.update(`Emitting ${run.table}`, run.position - from, run.upperBound - from, `${run.emitted} rows emitted`);
+    // Nothing where the first step was the last one, or the table is empty.
+    const total = run.upperBound - from || null;
+    progress.update(`Emitting ${run.table}`, run.position - from, total, `${counted(run.emitted, 'row')} emitted`);
   };
   try {
     const finished = await asOperator(config, 'backfill', (db, signal) =>

@@ -78,11 +78,11 @@ function deliveredLine({ deliveries }: Status): Line {
   const { last, lastMinute } = deliveries;
   if (last === null) return { sign: '✓', matter, text: 'nothing yet' };
   const version = last.version === null ? '' : ` version ${last.version}`;
-  const number = lastMinute >= MOST_COUNTED ? `at least ${MOST_COUNTED}` : lastMinute;
+  const number = lastMinute >= MOST_COUNTED ? `at least ${MOST_COUNTED} events` : counted(lastMinute, 'event');
   return {
     sign: '✓',
     matter,
-    text: `${number} events finished in the last minute; the newest ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${kindOfTable(last.table)?.type ?? last.table}/${last.fhirId}${version}`,
+    text: `${number} finished in the last minute; the newest ${age(last.secondsAgo)} ago: transaction ${last.txid} → ${kindOfTable(last.table)?.type ?? last.table}/${last.fhirId}${version}`,
   };
 }
 
@@ -118,7 +118,7 @@ function verificationLines({ verifications, at }: Status): Line[] {
     const found = Object.entries(drift).filter(([, number]) => number > 0);
     const when = `${age((at.getTime() - finishedAt.getTime()) / 1000)} ago, ${scope === 'all' ? 'all patients' : 'a sample'}`;
     return found.length === 0
-      ? { sign: '✓', matter: 'Verified', text: `${when}: no drift` }
+      ? { sign: '✓', matter: 'Verified', text: `${when}: no drift in what was compared` }
       : {
           sign: '!',
           matter: 'Verified',

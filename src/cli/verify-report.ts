@@ -74,8 +74,11 @@ function ending({ tables, scope }: Verification, repair: boolean): string[] {
     open > 0
       ? [`Rows that could not be compared: ${open}.${undecided.length > 0 ? ' Does the connector run?' : ''}`]
       : [];
-  if (drift.length === 0)
-    return [...incomplete, ...(open === 0 ? [scope === 'all' ? 'No drift.' : 'No drift in the sample.'] : [])];
+  if (drift.length === 0) {
+    const deadLetters = tables.reduce((sum, { deadLettered }) => sum + deadLettered.length, 0);
+    const none = `${scope === 'all' ? 'No drift' : 'No drift in the sample'}${notCompared(deadLetters)}.`;
+    return [...incomplete, ...(open === 0 ? [none] : [])];
+  }
   const mendable = drift.some(({ kind }) => REPAIRABLE.has(kind));
   const rest = drift.some(({ kind }) => !REPAIRABLE.has(kind));
   return [
@@ -84,4 +87,11 @@ function ending({ tables, scope }: Verification, repair: boolean): string[] {
     ...(mendable && !repair ? ['--repair sends the state of the database again.'] : []),
     ...(rest ? ['What only the FHIR server has is touched by nothing here: decide there what becomes of it.'] : []),
   ];
+}
+
+function notCompared(deadLetters: number): string {
+  if (deadLetters === 0) return '';
+  return deadLetters === 1
+    ? '; 1 row is a dead letter and was not compared, see dlq list'
+    : `; ${deadLetters} rows are dead letters and were not compared, see dlq list`;
 }

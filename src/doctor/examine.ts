@@ -29,6 +29,11 @@ export interface Setting {
   readonly needs: Needs;
 }
 
+const NAMES_A_VARIABLE = /\bDB_[A-Z]/;
+const CHECK_ALL = {
+  say: 'Check DB_HOST, DB_PORT, DB_TARGET_SESSION_ATTRS, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE, DB_SSLROOTCERT, DB_SSLCERT and DB_SSLKEY.',
+};
+
 export async function examine(setting: Setting): Promise<Finding[]> {
   const [database, server] = await Promise.all([databaseFindings(setting), fhirFindings(setting.fhir, setting.needs)]);
   return [...database, ...server];
@@ -46,11 +51,8 @@ async function databaseFindings({
   try {
     await client.connect();
   } catch (error) {
-    return [
-      fault('Connection', refusal(error), {
-        say: 'Check DB_HOST, DB_PORT, DB_TARGET_SESSION_ATTRS, DB_NAME, DB_USER, DB_PASSWORD, DB_SSLMODE, DB_SSLROOTCERT, DB_SSLCERT and DB_SSLKEY.',
-      }),
-    ];
+    const sentence = refusal(error);
+    return [fault('Connection', sentence, NAMES_A_VARIABLE.test(sentence) ? null : CHECK_ALL)];
   }
   try {
     // Here, for a pooler may refuse it in the connection's options.

@@ -16,7 +16,7 @@ export interface Finding {
   readonly verdict: Verdict;
   /** One sentence: how it is. */
   readonly found: string;
-  /** Null where nothing is to be mended. */
+  /** Null where nothing is to be mended, or `found` says what to do. */
   readonly fix: Fix | null;
 }
 
@@ -26,7 +26,7 @@ export function ok(check: string, found: string): Finding {
   return { check, verdict: 'ok', found, fix: null };
 }
 
-export function fault(check: string, found: string, fix: Fix): Finding {
+export function fault(check: string, found: string, fix: Fix | null): Finding {
   return { check, verdict: 'fault', found, fix };
 }
 

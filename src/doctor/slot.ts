@@ -57,12 +57,14 @@ export async function slotFinding(client: pg.Client, slot: string, shard: Shard,
         })
       : ok(check, `There is no slot ${slot} yet: the connector makes it when it starts.`);
   }
-  if (kind !== 'logical pgoutput' || !here) {
-    const whose =
-      kind === 'logical pgoutput'
-        ? `serves another database (${facts.in_database})`
-        : `is a slot of another kind (${kind})`;
-    return fault(check, `${slot} ${whose}.`, {
+  // Of no statement that drops it: with a wrong DB_NAME it would take the slot that a connector lives by.
+  if (kind === 'logical pgoutput' && !here) {
+    return fault(check, `${slot} serves another database (${facts.in_database}).`, {
+      say: 'Is DB_NAME right? If it is, set SLOT_NAME to a name of its own.',
+    });
+  }
+  if (kind !== 'logical pgoutput') {
+    return fault(check, `${slot} is a slot of another kind (${kind}).`, {
       say: `Set SLOT_NAME to a name of its own; or, if nobody needs that slot, run this.`,
       sql: `SELECT pg_drop_replication_slot(${client.escapeLiteral(slot)});`,
     });

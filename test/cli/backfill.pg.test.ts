@@ -203,7 +203,11 @@ describe('the backfill', () => {
     });
     await allProcessed(database);
     expect(await timesEmitted(1000)).toEqual([1, 2]);
-    expect(await run()).toMatchObject({ status: 0, stdout: expect.stringContaining('There was nothing to emit') });
+    expect(await run()).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('There was nothing to emit'),
+      stderr: 'Emitting patient, 0 rows emitted\n',
+    });
   });
 
   it('sends only patients that never reached the server and that nobody has decided about', async () => {
@@ -229,6 +233,10 @@ describe('the backfill', () => {
   });
 
   it('has nothing to do in an empty table', async () => {
-    expect(await run()).toMatchObject({ status: 0, stdout: expect.stringContaining('There was nothing to emit') });
+    expect(await run()).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('There was nothing to emit'),
+      stderr: 'Emitting patient, 0 rows emitted\n',
+    });
   });
 });

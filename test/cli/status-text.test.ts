@@ -39,7 +39,7 @@ describe('status', () => {
         '✓ Delivered     12 events finished in the last minute; the newest 4 s ago: transaction 744 → Patient/r7 version 3',
         '✓ Dead letters  none',
         '✓ FHIR server   HAPI FHIR Server 8.8.0 answers',
-        '✓ Verified      24 h ago, all patients: no drift',
+        '✓ Verified      24 h ago, all patients: no drift in what was compared',
         '',
       ].join('\n'),
     );

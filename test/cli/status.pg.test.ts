@@ -46,7 +46,7 @@ it('says what flows while a connector works, and exits with 0; without one it ex
     expect(stdout).toMatch(/^✓ Slot +a connector reads slot_\w+; it keeps \d+ MB of WAL/m);
     expect(stdout).toMatch(/^✓ Outbox +nothing waits$/m);
     expect(stdout).toMatch(
-      /^✓ Delivered +1 events finished in the last minute; the newest \d+ s ago: transaction \d+ → Patient\/r1 version 1$/m,
+      /^✓ Delivered +1 event finished in the last minute; the newest \d+ s ago: transaction \d+ → Patient\/r1 version 1$/m,
     );
     expect(stdout).toMatch(/^✓ FHIR server +it answers$/m);
   }, PATIENCE);

@@ -45,7 +45,7 @@ afterAll(async () => {
 });
 
 interface As {
-  readonly login?: { readonly user: string; readonly password: string };
+  readonly login?: { readonly user: string; readonly password: string; readonly database?: string };
   readonly fhirUrl?: string;
   readonly slot?: string;
   readonly shard?: Shard;
@@ -489,6 +489,33 @@ describe('a lock on the tables', () => {
       expect(rows).toEqual([expect.objectContaining({ relname: 'fhir_outbox' })]);
     } finally {
       await holder.end();
+    }
+  });
+});
+
+describe('a wrong name', () => {
+  it('of the database is said, and nothing else is to be checked', async () => {
+    const [found] = wrong(await findings({ login: { ...LOGIN, database: 'no_such' } }));
+    expect(found).toEqual({
+      check: 'Connection',
+      verdict: 'fault',
+      found: 'The database does not exist: check DB_NAME.',
+      fix: null,
+    });
+  });
+
+  it('of a database that is there is asked about, and the slot of the right one is not offered to be dropped', async () => {
+    await run(database, `SELECT pg_create_logical_replication_slot('${SLOT}', 'pgoutput')`);
+    try {
+      const all = await findings({ login: { ...LOGIN, database: 'postgres' } });
+      expect(all.find(({ check }) => check === 'Slot')).toEqual({
+        check: 'Slot',
+        verdict: 'fault',
+        found: `${SLOT} serves another database (health).`,
+        fix: { say: 'Is DB_NAME right? If it is, set SLOT_NAME to a name of its own.' },
+      });
+    } finally {
+      await run(database, `SELECT pg_drop_replication_slot('${SLOT}')`);
     }
   });
 });
