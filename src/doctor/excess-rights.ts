@@ -24,7 +24,7 @@ export async function patientsFinding(client: pg.Client): Promise<Finding> {
   if (nature !== null) {
     return warning(PATIENTS, found, {
       say: 'Have the connector use a login of its own: as a superuser run this, and set DB_USER and DB_PASSWORD to it.',
-      sql: "CREATE ROLE connector LOGIN REPLICATION PASSWORD 'choose one' IN ROLE fhir_connector;",
+      sql: "CREATE ROLE connector LOGIN REPLICATION PASSWORD 'choose-one' IN ROLE fhir_connector;",
     });
   }
   return warning(PATIENTS, found, {

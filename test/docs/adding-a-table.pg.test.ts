@@ -66,6 +66,12 @@ it('the page leads from an empty table to the resource on the server', async () 
   const [switchOn = ''] = blocksOf(sectionOf(PAGE, 'Switching it on'), 'sh');
   const { stdout } = await sh(switchOn, environment);
   expect(stdout).toContain('Changes of allergy are sent from now on; backfill sends what is there already.');
+  const { rows } = await database.pool.query(
+    `SELECT (SELECT bool_and(has_table_privilege('fhir_app', 'allergy', may))
+               FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS may) AS work,
+            has_sequence_privilege('fhir_app', 'allergy_id_seq', 'USAGE') AS numbers`,
+  );
+  expect(rows).toEqual([{ work: true, numbers: true }]);
 
   const connector = spawn(process.execPath, ['src/main.ts', 'run'], {
     cwd: program,

@@ -42,7 +42,7 @@ function columnsOf(mapping: RowMapping): string {
   const rows = Object.entries(mapping.columns.shape).map(([column, schema]) => {
     const value = EXAMPLES[column];
     const description = (schema as { description?: string }).description ?? '';
-    expect(value, column).not.toBe(undefined);
+    expect(value, `${column} has no example: add one to EXAMPLES in this file.`).not.toBe(undefined);
     expect(description, column).not.toBe('');
     const added = leavesOf(resourceOf(mapping, { [column]: value })).filter((leaf) => !bare.has(JSON.stringify(leaf)));
     const paths = [...new Set(added.map(([path]) => path.replace(PARTS, '')))];

@@ -65,6 +65,7 @@ const elementsFor = (column: string) =>
 function columns(): string {
   const rows = Object.entries(patient.columns.shape).map(([column, { description = '' }]) => {
     const value = EXAMPLES[column];
+    expect(value, `${column} has no example: add one to EXAMPLES in this file.`).not.toBe(undefined);
     const paths = pathsOf({ [column]: value });
     expect(paths, column).not.toEqual([]);
     expect(description, column).not.toBe('');
