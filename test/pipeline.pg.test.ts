@@ -3,6 +3,7 @@ import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { freePort } from '../demo/ports.ts';
 import { startConnector } from './support/connector.ts';
+import { figureOf } from './support/connector-state.ts';
 import { createDatabase, type TestDatabase } from './support/database.ts';
 import { FhirSink } from './support/fhir-sink.ts';
 import { reply, serve } from './support/scripted-server.ts';
@@ -143,7 +144,7 @@ describe('a lost connection', () => {
       'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1',
       [connector.slot],
     );
-    await expect.poll(async () => (await connector.metrics.reconnects.get()).values[0]?.value, QUICK).toBe(1);
+    await expect.poll(() => figureOf(connector.metrics.reconnects), QUICK).toBe(1);
     await expect.poll(() => connector.metrics.connectorState.get(), QUICK).toBe('streaming');
     await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'after')`);
     await expect.poll(() => sink.values.includes('after'), QUICK).toBe(true);

@@ -10,6 +10,7 @@ import {
   type DatabaseTarget,
   spawnConnector,
 } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { Collector } from '../support/trace-collector.ts';
 import { EchoingServer } from './echoing-server.ts';
 import { Marks } from './marks.ts';
@@ -96,7 +97,7 @@ export class CanaryWorld {
 
   /** Until it streams, and each of its pages was looked at: it may end at once. */
   async streaming(connector: ConnectorProcess): Promise<void> {
-    await vi.waitUntil(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE);
+    await streaming(connector);
     await vi.waitUntil(() => ROUTES.every((route) => this.said(route) !== ''), PATIENCE);
   }
 

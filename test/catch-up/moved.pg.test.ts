@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { EmbeddedPostgres } from '../../demo/embedded-postgres.ts';
 import { type DatabaseTarget, startConnector } from '../support/connector.ts';
-import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
+import { catchUps, figureOf, linesWith, streaming } from '../support/connector-state.ts';
 import { type Fault, FhirLedger, type Request } from '../support/fhir-ledger.ts';
 import { familyOf, Hospital } from '../support/hospital.ts';
 import { unprocessed } from '../support/outbox.ts';
@@ -147,7 +147,7 @@ describe('a database that was dumped and restored into a new cluster', () => {
     await run(after, 'DELETE FROM fhir_outbox');
     answers.release();
     await streaming(connector);
-    expect((await connector.metrics.removedRows.get()).values[0]?.value).toBe(2);
+    expect(await figureOf(connector.metrics.removedRows)).toBe(2);
     await connector.stop();
   });
 });

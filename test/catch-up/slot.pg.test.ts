@@ -1,7 +1,7 @@
 // The slot is gone, or its connection, in the middle of thousands of unfinished deliveries.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
-import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
+import { catchUps, figureOf, linesWith, streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 import { Hospital } from '../support/hospital.ts';
@@ -94,7 +94,7 @@ function expectRepeatsAtMost(losses: number): void {
 }
 
 async function reconnects(connector: RunningConnector): Promise<number | undefined> {
-  return (await connector.metrics.reconnects.get()).values[0]?.value;
+  return figureOf(connector.metrics.reconnects);
 }
 
 describe('a slot that was dropped, with 5,000 rows undelivered', () => {

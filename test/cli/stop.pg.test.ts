@@ -1,6 +1,7 @@
 // SIGTERM and SIGINT: what is in flight is finished, the last position is sent, exit status 0, and nothing comes twice.
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type ConnectorProcess, connectorEnvironment, slotOf, spawnConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink, primaryValue } from '../support/fhir-sink.ts';
 
@@ -25,7 +26,7 @@ async function start(variables: Record<string, string> = {}): Promise<ConnectorP
   onTestFinished(() => {
     connector.child.kill('SIGKILL');
   });
-  await expect.poll(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE).toBe(true);
+  await streaming(connector);
   return connector;
 }
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AuthorizationServer, KEYS, pemOf, SECRET } from '../support/authorization-server.ts';
 import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { GuardedServer } from '../support/guarded-server.ts';
@@ -54,9 +55,6 @@ async function start(variables: Record<string, string>): Promise<ConnectorProces
   connector = spawnConnector(environment(variables));
   return connector;
 }
-
-const streaming = ({ log }: ConnectorProcess) =>
-  expect.poll(() => log.some(({ msg }) => msg === 'Streaming.'), PATIENCE).toBe(true);
 
 const saidWhy = ({ log }: ConnectorProcess, sentence: string) =>
   expect.poll(() => log.some(({ msg, reason }) => `${msg} ${reason ?? ''}`.includes(sentence)), PATIENCE).toBe(true);

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startConnector } from '../support/connector.ts';
-import { streaming } from '../support/connector-state.ts';
+import { figureOf, streaming } from '../support/connector-state.ts';
 import type { Fault, Request } from '../support/fhir-ledger.ts';
 import { allProcessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
@@ -61,7 +61,7 @@ const deadLetters = () =>
 const attempts = async () => (await rows('SELECT DISTINCT attempts FROM fhir_outbox'))[0]?.attempts;
 
 async function foreignEdits(): Promise<number | undefined> {
-  return (await scenario.connector.metrics.foreignEdits.get()).values[0]?.value;
+  return figureOf(scenario.connector.metrics.foreignEdits);
 }
 
 /** How many patients each Bundle had, on average. */

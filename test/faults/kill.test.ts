@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { Dice } from '../support/dice.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
@@ -78,7 +79,7 @@ async function killAndJudge(
     .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, DRAINED)
     .toBe(0);
   // All may have been done before it started; it listens to signals once it works.
-  await expect.poll(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE).toBe(true);
+  await streaming(connector);
   connector.child.kill('SIGTERM');
   expect(await connector.exited).toBe(0);
 

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
+import { metricOf, streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger, type Request, tokensOf } from '../support/fhir-ledger.ts';
 import { allProcessed } from '../support/outbox.ts';
@@ -47,7 +48,7 @@ async function start(variables: Record<string, string> = {}): Promise<void> {
     FHIR_CONCURRENCY: String(CONCURRENCY),
     ...variables,
   });
-  await expect.poll(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE).toBe(true);
+  await streaming(connector);
 }
 
 /** `patients` are inserted and then each updated until it has `versions` of them, each in a transaction of its own, by four writers. */
@@ -85,12 +86,7 @@ function watch(writes: number): Promise<void> {
   });
 }
 
-async function metric(name: string): Promise<number> {
-  const port = connector.log.find(({ msg }) => msg === 'Starting.')?.metricsPort;
-  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  const line = text.split('\n').find((each) => each.startsWith(`${name} `));
-  return Number(line?.slice(name.length + 1));
-}
+const metric = (name: string) => metricOf(connector, name);
 
 async function expectNobodyBlamed(): Promise<void> {
   const { rows } = await database.pool.query(

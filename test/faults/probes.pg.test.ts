@@ -3,6 +3,7 @@
 import { setInterval } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
+import { addressOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { allProcessed } from '../support/outbox.ts';
@@ -43,8 +44,7 @@ async function said(text: string): Promise<void> {
 
 /** As an orchestrator asks: on a new connection, with a time-out. */
 async function probe(path: '/healthz' | '/readyz', timeoutMs = 3000): Promise<string> {
-  const port = connector.log.find(({ msg }) => msg === 'Starting.')?.metricsPort;
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+  const response = await fetch(`${addressOf(connector)}${path}`, {
     headers: { connection: 'close' },
     signal: AbortSignal.timeout(timeoutMs),
   });

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
+import { metricOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { Dice } from '../support/dice.ts';
 import { FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
@@ -151,11 +152,7 @@ function streams(via: string): boolean {
   return states?.at(-1) === 'Streaming.';
 }
 
-async function metric(via: string, name: string): Promise<number> {
-  const port = connectors[via]?.log.find(({ msg }) => msg === 'Starting.')?.metricsPort;
-  const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]);
-}
+const metric = (via: string, name: string) => metricOf(connectors[via] ?? { log: [] }, name);
 
 async function unprocessed(): Promise<number | null> {
   return (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount;

@@ -2,6 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { createFhirClient } from '../../src/fhir/client/create-client.ts';
+import { figureOf } from '../support/connector-state.ts';
 import {
   ask,
   createPatient,
@@ -26,7 +27,7 @@ afterAll(() => setting?.end());
 const query = (sql: string, values: unknown[] = []) => setting.database.pool.query(sql, values);
 
 async function foreignEdits(): Promise<number> {
-  return (await setting.connector.metrics.foreignEdits.get()).values[0]?.value ?? Number.NaN;
+  return (await figureOf(setting.connector.metrics.foreignEdits)) ?? Number.NaN;
 }
 
 const toldEdits = () => setting.connector.log.filter(({ msg }) => msg.startsWith('Somebody else changed')).length;
@@ -133,7 +134,7 @@ describe('with FHIR_UPDATE=conditional, an edit by somebody else', () => {
     await change(id);
     await allFinished(conditional);
     expect(await readPatient(fhirId)).toMatchObject({ name: [{ family: 'Doe' }], telecom: [{ value: '+1-555-1' }] });
-    expect((await conditional.connector.metrics.foreignEdits.get()).values[0]?.value).toBe(0);
+    expect(await figureOf(conditional.connector.metrics.foreignEdits)).toBe(0);
     const counted = { id, fhirId, commits: 2, versions: 3 };
     await expectVersions(conditional, 'edited there (conditional)', [counted], 'one is the edit');
   });

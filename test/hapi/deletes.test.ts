@@ -1,6 +1,7 @@
 // Deleted rows on HAPI, under both policies, and what becomes of a patient that is inserted again.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { figureOf } from '../support/connector-state.ts';
 import { deletePatient, patientsWith, readPatient, versionsOf } from './fhir-server.ts';
 import { addPatient, allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
 import { expectVersions } from './versions.ts';
@@ -25,7 +26,7 @@ describe.each(['deactivate', 'delete'] as const)('with FHIR_DELETE=%s', (deletes
   }
 
   async function failures(): Promise<number | undefined> {
-    return (await setting.connector.metrics.failed.get()).values[0]?.value;
+    return figureOf(setting.connector.metrics.failed);
   }
 
   const gone = deletes === 'delete' ? 'deleted' : 'inactive';

@@ -1,6 +1,7 @@
 // Primary identifiers that change, move and are swapped: whatever the order, each row keeps the resource that it has.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { figureOf } from '../support/connector-state.ts';
 import { patientsWith, readPatient } from './fhir-server.ts';
 import { allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
 import { type Counted, expectVersions } from './versions.ts';
@@ -22,7 +23,7 @@ describe.each([
     afterAll(async () => {
       try {
         expect((await setting.database.pool.query('SELECT error_text FROM fhir_dlq')).rows).toEqual([]);
-        expect((await setting.connector.metrics.foreignEdits.get()).values[0]?.value).toBe(0);
+        expect(await figureOf(setting.connector.metrics.foreignEdits)).toBe(0);
       } finally {
         await setting?.end();
       }

@@ -2,6 +2,7 @@
 // one's next change writes its state to its own resource, never to the other's.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { figureOf } from '../support/connector-state.ts';
 import { deletePatient, editPatient, patientsWith, readPatient } from './fhir-server.ts';
 import { addPatient, allFinished, deliveredPatient, fhirIdOf, type Setting, startSetting } from './setup.ts';
 import { expectVersions } from './versions.ts';
@@ -11,7 +12,7 @@ let setting: Setting;
 const query = (sql: string, values: unknown[] = []) => setting.database.pool.query(sql, values);
 const change = (id: number) => query(`UPDATE patient SET phone_number = '+1-555-' || $1 WHERE id = $1`, [id]);
 const holders = async (value: string) => (await patientsWith(setting.system, value)).map(({ id }) => id);
-const foreignEdits = async () => (await setting.connector.metrics.foreignEdits.get()).values[0]?.value;
+const foreignEdits = () => figureOf(setting.connector.metrics.foreignEdits);
 const deadLetters = async () =>
   (await query('SELECT patient_id AS id, error_text AS reason, resolution FROM fhir_dlq ORDER BY id')).rows;
 

@@ -1,6 +1,7 @@
 // HAPI killed in the middle of work, without its database, and back without what it had: nothing is lost or mixed up.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { figureOf } from '../support/connector-state.ts';
 import { ask, patientsWith, readPatient, versionsOf } from './fhir-server.ts';
 import { ownHapi } from './own-hapi.ts';
 import { createHapiDatabase, type HapiDatabase } from './own-hapi-database.ts';
@@ -61,7 +62,7 @@ async function expectNoFailures(): Promise<void> {
     'SELECT (SELECT count(*)::int FROM fhir_dlq) AS dead, (SELECT max(attempts) FROM fhir_outbox) AS attempts',
   );
   expect(rows).toEqual([{ dead: 0, attempts: 0 }]);
-  expect((await setting.connector.metrics.foreignEdits.get()).values[0]?.value ?? 0).toBe(0);
+  expect((await figureOf(setting.connector.metrics.foreignEdits)) ?? 0).toBe(0);
 }
 
 async function unfinished(): Promise<number> {

@@ -8,6 +8,7 @@ import { freePort } from '../../demo/ports.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { createSampler } from '../../src/metrics/sampler.ts';
 import { WHOLE } from '../../src/shard.ts';
+import { figureOf } from '../support/connector-state.ts';
 
 const cleanups: (() => Promise<unknown> | unknown)[] = [];
 afterEach(async () => {
@@ -47,7 +48,7 @@ describe('the sampler', () => {
     await sampler.sampleOnce();
 
     expect(metrics.slotState.get()).toBe('unknown');
-    expect((await metrics.outboxUnprocessed.get()).values[0]?.value).toBe(7);
+    expect(await figureOf(metrics.outboxUnprocessed)).toBe(7);
     expect(lines).toEqual([expect.stringMatching(/^warn .*PostgreSQL did not answer/)]);
   });
 

@@ -10,7 +10,7 @@ import {
   type RunningConnector,
   startConnector,
 } from '../support/connector.ts';
-import { catchUps, linesWith, streaming } from '../support/connector-state.ts';
+import { catchUps, figureOf, linesWith, streaming } from '../support/connector-state.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
 import { unprocessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
@@ -121,7 +121,7 @@ async function expectTheDatabaseEverywhere(lost: string): Promise<void> {
 }
 
 async function foreignEdits(): Promise<number | undefined> {
-  const count = (await connector.metrics.foreignEdits.get()).values[0]?.value;
+  const count = await figureOf(connector.metrics.foreignEdits);
   expect(linesWith(connector, 'Somebody else changed the resource')).toHaveLength(count ?? 0);
   return count;
 }

@@ -3,6 +3,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { runCommand } from '../support/command.ts';
 import { type ConnectorProcess, connectorEnvironment, slotOf, spawnConnector } from '../support/connector.ts';
+import { addressOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 import { createLogins, type Kind, type Logins } from '../support/logins.ts';
@@ -162,9 +163,8 @@ describe('the application changes, and the connector', () => {
   });
 
   it('tells its figures, and doctor finds nothing too wide and nothing lacking', async () => {
-    const port = connector.log.find(({ metricsPort }) => metricsPort !== undefined)?.metricsPort;
     await vi.waitFor(async () => {
-      const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      const metrics = await (await fetch(`${addressOf(connector)}/metrics`)).text();
       expect(metrics).toMatch(/^fhir_outbox_unprocessed_count 0$/m);
       expect(metrics).toMatch(/^fhir_dlq_total 0$/m);
       expect(metrics).toMatch(/^fhir_triggers_off 0$/m);

@@ -1,7 +1,7 @@
 // Retention in the running connector: who holds the slot removes what is finished and old, and delivery never notices.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type ConnectorOptions, type RunningConnector, slotOf, startConnector } from '../support/connector.ts';
-import { streaming } from '../support/connector-state.ts';
+import { figureOf, streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { allProcessed } from '../support/outbox.ts';
@@ -107,7 +107,7 @@ describe('a connector with RETENTION_DAYS', () => {
     await expect
       .poll(() => connector.log.find(({ msg }) => msg.startsWith('The clean-up failed')), PATIENCE)
       .toMatchObject({ code: '42883' });
-    expect((await connector.metrics.cleanUpFailures.get()).values[0]?.value).toBe(1);
+    expect(await figureOf(connector.metrics.cleanUpFailures)).toBe(1);
   });
 });
 

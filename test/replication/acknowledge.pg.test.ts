@@ -6,6 +6,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../demo/embedde
 import { formatLsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { migrate } from '../../src/schema/migrate.ts';
 import { connectorEnvironment, spawnConnector, startConnector } from '../support/connector.ts';
+import { figureOf, streaming } from '../support/connector-state.ts';
 import { FhirSink, primaryValue } from '../support/fhir-sink.ts';
 import { withClient } from '../support/with-client.ts';
 
@@ -33,7 +34,7 @@ describe('two concurrent transactions whose commit records touch', () => {
     onTestFinished(() => {
       connector.child.kill('SIGKILL');
     });
-    await expect.poll(() => connector.log.some(({ msg }) => msg === 'Streaming.'), { timeout: 20_000 }).toBe(true);
+    await streaming(connector);
 
     const firstEnd = await commitTouching(database, client);
     const acknowledged = async () =>
@@ -61,7 +62,7 @@ describe('two concurrent transactions whose commit records touch', () => {
         async () => (await client.query('SELECT count(*)::int AS n FROM fhir_outbox WHERE NOT processed')).rows[0].n,
       )
       .toBe(0);
-    expect((await successor.metrics.skippedRows.get()).values[0]?.value).toBe(0);
+    expect(await figureOf(successor.metrics.skippedRows)).toBe(0);
     await successor.stop();
     await client.end();
   });

@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { startConnector } from '../support/connector.ts';
+import { figureOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
 
@@ -69,7 +70,7 @@ it('who has to stand by keeps nothing of what it had read, and delivers it once 
   fhir.fault = () => ({ status: 503 });
   await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value)
     SELECT 't', n FROM generate_series(1, 500) AS n`);
-  const queued = async () => (await connector.metrics.deliveriesQueued.get()).values[0]?.value;
+  const queued = () => figureOf(connector.metrics.deliveriesQueued);
   await expect.poll(queued, SOON).toBeGreaterThan(100);
   // Another connector gets the turn as soon as this one gives it up.
   const other = new pg.Client({ ...database.config, ...database.connector });

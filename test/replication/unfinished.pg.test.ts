@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HEARTBEAT_PREFIX } from '../../src/replication/stream/messages.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
+import { figureOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink, primaryValue } from '../support/fhir-sink.ts';
 
@@ -62,7 +63,7 @@ describe('a commit is not acknowledged', () => {
       'SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1',
       [connector.slot],
     );
-    await expect.poll(async () => (await connector.metrics.reconnects.get()).values[0]?.value, SOON).toBe(1);
+    await expect.poll(() => figureOf(connector.metrics.reconnects), SOON).toBe(1);
     await streaming();
     await deliverAnother();
     await positionTold();

@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type Lsn, parseLsn } from '../../src/postgres/lsn.ts';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
+import { figureOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { MutatingProxy } from '../support/mutating-proxy.ts';
@@ -50,7 +51,7 @@ it('a keepalive whose position the WAL has not reached is not acknowledged, and 
     return wild;
   };
   await insert('first');
-  const reconnects = async () => (await connector.metrics.reconnects.get()).values[0]?.value ?? 0;
+  const reconnects = async () => (await figureOf(connector.metrics.reconnects)) ?? 0;
   await expect.poll(async () => (await reconnects()) > 0 || proxy.acknowledged > (await walEnd()), PATIENCE).toBe(true);
   expect(proxy.acknowledged).toBeLessThanOrEqual(await walEnd());
   proxy.mutate = null;

@@ -8,7 +8,7 @@ import {
   spawnConnector,
   startConnector,
 } from '../support/connector.ts';
-import { streaming } from '../support/connector-state.ts';
+import { figureOf, streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { Dice } from '../support/dice.ts';
 import { FhirSink, type Put } from '../support/fhir-sink.ts';
@@ -40,10 +40,6 @@ function startProcess(): ConnectorProcess {
     connector.child.kill('SIGKILL');
   });
   return connector;
-}
-
-async function processStreams(connector: ConnectorProcess): Promise<void> {
-  await expect.poll(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE).toBe(true);
 }
 
 /** Counts patients up until `stop`, which returns how far each was counted. */
@@ -105,7 +101,7 @@ describe('kill -9', () => {
       expect(sink.puts.length).toBeGreaterThanOrEqual(killAt);
     }
     const survivor = startProcess();
-    await processStreams(survivor);
+    await streaming(survivor);
     const written = await writers.stop();
     await allProcessed(database);
     expectNothingLost(sink.puts, written);
@@ -120,7 +116,7 @@ describe('kill -9', () => {
   ])('$moment makes no second version', { timeout: 90_000 }, async ({ recorded, sentAgain }) => {
     const id = await addPatient(database, 'ONCE');
     const victim = startProcess();
-    await processStreams(victim);
+    await streaming(victim);
     await allProcessed(database);
 
     // Whoever records the update needs the link's row, and waits.
@@ -146,7 +142,7 @@ describe('kill -9', () => {
     });
     const successor = startProcess();
     await allProcessed(database);
-    await processStreams(successor);
+    await streaming(successor);
     expect((await auditTrail(database, id)).map(({ fhir_version }) => fhir_version)).toEqual(['1', '2']);
     await database.pool.query(COUNT_UP, [[id]]);
     await allProcessed(database);
@@ -195,7 +191,7 @@ describe('an answer that is lost after the server applied the PUT', () => {
     await allProcessed(database);
     expect(countsOf(sink.puts).get('LOST-KNOWN')).toEqual([0, 1]);
     expect((await auditTrail(database, id)).map(({ fhir_version }) => fhir_version)).toEqual(['1', '2']);
-    expect((await connector.metrics.foreignEdits.get()).values[0]?.value).toBe(0);
+    expect(await figureOf(connector.metrics.foreignEdits)).toBe(0);
     await expectNoDeadLetters();
   });
 });
@@ -209,7 +205,7 @@ describe('connections to PostgreSQL that are ended', () => {
       await delay(dice.int(0, 10));
       return undefined;
     });
-    const reconnects = async () => (await connector.metrics.reconnects.get()).values[0]?.value;
+    const reconnects = () => figureOf(connector.metrics.reconnects);
     for (let losses = 1; losses <= 4; losses += 1) {
       const putsBefore = sink.puts.length;
       await expect.poll(() => sink.puts.length, PATIENCE).toBeGreaterThan(putsBefore + 50);

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCommand } from '../support/command.ts';
 import { connectorEnvironment } from '../support/connector.ts';
+import { figureOf } from '../support/connector-state.ts';
 import { primaryValue } from '../support/fhir-sink.ts';
 import { allProcessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
@@ -33,7 +34,7 @@ async function deadLettersOf(patientId: number) {
 }
 
 async function failed(): Promise<number> {
-  return (await scenario.connector.metrics.failed.get()).values[0]?.value ?? 0;
+  return (await figureOf(scenario.connector.metrics.failed)) ?? 0;
 }
 
 describe('a patient that the FHIR server refuses (422)', () => {

@@ -2,6 +2,7 @@
 // FHIR server gets.
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
+import { streaming } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
 import { Collector } from '../support/trace-collector.ts';
@@ -79,7 +80,7 @@ async function spansOf(txid: number) {
 test('a trace goes from the application, by the delivery and its try, to the FHIR server, and is in the log', async () => {
   start(traced());
   // What was committed before is read from the table, and has no place in the WAL.
-  await vi.waitUntil(() => connector.log.some(({ msg }) => msg === 'Streaming.'), PATIENCE);
+  await streaming(connector);
   const before = new Date();
   const { txid, outboxId } = await insert(`00-${TRACE}-${SPAN}-01`);
   const line = await logged(txid);
