@@ -6,6 +6,7 @@ import { metricOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { Dice } from '../support/dice.ts';
 import { FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
 import { COUNT_UP } from '../support/patients.ts';
 
 const PATIENCE = { timeout: 60_000 };
@@ -59,7 +60,7 @@ it('a connector that was stopped in its tracks overwrites nothing that its succe
      SELECT 'urn:t', 'P-' || n, '0' FROM generate_series(1, $1) AS n`,
     [PATIENTS],
   );
-  await expect.poll(unprocessed, PATIENCE).toBe(0);
+  await allProcessed(database);
 
   let versions = 1;
   for (let freeze = 0; freeze < FREEZES; freeze += 1) {
@@ -96,7 +97,7 @@ it('a connector that was stopped in its tracks overwrites nothing that its succe
       .poll(() => connectors[zombie]?.log.slice(said).some(({ msg }) => msg.includes('standing by')), PATIENCE)
       .toBe(true);
     versions += await changes.stop();
-    await expect.poll(unprocessed, PATIENCE).toBe(0);
+    await allProcessed(database);
     // At most what had been decided on when it froze, which If-Match refuses.
     const woken = writes.filter(({ via, at }) => via === zombie && at > wokenAt);
     expect(woken.length).toBeLessThanOrEqual(CONCURRENCY);
@@ -153,10 +154,6 @@ function streams(via: string): boolean {
 }
 
 const metric = (via: string, name: string) => metricOf(connectors[via] ?? { log: [] }, name);
-
-async function unprocessed(): Promise<number | null> {
-  return (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount;
-}
 
 /** Resource id → the counter in each of its versions, in order. */
 function phonesById(): Map<string, string[]> {

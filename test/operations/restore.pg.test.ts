@@ -12,7 +12,7 @@ import {
 } from '../support/connector.ts';
 import { catchUps, figureOf, linesWith, streaming } from '../support/connector-state.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
-import { unprocessed } from '../support/outbox.ts';
+import { allProcessed, unprocessed } from '../support/outbox.ts';
 import { PATIENCE } from '../support/patience.ts';
 import { baseBackup, configure, copyFiles, migrated, putBack, startServer } from '../support/servers.ts';
 import { ask, run } from '../support/with-client.ts';
@@ -39,7 +39,7 @@ beforeEach(async () => {
     `INSERT INTO patient (id, identifier_system, identifier_value, phone_number)
      SELECT n, 't', 'mrn' || n, 'first' FROM generate_series(1, 12) AS n`,
   );
-  await delivered();
+  await allProcessed(database);
 });
 
 afterEach(async () => {
@@ -56,10 +56,6 @@ async function start(): Promise<void> {
 const change = (patients: number[], phone: string) =>
   run(database, `UPDATE patient SET phone_number = '${phone}' WHERE id IN (${patients.join()})`);
 
-async function delivered(): Promise<void> {
-  await expect.poll(() => unprocessed(database), PATIENCE).toBe(0);
-}
-
 /** What the database will not have any more. Returns the id of the resource that will be nobody's. */
 async function changeInVain(): Promise<string> {
   await change([3, 4, 8], 'lost');
@@ -70,7 +66,7 @@ async function changeInVain(): Promise<string> {
      INSERT INTO patient_other_identifiers (patient_id, identifier_system, identifier_value) VALUES (7, 'card', 'lost');
      INSERT INTO patient (id, identifier_system, identifier_value) VALUES (13, 't', 'lost newcomer')`,
   );
-  await delivered();
+  await allProcessed(database);
   return resourceOf(13);
 }
 
@@ -78,7 +74,7 @@ async function changeInVain(): Promise<string> {
 async function goOn(): Promise<void> {
   await change([8], 'after');
   await run(database, `INSERT INTO patient (id, identifier_system, identifier_value) VALUES (13, 't', 'newcomer')`);
-  await delivered();
+  await allProcessed(database);
 }
 
 async function resourceOf(patient: number): Promise<string> {
@@ -132,14 +128,14 @@ describe('a database that was restored to an earlier point in time, behind the F
   }, async () => {
     await baseBackup(server, backup);
     await change([1], 'before');
-    await delivered();
+    await allProcessed(database);
     // Of these two the moment has the change, and not yet its record.
     const answers = Promise.withResolvers<void>();
     fhir.fault = ({ method }) => (method === 'PUT' ? { delay: answers.promise } : undefined);
     await change([2, 3], 'under way');
     await run(database, `SELECT pg_create_restore_point('${RESTORE_POINT}')`);
     answers.resolve();
-    await delivered();
+    await allProcessed(database);
     const lost = await changeInVain();
     await connector.stop();
 
@@ -193,7 +189,7 @@ describe('a database that was restored to an earlier point in time, behind the F
       database,
       `INSERT INTO patient (id, identifier_system, identifier_value) VALUES (14, 't', 'lost newcomer')`,
     );
-    await delivered();
+    await allProcessed(database);
     expect(await resourceOf(14)).toBe(lost);
     expect(await verify()).toMatchObject({ status: 0, drift: [] });
   });
@@ -256,7 +252,7 @@ describe('files of a server that stood still, put back', () => {
     expect(await numbers()).toEqual(lost);
     fhir.fault = undefined;
     answers.resolve();
-    await delivered();
+    await allProcessed(database);
     expect(phoneOf(fhir.resources.get(await resourceOf(3)) ?? null)).toBe('after');
     expect(linesWith(connector, 'is behind a position')).toHaveLength(1);
     expect(await verify()).toMatchObject({ status: 0, drift: [] });

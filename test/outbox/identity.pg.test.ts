@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { US_CORE_PATIENT } from '../fhir/planted-faults.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
 import { Shards } from '../support/shards.ts';
 
 const SOON = { timeout: 20_000 };
@@ -35,9 +36,9 @@ describe.each(FLEETS)('$name', ({ count }) => {
   describe('a changed identifier', () => {
     it('stays with its resource', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y' });
     });
 
@@ -45,17 +46,17 @@ describe.each(FLEETS)('$name', ({ count }) => {
       await insert(1, 'X', 'Ada');
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
       await insert(2, 'X', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
     });
 
     it('moved within one transaction to a new patient, whoever was changed first, gives that one a new resource', async () => {
       await insert(5, 'X', 'Ada');
       await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 5`);
-      await settled();
+      await allProcessed(database);
       await sql(`BEGIN; UPDATE patient SET identifier_value = 'Y' WHERE id = 5;
       INSERT INTO patient (id, identifier_system, identifier_value, name_family) VALUES (1, 't', 'X', 'Bob'); COMMIT`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
       expect(await deadLetters()).toEqual([]);
     });
@@ -64,7 +65,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       'moved to a patient with a lower id %s, is caught up with in the order of the commits',
       async (how) => {
         await insert(5, 'X', 'Ada');
-        await settled();
+        await allProcessed(database);
         await connectors.stop();
         await sql('UPDATE fhir_slot SET caught_up_at = NULL');
         const changes = [
@@ -75,7 +76,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
         if (how === 'in one transaction') await sql(`BEGIN; ${changes.join('; ')}; COMMIT`);
         else for (const change of changes) await sql(change);
         await connectors.start(count);
-        await settled();
+        await allProcessed(database);
         expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
         expect(await deadLetters()).toEqual([]);
       },
@@ -83,22 +84,22 @@ describe.each(FLEETS)('$name', ({ count }) => {
 
     it('swapped between two patients in one transaction, leaves each with its own resource', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       await insert(2, 'Y', 'Bob');
-      await settled();
+      await allProcessed(database);
       await sql(`BEGIN; UPDATE patient SET identifier_value = 'tmp' WHERE id = 1;
       UPDATE patient SET identifier_value = 'X' WHERE id = 2; UPDATE patient SET identifier_value = 'Y' WHERE id = 1; COMMIT`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
     });
 
     it('taken in the statement that takes it from a patient with a higher id, gives each a resource of its own', async () => {
       await insert(6, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       // Its row of the outbox comes first. (Of the unique constraint PostgreSQL looks at one row after the other, as they lie there.)
       await insert(1, 'W', 'Bob');
       await sql(`UPDATE patient SET identifier_value = CASE id WHEN 6 THEN 'Y' ELSE 'X' END`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
       expect(await deadLetters()).toEqual([]);
     });
@@ -115,14 +116,14 @@ describe.each(FLEETS)('$name', ({ count }) => {
       const early = [...arrived];
       release();
       expect(early).toEqual(['t|X', 't|Z']);
-      await settled();
+      await allProcessed(database);
       expect(Object.values(people()).toSorted()).toEqual(['Ada t|Y', 'Bob t|X', 'Eve t|Z']);
       expect(await deadLetters()).toEqual([]);
     });
 
     it('taken by a patient who has a resource already, waits as well for the one that gives it up on its first way', async () => {
       await insert(2, 'W', 'Bob');
-      await settled();
+      await allProcessed(database);
       const { arrived, release } = holdFirstPut();
       await insert(1, 'X', 'Ada');
       await expect.poll(() => arrived, SOON).toEqual(['t|X']);
@@ -133,18 +134,18 @@ describe.each(FLEETS)('$name', ({ count }) => {
       const early = [...arrived];
       release();
       expect(early).toEqual(['t|X', 't|Z']);
-      await settled();
+      await allProcessed(database);
       expect(Object.values(people()).toSorted()).toEqual(['Ada t|Y', 'Bob t|X', 'Eve t|Z']);
       expect(await deadLetters()).toEqual([]);
     });
 
     it('given up in a delivery that failed, is refused to the next patient: the server still has it at the first one', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       fhir.fault = ({ body }) => (tokensOf(body).includes('t|Y') ? { status: 422 } : undefined);
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
       await insert(2, 'X', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|X' });
       expect(await deadLetters()).toEqual([
         { source_id: '1', http_status: 422, error_text: expect.stringContaining('does not accept the resource') },
@@ -154,72 +155,72 @@ describe.each(FLEETS)('$name', ({ count }) => {
 
     it('given up in a delivery that failed, goes to who was refused it when both are replayed at once', async () => {
       await insert(2, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       fhir.fault = ({ body }) => (tokensOf(body).includes('t|Y') ? { status: 422 } : undefined);
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 2`);
       await insert(1, 'X', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|X' });
       fhir.fault = () => undefined;
       await sql(`SELECT fhir_replay_dead_letters(array_agg(id), 'test') FROM fhir_dlq`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
       expect(await links()).toEqual({ 1: 'r2', 2: 'r1' });
       // What the first one has now is known too: nobody else gets it, and its former one is free.
       await sql('DELETE FROM patient WHERE id = 1');
       await insert(3, 'X', 'Cyd');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Cyd t|X' });
       expect((await deadLetters()).length).toBe(2);
     });
 
     it('given up in a delivery that failed, is free once any later change of that patient is delivered', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       fhir.fault = ({ body }) => (tokensOf(body).includes('t|Y') ? { status: 422 } : undefined);
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       fhir.fault = () => undefined;
       await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       await insert(2, 'X', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
     });
 
     it('given up in a delivery that PostgreSQL refused to record, is free once a later change is delivered', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       await sql(`ALTER TABLE fhir_link ADD CONSTRAINT refused CHECK (version_id IS DISTINCT FROM '2')`);
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y' });
       expect(await deadLetters()).toMatchObject([{ error_text: expect.stringContaining('SQLSTATE 23514') }]);
       expect(await connectors.total('failed')).toBe(1);
       await sql('ALTER TABLE fhir_link DROP CONSTRAINT refused');
       await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       await insert(2, 'X', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y', r2: 'Bob t|X' });
     });
 
     it('delivered with a later change only, and given up in one that failed, is refused to the next patient', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       const refuse = (...tokens: string[]) => {
         fhir.fault = ({ body }) =>
           tokensOf(body).some((token) => tokens.includes(token)) ? { status: 422 } : undefined;
       };
       refuse('t|Y');
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       refuse('t|Z');
       await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
       await sql(`UPDATE patient SET identifier_value = 'Z' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       await insert(2, 'Y', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y' });
       expect((await deadLetters()).at(-1)).toMatchObject({
         source_id: '2',
@@ -231,7 +232,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
   describe('a changed identifier that the server took without our hearing of it', () => {
     it('is refused to the next patient, though its change is a dead letter and it was given up in another one', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       await connectors.stop();
       await connectors.start(count, { maxRetries: 0 });
       const isAda = (path: string) => path.startsWith('Patient/r1');
@@ -240,20 +241,20 @@ describe.each(FLEETS)('$name', ({ count }) => {
         return isAda(path) ? { status: 500 } : undefined;
       };
       await sql(`UPDATE patient SET identifier_value = 'Y' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y' });
       await sql(`UPDATE patient SET identifier_value = 'Z' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       fhir.fault = undefined;
       await insert(2, 'Y', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Y' });
       expect((await deadLetters()).map(({ source_id }) => source_id)).toEqual(['1', '1', '2']);
       // Once it is known again what the resource carries, the identifier is free.
       await sql(`UPDATE patient SET email = 'ada@example.com' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       await sql(`UPDATE patient SET email = 'bob@example.com' WHERE id = 2`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|Z', r2: 'Bob t|Y' });
     });
   });
@@ -272,7 +273,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
           return { status };
         };
         await insert(1, 'X', 'Ada');
-        await settled();
+        await allProcessed(database);
         expect(people()).toEqual({ r1: 'Ada t|X' });
         expect(await deadLetters()).toMatchObject([{ source_id: '1', http_status: status }]);
         expect(byId).toBeLessThanOrEqual(2);
@@ -303,7 +304,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       await expect.poll(async () => (await database.pool.query(cancelled)).rowCount, SOON).toBe(1);
       await blocker.query('COMMIT');
       blocker.release();
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|X' });
       expect({ searches, puts }).toEqual({ searches: 1, puts: 2 });
     });
@@ -312,9 +313,9 @@ describe.each(FLEETS)('$name', ({ count }) => {
   describe('an identifier that two patients carry', () => {
     it("primary of one and other identifier of a living one, does not lead to the other's resource", async () => {
       await insert(1, 'X', 'Ada', ['Z']);
-      await settled();
+      await allProcessed(database);
       await insert(2, 'Z', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|X t|Z' });
       // Not for a moment.
       expect(fhir.writes).toHaveLength(1);
@@ -325,7 +326,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
 
     it('as a placeholder among the others, keeps nobody from the server', async () => {
       for (let id = 1; id <= 60; id += 1) await insert(id, `M${id}`, `P${id}`, ['000-00-0000']);
-      await settled();
+      await allProcessed(database);
       expect(Object.values(people()).toSorted()).toEqual(
         Array.from({ length: 60 }, (_, index) => `P${index + 1} t|M${index + 1} t|000-00-0000`).toSorted(),
       );
@@ -335,7 +336,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       fhir.write('a', patient('X', 'Somebody'));
       fhir.write('b', patient('X', 'Somebody again'));
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ a: 'Somebody t|X', b: 'Somebody again t|X' });
       expect(await deadLetters()).toEqual([
         { source_id: '1', http_status: 412, error_text: expect.stringContaining('merge them there') },
@@ -347,9 +348,9 @@ describe.each(FLEETS)('$name', ({ count }) => {
     it('registered again with the same identifier, goes on with the same resource', async () => {
       await insert(1, 'X', 'Ada');
       await sql('DELETE FROM patient WHERE id = 1');
-      await settled();
+      await allProcessed(database);
       await insert(2, 'X', 'Ada again');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada again t|X' });
       expect(await links()).toEqual({ 1: null, 2: 'r1' });
     });
@@ -358,9 +359,9 @@ describe.each(FLEETS)('$name', ({ count }) => {
       await insert(1, 'X', 'Ada');
       await sql('DELETE FROM patient WHERE id = 1');
       await insert(2, 'X', 'Bob');
-      await settled();
+      await allProcessed(database);
       await insert(1, 'Y', 'Ada');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Bob t|X', r2: 'Ada t|Y' });
       expect(await links()).toEqual({ 1: 'r2', 2: 'r1' });
     });
@@ -368,7 +369,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
     it('revived under another identifier while somebody else takes over its resource, gets a resource of its own', async () => {
       await insert(1, 'X', 'Ada');
       await sql('DELETE FROM patient WHERE id = 1');
-      await settled();
+      await allProcessed(database);
       // Bob's first contact is held on the way to the server, so that Ada's revival is decided upon meanwhile.
       const ada = Promise.withResolvers<void>();
       const bob = Promise.withResolvers<void>();
@@ -382,7 +383,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       await insert(1, 'Y', 'Ada');
       await expect.poll(() => people().r1, SOON).toBe('Bob t|X');
       ada.resolve();
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Bob t|X', r2: 'Ada t|Y' });
       expect(await links()).toEqual({ 1: 'r2', 2: 'r1' });
     });
@@ -391,17 +392,17 @@ describe.each(FLEETS)('$name', ({ count }) => {
   describe('a delete whose last state was not kept', () => {
     it('makes what the server has inactive, and keeps the profile and the labels that it has', async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
       const before = fhir.resources.get('r1');
       const meta = { ...(before?.meta as object), security: [{ code: 'R' }], tag: [{ code: 'vip' }] };
       fhir.write('r1', { ...before, meta: { ...meta, source: '#x', lastUpdated: '2026-01-01T00:00:00Z' } });
       fhir.fault = ({ method }) => (method === 'PUT' ? { status: 422 } : undefined);
       await sql('DELETE FROM patient WHERE id = 1');
-      await settled();
+      await allProcessed(database);
       fhir.fault = undefined;
       expect(await deadLetters()).toHaveLength(1);
       await sql('SELECT fhir_emit_patient(1)');
-      await settled();
+      await allProcessed(database);
       expect(meta).toMatchObject({ profile: [US_CORE_PATIENT] });
       expect(fhir.resources.get('r1')).toEqual({ ...before, meta, active: false });
       expect((await database.pool.query('SELECT resolution FROM fhir_dlq')).rows).toEqual([
@@ -411,7 +412,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
 
     it('is done when the patient never got there', async () => {
       await sql('SELECT fhir_emit_patient(7)');
-      await settled();
+      await allProcessed(database);
       expect(fhir.writes).toEqual([]);
       expect(await deadLetters()).toEqual([]);
     });
@@ -420,13 +421,13 @@ describe.each(FLEETS)('$name', ({ count }) => {
   describe('a resource that somebody else', () => {
     beforeEach(async () => {
       await insert(1, 'X', 'Ada');
-      await settled();
+      await allProcessed(database);
     });
 
     it('edited between two changes, is overwritten with the state of the database, and counted', async () => {
       fhir.write('r1', patient('X', 'Edited'));
       await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Lovelace t|X' });
       expect(await connectors.total('foreignEdits')).toBe(1);
     });
@@ -434,12 +435,12 @@ describe.each(FLEETS)('$name', ({ count }) => {
     it('gave the identifier of another patient, is its row’s again at once, and the other patient is a dead letter', async () => {
       fhir.write('r1', patient('W', 'Edited'));
       await insert(2, 'W', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(await links()).toEqual({ 1: 'r1' });
       expect(people()).toEqual({ r1: 'Ada t|X' });
       expect(await deadLetters()).toMatchObject([{ source_id: '2', error_text: expect.stringContaining('(id 1)') }]);
       await sql(`UPDATE patient SET name_family = 'Carl' WHERE id = 2`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Ada t|X', r2: 'Carl t|W' });
     });
 
@@ -452,7 +453,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
         return { cut: 'after' };
       };
       await insert(2, 'W', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(lost).toBe(true);
       expect(people()).toEqual({ r1: 'Ada t|X' });
       expect(await deadLetters()).toMatchObject([{ source_id: '2', error_text: expect.stringContaining('(id 1)') }]);
@@ -460,13 +461,13 @@ describe.each(FLEETS)('$name', ({ count }) => {
 
     it('lost, after its identifier was given to another row’s resource, is a dead letter, and the other one its row’s', async () => {
       await insert(2, 'W', 'Bob');
-      await settled();
+      await allProcessed(database);
       fhir.write('r1', null);
       fhir.write('r2', { ...patient('W', 'Bob'), identifier: ['W', 'X'].map((value) => ({ system: 't', value })) });
       fhir.fault = ({ method, path }) =>
         method === 'PUT' && path.startsWith('Patient/r1') ? { status: 404 } : undefined;
       await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r2: 'Bob t|W' });
       expect(await links()).toEqual({ 1: 'r1', 2: 'r2' });
       expect(await deadLetters()).toMatchObject([{ source_id: '1', error_text: expect.stringContaining('(id 2)') }]);
@@ -476,7 +477,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       fhir.write('r1', null);
       await sql('DELETE FROM patient WHERE id = 1');
       await insert(2, 'X', 'Bob');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r2: 'Bob t|X' });
       expect(await deadLetters()).toEqual([]);
     });
@@ -484,7 +485,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
     it('deleted there, is brought back', async () => {
       fhir.write('r1', null);
       await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Lovelace t|X' });
     });
 
@@ -494,7 +495,7 @@ describe.each(FLEETS)('$name', ({ count }) => {
       fhir.fault = ({ method, path }) =>
         method === 'PUT' && path.startsWith('Patient/r1') ? { status: 404 } : undefined;
       await sql(`UPDATE patient SET name_family = 'Lovelace' WHERE id = 1`);
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ new: 'Lovelace t|X' });
       expect(await links()).toEqual({ 1: 'new' });
     });
@@ -528,12 +529,6 @@ function holdFirstPut(): { arrived: string[]; release(): void } {
 }
 
 /** All that was committed is delivered or a dead letter. */
-async function settled(): Promise<void> {
-  await expect
-    .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON)
-    .toBe(0);
-}
-
 function patient(mrn: string, family: string): Body {
   return { resourceType: 'Patient', identifier: [{ system: 't', value: mrn }], name: [{ family }] };
 }

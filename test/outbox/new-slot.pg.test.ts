@@ -4,6 +4,7 @@ import { startConnector } from '../support/connector.ts';
 import { figureOf } from '../support/connector-state.ts';
 import { createDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { allProcessed } from '../support/outbox.ts';
 
 const SOON = { timeout: 20_000 };
 
@@ -30,9 +31,7 @@ it('what is committed while the slot is made is caught up with, and not left to 
   await writer.query('COMMIT');
   writer.release();
 
-  await expect
-    .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON)
-    .toBe(0);
+  await allProcessed(database);
   expect(sink.values).toEqual(['meanwhile']);
   expect(await figureOf(connector.metrics.skippedRows)).toBe(0);
 });

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { type Body, FhirLedger, tokensOf } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
 
 const SOON = { timeout: 20_000 };
 
@@ -34,7 +35,7 @@ async function lostThree(deletes: 'deactivate' | 'delete' = 'deactivate'): Promi
   await start(deletes);
   for (const id of [1, 2, 3]) {
     await insert(id);
-    await settled();
+    await allProcessed(database);
   }
   expect(people()).toEqual({ r1: 'Born-1 P-1', r2: 'Born-2 P-2', r3: 'Born-3 P-3' });
   fhir.lose();
@@ -44,7 +45,7 @@ describe('a server that names the resource of another row for a new one', () => 
   it('is not believed: neither row is linked to the resource of the other', async () => {
     await start();
     await insert(1);
-    await settled();
+    await allProcessed(database);
     const lie = { location: `${fhir.url}/Patient/r1/_history/1`, etag: 'W/"1"' };
     let lies = 0;
     fhir.fault = ({ method, path }) => {
@@ -53,12 +54,12 @@ describe('a server that names the resource of another row for a new one', () => 
       return { headers: lie };
     };
     await insert(2);
-    await settled();
+    await allProcessed(database);
     expect(lies).toBe(1);
     expect(connector.log.filter(({ msg }) => msg === 'delivered').map(({ fhirId }) => fhirId)).toEqual(['r1', 'r2']);
     await rename(1);
     await rename(2);
-    await settled();
+    await allProcessed(database);
     expect(await links()).toEqual({ 1: 'r1', 2: 'r2' });
     expect(people()).toEqual({ r1: 'Changed-1 P-1', r2: 'Changed-2 P-2' });
     expect(await deadLetters()).toEqual([]);
@@ -70,7 +71,7 @@ describe('a server that lost everything', () => {
     await lostThree();
     for (const id of [3, 2, 1]) {
       await rename(id);
-      await settled();
+      await allProcessed(database);
     }
     expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Changed-2 P-2', r3: 'Changed-1 P-1' });
     expect(await links()).toEqual({ 1: 'r3', 2: 'r2', 3: 'r1' });
@@ -82,7 +83,7 @@ describe('a server that lost everything', () => {
   it('gets them all again when all change at once', async () => {
     await lostThree();
     await Promise.all([1, 2, 3].map(rename));
-    await settled();
+    await allProcessed(database);
     expect(Object.values(people()).toSorted()).toEqual(['Changed-1 P-1', 'Changed-2 P-2', 'Changed-3 P-3']);
     expect(await deadLetters()).toEqual([]);
   });
@@ -90,12 +91,12 @@ describe('a server that lost everything', () => {
   it('and gave the id, up to the same version, to somebody else: who stays untouched, also after a restart', async () => {
     await lostThree();
     await rename(3);
-    await settled();
+    await allProcessed(database);
     fhir.write('r2', stranger('STRANGER'));
     await connector.stop();
     await start();
     await rename(2);
-    await settled();
+    await allProcessed(database);
     expect(people()).toMatchObject({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER', r3: 'Changed-2 P-2' });
     expect(await deadLetters()).toEqual([]);
   });
@@ -105,11 +106,11 @@ describe('a server that lost everything', () => {
     await start();
     await insert(1);
     for (const _ of [2, 3]) await rename(1);
-    await settled();
+    await allProcessed(database);
     fhir.lose();
     for (let n = 1; n <= versions; n += 1) fhir.write('r1', stranger(`STRANGER-${n}`));
     await rename(1);
-    await settled();
+    await allProcessed(database);
     expect(people()).toEqual({ r1: `Stranger STRANGER-${versions}`, r2: 'Changed-1 P-1' });
     expect(await deadLetters()).toEqual([]);
   });
@@ -117,10 +118,10 @@ describe('a server that lost everything', () => {
   it('and gives an id to a new patient: whose it was gets another one with its next change', async () => {
     await lostThree();
     await insert(4);
-    await settled();
+    await allProcessed(database);
     expect(await links()).toEqual({ 1: null, 2: 'r2', 3: 'r3', 4: 'r1' });
     await rename(1);
-    await settled();
+    await allProcessed(database);
     expect(people()).toEqual({ r1: 'Born-4 P-4', r2: 'Changed-1 P-1' });
     expect(await deadLetters()).toEqual([]);
   });
@@ -130,13 +131,13 @@ describe('a server that lost everything', () => {
     async (deletes) => {
       await lostThree(deletes);
       await rename(3);
-      await settled();
+      await allProcessed(database);
       fhir.write('r2', stranger('STRANGER'));
       await sql('DELETE FROM patient WHERE id = 2');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER' });
       await insert(4, 'P-2');
-      await settled();
+      await allProcessed(database);
       expect(people()).toEqual({ r1: 'Changed-3 P-3', r2: 'Stranger STRANGER', r3: 'Born-4 P-2' });
       expect(await deadLetters()).toEqual([]);
     },
@@ -158,7 +159,7 @@ describe('a server that lost everything', () => {
     await insert(4);
     await expect.poll(links, SOON).toEqual({ 1: null, 2: 'r2', 3: 'r3', 4: 'r1' });
     bundle.resolve();
-    await settled();
+    await allProcessed(database);
     expect(people().r1).toBe('Born-4 P-4');
     expect(Object.values(people()).toSorted()).toEqual(['Born-4 P-4', 'Changed P-1', 'Changed P-2']);
     expect(await deadLetters()).toEqual([]);
@@ -191,7 +192,7 @@ describe('a server that lost everything', () => {
     await expect.poll(() => Object.values(people()), SOON).toContain('Born-6 P-6');
     const early = arrived.filter((who) => who.startsWith('t|P-1'));
     fifth.resolve();
-    await settled();
+    await allProcessed(database);
     expect(early).toEqual(['t|P-1']);
     expect(people()).toEqual({ r1: 'Born-4 P-4', r2: 'Born-6 P-6', r3: 'Born-5 P-5 P-1' });
     expect((await deadLetters()).map(({ error_text }) => error_text)).toEqual([
@@ -219,10 +220,6 @@ function stranger(value: string): Body {
 }
 
 /** All that was committed is delivered or a dead letter. */
-async function settled(): Promise<void> {
-  await expect.poll(async () => (await sql('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON).toBe(0);
-}
-
 /** id → family name and identifiers */
 function people(): Record<string, string> {
   return Object.fromEntries(

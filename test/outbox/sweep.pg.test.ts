@@ -4,6 +4,7 @@ import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { figureOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink } from '../support/fhir-sink.ts';
+import { allProcessed } from '../support/outbox.ts';
 
 const QUICK = { timeout: 60_000 };
 /** More than two chunks. */
@@ -39,12 +40,7 @@ async function writePatients(): Promise<void> {
 }
 
 async function expectAllDelivered(): Promise<void> {
-  await expect
-    .poll(
-      async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed LIMIT 1')).rowCount,
-      QUICK,
-    )
-    .toBe(0);
+  await allProcessed(database);
   const namesOf = new Map<string, unknown[]>();
   for (const { id, body } of sink.puts) {
     const [name] = body.name as { family: string }[];

@@ -7,6 +7,7 @@ import { openDatabase } from '../../src/outbox/tables/database.ts';
 import { type ConnectorProcess, connectorEnvironment, spawnConnector } from '../support/connector.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
 import { COUNT_UP } from '../support/patients.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
@@ -77,7 +78,7 @@ it.each([
      SELECT 'urn:t', 'P-' || n, '0' FROM generate_series(1, $1) AS n`,
       [PATIENTS],
     );
-    await expect.poll(unprocessed, PATIENCE).toBe(0);
+    await allProcessed(database);
     const before = arrived.length;
     const changing = countUp();
     // In the middle of its work.
@@ -90,7 +91,7 @@ it.each([
     const first = arrived.find(({ via }) => via === 'standby')?.at ?? Number.NaN;
     console.log(`The standby's first PUT came ${Math.round(first - endedAt)} ms after the end of the other one.`);
     expect(first - endedAt).toBeLessThan(boundMs);
-    await expect.poll(unprocessed, PATIENCE).toBe(0);
+    await allProcessed(database);
     // Two who send at once would be two who hold the slot.
     const last = arrived.findLast(({ via }) => via === 'active')?.at ?? Number.NaN;
     expect(last).toBeLessThan(first);
@@ -105,7 +106,7 @@ it.each([
 
 it('a transaction that it left open keeps its rows from nobody for longer than ten seconds', async () => {
   await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', 'P')`);
-  await expect.poll(unprocessed, PATIENCE).toBe(0);
+  await allProcessed(database);
   const left = openDatabase(database.config, pino({ level: 'silent' }));
   const transaction = await left.startTransaction().execute();
   await transaction.updateTable('fhir_link').set({ version_id: '9' }).execute();
@@ -125,10 +126,6 @@ it('a transaction that it left open keeps its rows from nobody for longer than t
 async function countUp(): Promise<void> {
   const ids = Array.from({ length: PATIENTS }, (_, n) => n + 1);
   for (let n = 0; n < CHANGES; n += 1) await database.pool.query(COUNT_UP, [ids]);
-}
-
-async function unprocessed(): Promise<number | null> {
-  return (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount;
 }
 
 function phoneIn(body: Record<string, unknown> | null): string {

@@ -5,6 +5,7 @@ import { startConnector } from '../support/connector.ts';
 import { figureOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirLedger } from '../support/fhir-ledger.ts';
+import { allProcessed } from '../support/outbox.ts';
 
 const SOON = { timeout: 20_000 };
 /** Several times as long as a connector that stands by takes to see that the slot is free. */
@@ -57,9 +58,7 @@ it('nobody takes the slot again while a request of the one that lost the slot is
   await expect
     .poll(() => [first, second].filter(({ metrics }) => metrics.connectorState.get() === 'streaming').length, SOON)
     .toBe(1);
-  await expect
-    .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON)
-    .toBe(0);
+  await allProcessed(database);
   expect(fhir.writes).toHaveLength(1);
   await Promise.all([first.stop(), second.stop()]);
 });
@@ -85,9 +84,7 @@ it('who has to stand by keeps nothing of what it had read, and delivers it once 
   await expect.poll(queued, SOON).toBe(0);
   fhir.fault = undefined;
   await other.end();
-  await expect
-    .poll(async () => (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount, SOON)
-    .toBe(0);
+  await allProcessed(database);
   expect(fhir.writes).toHaveLength(500);
   await connector.stop();
 });

@@ -5,6 +5,7 @@ import { type RunningConnector, startConnector } from '../support/connector.ts';
 import { figureOf } from '../support/connector-state.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { FhirSink, primaryValue } from '../support/fhir-sink.ts';
+import { allProcessed, unprocessed } from '../support/outbox.ts';
 
 const SOON = { timeout: 20_000 };
 
@@ -39,7 +40,7 @@ describe('a commit is not acknowledged', () => {
 
   it('before its record is committed', async () => {
     await insert('held');
-    await expect.poll(unprocessed, SOON).toBe(0);
+    await allProcessed(database);
     // Whoever records the update needs the link's row, and waits.
     const blocker = await database.pool.connect();
     await blocker.query('BEGIN');
@@ -99,7 +100,7 @@ async function heartbeat(): Promise<void> {
 
 async function deliverAnother(): Promise<void> {
   await insert('another');
-  await expect.poll(unprocessed, SOON).toBe(1);
+  await expect.poll(() => unprocessed(database), SOON).toBe(1);
 }
 
 /** Resolves when the connector has told PostgreSQL its position once more from now on. */
@@ -135,10 +136,6 @@ async function streaming(): Promise<void> {
 
 async function insert(value: string): Promise<void> {
   await database.pool.query(`INSERT INTO patient (identifier_system, identifier_value) VALUES ('urn:t', $1)`, [value]);
-}
-
-async function unprocessed(): Promise<number | null> {
-  return (await database.pool.query('SELECT FROM fhir_outbox WHERE NOT processed')).rowCount;
 }
 
 async function recordsThatWait(): Promise<number | null> {
