@@ -17,7 +17,7 @@ const DEADLINE_MS = 7_000;
 /**
  * Samples the gauges of `metrics` for the slot `slotName` and its shard's patients. While PostgreSQL cannot be asked, the slot's state is
  * `unknown`, the other gauges keep their last value (fhir_database_age_seconds tells how old it is), and one log line
- * tells of the change; another one tells whenever more triggers are off than before.
+ * tells of the change, but not after the very first sample; another one tells whenever more triggers are off than before.
  */
 export function createSampler<DB>(
   db: Kysely<DB>,
@@ -28,6 +28,8 @@ export function createSampler<DB>(
 ) {
   let running: Promise<void> | undefined;
   let failing = false;
+  /** A start that fails says itself why; what the gauges lack beside it would only hide that. */
+  let starting = true;
   let triggersOff = 0;
 
   async function readOutbox(trx: Transaction<DB>): Promise<void> {
@@ -87,6 +89,11 @@ export function createSampler<DB>(
   }
 
   function report(failure: unknown): void {
+    if (failure !== undefined && starting) {
+      starting = false;
+      return;
+    }
+    starting = false;
     if (failure !== undefined && !failing) {
       // By code, never by message: PostgreSQL's messages quote values.
       log.warn(

@@ -18,6 +18,6 @@ export async function until(
 }
 
 /** Its last warnings and errors. */
-export function lastWords({ log }: RunningConnector): string {
+function lastWords({ log }: RunningConnector): string {
   return JSON.stringify(log.filter(({ level }) => Number(level) >= 40).slice(-6));
 }

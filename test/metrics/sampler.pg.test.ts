@@ -122,6 +122,7 @@ describe('the sampler', () => {
   test('tells for how long PostgreSQL has not told all, while a lock keeps it from the outbox', async () => {
     const { sampleOnce, gauge, metrics, lines } = sample(database.pool, slotName);
     await createSlot();
+    await sampleOnce();
     const holder = await database.pool.connect();
     try {
       await holder.query('BEGIN; LOCK TABLE fhir_outbox');
