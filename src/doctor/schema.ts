@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { KINDS } from '../outbox/delivery/kinds.ts';
 import { unwatchedSentence } from '../outbox/operator/watched.ts';
 import { onlyRow } from '../postgres/only-row.ts';
-import { statementFor, TRIGGER_ROWS, type TriggerRow, told, triggersOff } from '../schema/triggers.ts';
+import { statementFor, TRIGGER_ROWS, type TriggerRow, told, triggersOff } from '../postgres/triggers.ts';
 import { type Finding, fault, ok, unknown, warning } from './finding.ts';
 import { look } from './look.ts';
 

@@ -1,7 +1,7 @@
 // What only PostgreSQL knows of the connector: the slot, the backlog, the dead letters, the verifications. For gauges and for people.
 import { type Kysely, sql } from 'kysely';
 import { onlyRow } from '../postgres/only-row.ts';
-import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../schema/triggers.ts';
+import { TRIGGER_ROWS, type TriggerRow, triggersOff } from '../postgres/triggers.ts';
 import { filterOf, type Shard } from '../shard.ts';
 import type { SlotState, VerificationScope } from './metrics.ts';
 

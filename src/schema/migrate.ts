@@ -9,9 +9,9 @@ import { kindsOfTypes } from '../outbox/delivery/kinds.ts';
 import { OLDEST_VERSION } from '../postgres/client.ts';
 import { isPostgres } from '../postgres/errors.ts';
 import { onlyRow } from '../postgres/only-row.ts';
+import { statementFor, TRIGGER_ROWS, type TriggerRow, told, triggersOff } from '../postgres/triggers.ts';
 import { RAISE_WAL_LEVEL } from '../postgres/wal-level.ts';
 import { type Said, toldWords } from '../privacy/told-words.ts';
-import { statementFor, TRIGGER_ROWS, type TriggerRow, told, triggersOff } from './triggers.ts';
 
 const SQL_DIRECTORY = join(import.meta.dirname, '..', '..', 'sql');
 

@@ -1,7 +1,7 @@
 // The courier takes one delivery, at the head of its lanes, to its end: sent and recorded, overtaken, or dead-lettered.
 //
 // A write may wait long before it goes to the server: in a queue, for a Bundle, through an outage. Just before the wire it is
-// asked by `mustHold` whether it may still be sent: under the same lease, by the same link, with the gate open. If not, that
+// asked by `mayBeSent` whether it may still be sent: under the same lease, by the same link, with the gate open. If not, that
 // throws, and the error passes through the writer up to #attempt, which catches it. Nothing was sent; the delivery is looked
 // up in the database, which may know of a newer state by now, and then tried again.
 import { SendsStopped } from '../../fhir/faults/send-gate.ts';
