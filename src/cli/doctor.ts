@@ -1,9 +1,8 @@
 // `doctor`: looks at everything that the connector needs and says how it is, with what mends it. Exit status: 0 no fault, 1 a fault, or something that could not be looked at.
 import type { Command } from 'commander';
-import { databaseClient } from '../config/database.ts';
 import { environmentSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
-import { shardOf } from '../config/shard.ts';
+import { slotSettings } from '../config/slot.ts';
 import { examine } from '../doctor/examine.ts';
 import type { Finding, Verdict } from '../doctor/finding.ts';
 import { openFhirClient } from './open-fhir-client.ts';
@@ -24,14 +23,11 @@ export function addDoctorCommand(program: Command): void {
 
 async function doctor({ json }: { readonly json?: boolean }): Promise<void> {
   const config = readConfig(environmentSchema, process.env);
-  const shard = shardOf(config);
+  const slot = slotSettings(config);
   const fhir = openFhirClient(config, { writes: true, deletes: config.FHIR_DELETE === 'delete' });
   try {
     const findings = await examine({
-      client: databaseClient(config),
-      shard,
-      slot: config.SLOT_NAME,
-      publication: config.PUBLICATION_NAME,
+      slot,
       fhir,
       needs: {
         update: config.FHIR_UPDATE,

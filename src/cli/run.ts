@@ -1,10 +1,9 @@
 // `run`: builds the parts, runs the pipeline until a signal, and takes the parts down in order.
 import type { Command } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
-import { databaseClient } from '../config/database.ts';
 import { environmentSchema } from '../config/environment.ts';
 import { readConfig } from '../config/read.ts';
-import { shardOf } from '../config/shard.ts';
+import { slotSettings } from '../config/slot.ts';
 import { statusLogin } from '../config/status-login.ts';
 import { createLog } from '../log.ts';
 import { createHttpServer } from '../metrics/http-server.ts';
@@ -18,7 +17,7 @@ import { RecentFaults } from '../metrics/status-page/recent-faults.ts';
 import { openDatabase } from '../outbox/tables/database.ts';
 import { runPipeline } from '../pipeline.ts';
 import { mustBe } from '../replication/server/known-server.ts';
-import { nameOf } from '../shard.ts';
+import { namesOf } from '../replication/slot/slot-settings.ts';
 import { startTelemetry } from '../telemetry.ts';
 import { openFhirClient } from './open-fhir-client.ts';
 
@@ -54,15 +53,14 @@ async function run(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.once(signal, () => stop.abort(new Error(`The process got ${signal}.`)));
 
-  const client = databaseClient(config);
-  const shard = shardOf(config);
-  const reader = statusLogin(config);
-  const slotName = nameOf(config.SLOT_NAME, shard);
+  const slot = slotSettings(config);
+  const login = statusLogin(config);
+  const slotName = namesOf(slot).slot;
   const telemetry = await startTelemetry(process.env, packageJson.version, log);
-  const metrics = createMetrics(shard);
+  const metrics = createMetrics(slot.shard);
   metrics.outboxLagLimit.set(config.OUTBOX_LAG_ALERT_SECONDS);
   const history = new History(metrics);
-  const db = openDatabase(client, log);
+  const db = openDatabase(slot.config, log);
   const fhir = openFhirClient(
     config,
     { writes: true, deletes: config.FHIR_DELETE === 'delete' },
@@ -96,16 +94,16 @@ async function run(): Promise<void> {
           fhirServer: config.FHIR_SERVER,
         }),
     },
-    ...(reader && { mayRead: basicAuth(reader, log) }),
+    ...(login && { mayRead: basicAuth(login, log) }),
   });
   log.info({ version: packageJson.version, node: process.version, metricsPort: http.port }, 'Starting.');
   const sampling = new AbortController();
   history.start(sampling.signal);
-  const sampled = createSampler(db, slotName, shard, metrics, log).run(sampling.signal);
+  const sampled = createSampler(db, slotName, slot.shard, metrics, log).run(sampling.signal);
   try {
     await runPipeline(
       {
-        slot: { config: client, shard, slotBase: config.SLOT_NAME, publicationBase: config.PUBLICATION_NAME },
+        slot,
         resources: config.FHIR_RESOURCES,
         outbox: {
           concurrency: config.FHIR_CONCURRENCY,
@@ -117,7 +115,7 @@ async function run(): Promise<void> {
         },
         shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
         retentionDays: config.RETENTION_DAYS,
-        openDatabase: (server) => openDatabase(client, log, (connection) => mustBe(server, connection)),
+        openDatabase: (server) => openDatabase(slot.config, log, (connection) => mustBe(server, connection)),
         fhir,
         metrics,
         log,

@@ -1,11 +1,11 @@
 // All that `doctor` looks at, in the order in which a start of the connector would come to it. Nothing is changed.
 import type { Needs } from '../fhir/client/capabilities.ts';
 import type { FhirClient } from '../fhir/client/fhir-client.ts';
-import { type ClientConfig, PostgresClient } from '../postgres/client.ts';
+import { PostgresClient } from '../postgres/client.ts';
 import { isPostgres } from '../postgres/errors.ts';
 import { refusal } from '../replication/server/diagnosis.ts';
+import { namesOf, type SlotSettings } from '../replication/slot/slot-settings.ts';
 import { migrationNames } from '../schema/migrate.ts';
-import { nameOf, type Shard } from '../shard.ts';
 import { OTHERS, othersFinding, PATIENTS, patientsFinding } from './excess-rights.ts';
 import { failoverFindings } from './failover.ts';
 import { fhirFindings } from './fhir-server.ts';
@@ -20,11 +20,7 @@ import { slotFinding } from './slot.ts';
 
 /** What `run` would be started with. */
 export interface Setting {
-  readonly client: ClientConfig;
-  readonly shard: Shard;
-  /** What the shards' own are made of, as with the publication. */
-  readonly slot: string;
-  readonly publication: string;
+  readonly slot: SlotSettings;
   readonly fhir: FhirClient;
   readonly needs: Needs;
 }
@@ -39,14 +35,9 @@ export async function examine(setting: Setting): Promise<Finding[]> {
   return [...database, ...server];
 }
 
-async function databaseFindings({
-  client: config,
-  shard,
-  slot: base,
-  publication,
-  needs,
-}: Setting): Promise<Finding[]> {
-  const slot = nameOf(base, shard);
+async function databaseFindings({ slot: settings, needs }: Setting): Promise<Finding[]> {
+  const { config, shard, slotBase } = settings;
+  const { slot, publication } = namesOf(settings);
   const client = new PostgresClient({ ...config, application_name: 'fhir-connector doctor' });
   try {
     await client.connect();
@@ -65,11 +56,9 @@ async function databaseFindings({
       ...(hasSchema ? await look(PATIENTS, () => patientsFinding(client)) : []),
       ...(hasSchema ? await look(OTHERS, () => othersFinding(client)) : []),
       ...(await schemaFindings(client, hasSchema, await migrationNames(), needs.resources)),
-      ...(hasSchema
-        ? await look('Publication', () => publicationFinding(client, nameOf(publication, shard), shard))
-        : []),
+      ...(hasSchema ? await look('Publication', () => publicationFinding(client, publication, shard)) : []),
       ...(await look('Slot', () => slotFinding(client, slot, shard, hasSchema))),
-      ...(await look('Other shards', () => otherShardsFindings(client, base, shard))),
+      ...(await look('Other shards', () => otherShardsFindings(client, slotBase, shard))),
       ...(await look('Failover slot', () => failoverFindings(client, slot))),
     ];
   } catch (error) {

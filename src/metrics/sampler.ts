@@ -89,11 +89,9 @@ export function createSampler<DB>(
   }
 
   function report(failure: unknown): void {
-    if (failure !== undefined && starting) {
-      starting = false;
-      return;
-    }
+    const isFirst = starting;
     starting = false;
+    if (failure !== undefined && isFirst) return;
     if (failure !== undefined && !failing) {
       // By code, never by message: PostgreSQL's messages quote values.
       log.warn(

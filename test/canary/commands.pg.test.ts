@@ -1,25 +1,18 @@
 // What the commands print, when they do their work and when PostgreSQL or the FHIR server fails them with a patient in its words.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { withoutTriggers } from '../support/operator.ts';
 import { outcomeAbout } from './echoes.ts';
 import { QuotingDatabase } from './quoting.ts';
 import { CanaryWorld } from './world.ts';
 
-let database: TestDatabase;
 let world: CanaryWorld;
 let quoting: QuotingDatabase;
 
 beforeEach(async () => {
-  database = await createDatabase('empty');
-  world = await CanaryWorld.create(database);
-  quoting = new QuotingDatabase(world.db, world.marks.text('row'));
-  await quoting.prepare();
+  world = await CanaryWorld.open();
+  quoting = await QuotingDatabase.prepare(world.db, world.marks.text('row'));
 });
-afterEach(async () => {
-  await world.close();
-  await database.drop();
-});
+afterEach(() => world.close());
 
 /** Dead letters with the server's words about the patient in them, of a connector at work. */
 async function deadLetters(count: number): Promise<number[]> {
@@ -87,7 +80,7 @@ describe('the commands', () => {
     await world.doctor('--json');
 
     await withoutTriggers(
-      database,
+      world.target,
       `UPDATE patient SET name_family = ${literal(world.marks.text('drift'))} WHERE id = ${patient.id}`,
     );
     const [fhirId = '', body = {}] = [...world.fhir.ledger.resources][0] ?? [];

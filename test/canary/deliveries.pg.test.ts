@@ -1,19 +1,13 @@
 // No patient's data in anything that is said of deliveries that go well, or are refused by the connector itself.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { CanaryWorld, PATIENCE } from './world.ts';
 
-let database: TestDatabase;
 let world: CanaryWorld;
 
 beforeEach(async () => {
-  database = await createDatabase('empty');
-  world = await CanaryWorld.create(database);
+  world = await CanaryWorld.open();
 });
-afterEach(async () => {
-  await world.close();
-  await database.drop();
-});
+afterEach(() => world.close());
 
 const ALL = [
   'log',

@@ -3,21 +3,15 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { FAULT_TABLE, type Operation } from '../../src/fhir/faults/fault-table.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { casesOf, type FaultCase, outcomeAbout } from './echoes.ts';
 import { CanaryWorld, PATIENCE } from './world.ts';
 
-let database: TestDatabase;
 let world: CanaryWorld;
 
 beforeEach(async () => {
-  database = await createDatabase('empty');
-  world = await CanaryWorld.create(database);
+  world = await CanaryWorld.open();
 });
-afterEach(async () => {
-  await world.close();
-  await database.drop();
-});
+afterEach(() => world.close());
 
 /** What brings a connector at work to ask so, of a patient of its own; resolves when the change is made. */
 const LEADING_TO: Partial<Record<Operation, (one: FaultCase) => Promise<void>>> = {

@@ -1,7 +1,6 @@
 // PostgreSQL fails and quotes a patient in its words, the connector crashes with an error about one: nothing of it is said.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { slotOf } from '../support/connector.ts';
-import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { QuotingDatabase } from './quoting.ts';
 import { CanaryWorld, PATIENCE } from './world.ts';
 
@@ -10,20 +9,14 @@ const ALL = ['log', '/', '/status.json', '/metrics', 'pg_stat_activity'];
 const PLANTED = ['exception', 'rejection', 'text alone', 'several with causes', 'error event', 'rejection of nothing'];
 const codes = (log: readonly Record<string, unknown>[]) => new Set(log.map(({ code }) => code));
 
-let database: TestDatabase;
 let world: CanaryWorld;
 let quoting: QuotingDatabase;
 
 beforeEach(async () => {
-  database = await createDatabase('empty');
-  world = await CanaryWorld.create(database);
-  quoting = new QuotingDatabase(world.db, world.marks.text('row'));
-  await quoting.prepare();
+  world = await CanaryWorld.open();
+  quoting = await QuotingDatabase.prepare(world.db, world.marks.text('row'));
 });
-afterEach(async () => {
-  await world.close();
-  await database.drop();
-});
+afterEach(() => world.close());
 
 test('records that PostgreSQL refuses, with the row in its words, are told of by their SQLSTATE', async () => {
   const connector = world.start();
@@ -73,7 +66,7 @@ test('locks, cancelled statements and killed connections are told of without a r
   await vi.waitUntil(async () => {
     await client.query(
       "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND wait_event_type = 'Lock'",
-      [`${database.name}_connector`],
+      [world.roles.connector],
     );
     return codes(connector.log).has('57014');
   }, PATIENCE);
@@ -81,15 +74,15 @@ test('locks, cancelled statements and killed connections are told of without a r
   client.release();
   await world.settled();
   await world.db.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [
-    `${database.name}_connector`,
+    world.roles.connector,
   ]);
   await world.delivered(await world.patients.add());
   // The slot is gone, and what was committed meanwhile is read from the table.
   await vi.waitUntil(async () => {
     await world.db.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1', [
-      slotOf(database),
+      slotOf(world.target),
     ]);
-    return world.db.query('SELECT pg_drop_replication_slot($1)', [slotOf(database)]).then(
+    return world.db.query('SELECT pg_drop_replication_slot($1)', [slotOf(world.target)]).then(
       () => true,
       () => false,
     );

@@ -6,13 +6,19 @@ export class QuotingDatabase {
   readonly #db: pg.Pool;
   readonly #word: string;
 
-  constructor(db: pg.Pool, word: string) {
+  private constructor(db: pg.Pool, word: string) {
     this.#db = db;
     this.#word = word;
   }
 
-  /** `state`: the SQLSTATE that is raised; a warning goes before it. Called once. */
-  async prepare(): Promise<void> {
+  /** `state`: the SQLSTATE that is raised; a warning goes before it. Once in a database. */
+  static async prepare(db: pg.Pool, word: string): Promise<QuotingDatabase> {
+    const quoting = new QuotingDatabase(db, word);
+    await quoting.#prepare();
+    return quoting;
+  }
+
+  async #prepare(): Promise<void> {
     const { 0: quote } = (await this.#db.query<{ q: string }>('SELECT quote_literal($1) AS q', [this.#word])).rows;
     await this.#db.query(`
       CREATE FUNCTION public.canary_raise(state text, about text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$

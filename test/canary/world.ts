@@ -11,6 +11,8 @@ import {
   spawnConnector,
 } from '../support/connector.ts';
 import { streaming } from '../support/connector-state.ts';
+import { createDatabase } from '../support/database.ts';
+import { allProcessed } from '../support/outbox.ts';
 import { Collector } from '../support/trace-collector.ts';
 import { EchoingServer } from './echoing-server.ts';
 import { Marks } from './marks.ts';
@@ -31,22 +33,31 @@ export class CanaryWorld {
   readonly collector: Collector;
   readonly db: pg.Pool;
   readonly patients: Patients;
-  readonly #target: DatabaseTarget;
-  readonly #roles: { connector: string; operator: string };
+  readonly target: DatabaseTarget;
+  readonly roles: { connector: string; operator: string };
   /** What was said, each text once. */
   readonly #said = new Map<string, Set<string>>();
   readonly #connectors: ConnectorProcess[] = [];
+  #drop = async () => {};
 
   private constructor(marks: Marks, target: DatabaseTarget, fhir: EchoingServer, collector: Collector) {
     this.marks = marks;
     this.fhir = fhir;
     this.collector = collector;
-    this.#target = target;
-    this.#roles = { connector: `${target.name}_connector`, operator: `${target.name}_operator` };
+    this.target = target;
+    this.roles = { connector: `${target.name}_connector`, operator: `${target.name}_operator` };
     this.db = new pg.Pool({ ...target.config, max: 8 });
     // Who stops the server breaks idle connections as well.
     this.db.on('error', () => undefined);
     this.patients = new Patients(this.db, marks);
+  }
+
+  /** In a database of its own, which goes with it. */
+  static async open(): Promise<CanaryWorld> {
+    const database = await createDatabase('empty');
+    const world = await CanaryWorld.create(database);
+    world.#drop = () => database.drop();
+    return world;
   }
 
   /** In an empty database, which is `migrate`d here. */
@@ -60,8 +71,8 @@ export class CanaryWorld {
     );
     await world.migrate();
     await world.db.query(`
-      CREATE ROLE ${world.#roles.connector} LOGIN REPLICATION PASSWORD 'connector' IN ROLE fhir_connector;
-      CREATE ROLE ${world.#roles.operator} LOGIN PASSWORD 'operator' IN ROLE fhir_operator`);
+      CREATE ROLE ${world.roles.connector} LOGIN REPLICATION PASSWORD 'connector' IN ROLE fhir_connector;
+      CREATE ROLE ${world.roles.operator} LOGIN PASSWORD 'operator' IN ROLE fhir_operator`);
     return world;
   }
 
@@ -70,15 +81,16 @@ export class CanaryWorld {
     await Promise.all(this.#connectors.map(({ exited }) => exited));
     await this.collector.stop();
     await this.fhir.stop();
-    await this.db.query(`DROP OWNED BY ${this.#roles.connector}, ${this.#roles.operator};
-      DROP ROLE ${this.#roles.connector}, ${this.#roles.operator}`);
+    await this.db.query(`DROP OWNED BY ${this.roles.connector}, ${this.roles.operator};
+      DROP ROLE ${this.roles.connector}, ${this.roles.operator}`);
     await this.db.end();
+    await this.#drop();
   }
 
   /** With the role that it has in production, at the level `trace`, and all that can be watched of it watched. */
   start(environment: Readonly<Record<string, string>> = {}): ConnectorProcess {
     const started = spawnConnector({
-      ...this.#environment(this.#roles.connector, 'connector'),
+      ...this.#environment(this.roles.connector, 'connector'),
       LOG_LEVEL: 'trace',
       FHIR_RESOURCES: 'Patient,Encounter,Observation',
       FHIR_TIMEOUT_MS: '1500',
@@ -103,27 +115,24 @@ export class CanaryWorld {
 
   /** As a login of the role fhir_operator. */
   async command(...args: string[]): Promise<CommandResult> {
-    return this.#run(this.#environment(this.#roles.operator, 'operator'), ...args);
+    return this.#run(this.#environment(this.roles.operator, 'operator'), ...args);
   }
 
   /** As `run` would look. */
   async doctor(...args: string[]): Promise<CommandResult> {
-    return this.#run(this.#environment(this.#roles.connector, 'connector'), 'doctor', ...args);
+    return this.#run(this.#environment(this.roles.connector, 'connector'), 'doctor', ...args);
   }
 
   /** As the owner of the tables. */
   async migrate(): Promise<CommandResult> {
-    const { user, password } = this.#target.config;
+    const { user, password } = this.target.config;
     const environment = { ...this.#environment(user, password), FHIR_RESOURCES: 'Patient,Encounter,Observation' };
     return this.#run(environment, 'migrate');
   }
 
   /** Until each row of the outbox has ended. */
   async settled(): Promise<void> {
-    await vi.waitUntil(async () => {
-      const { rows } = await this.db.query('SELECT count(*)::int AS open FROM fhir_outbox WHERE NOT processed');
-      return rows[0].open === 0;
-    }, PATIENCE);
+    await allProcessed({ pool: this.db });
   }
 
   async delivered(patient: Patient): Promise<string> {
@@ -156,7 +165,7 @@ export class CanaryWorld {
   }
 
   #environment(user: string, password: string): Record<string, string> {
-    return { ...connectorEnvironment(this.#target, this.fhir.url), DB_USER: user, DB_PASSWORD: password };
+    return { ...connectorEnvironment(this.target, this.fhir.url), DB_USER: user, DB_PASSWORD: password };
   }
 
   async #run(environment: Readonly<Record<string, string>>, ...args: string[]): Promise<CommandResult> {
@@ -207,7 +216,7 @@ export class CanaryWorld {
     while (!signal.aborted) {
       const { rows } = await this.db
         .query('SELECT application_name, query FROM pg_stat_activity WHERE usename = ANY ($1)', [
-          Object.values(this.#roles),
+          Object.values(this.roles),
         ])
         .catch(() => ({ rows: [] }));
       for (const { application_name, query } of rows) this.#add('pg_stat_activity', `${application_name}: ${query}\n`);

@@ -63,10 +63,7 @@ async function findings({
   );
   try {
     return await examine({
-      client: { ...database.config, ...login },
-      shard,
-      slot,
-      publication: PUBLICATION,
+      slot: { config: { ...database.config, ...login }, shard, slotBase: slot, publicationBase: PUBLICATION },
       fhir,
       needs: { update: 'by-id', deletes: 'deactivate', batchSize: 1, resources: ['Patient'] },
     });

@@ -1,5 +1,5 @@
 // A login for people on a test database, with the rights of the role fhir_operator and none beside.
-import { connectorEnvironment } from './connector.ts';
+import { connectorEnvironment, type DatabaseTarget } from './connector.ts';
 import type { TestDatabase } from './database.ts';
 import { withClient } from './with-client.ts';
 
@@ -20,6 +20,6 @@ export async function createOperator(database: TestDatabase, fhirUrl: string): P
 }
 
 /** Runs statements as a restore or a replica would: no trigger sees them. */
-export async function withoutTriggers(database: TestDatabase, statements: string): Promise<void> {
+export async function withoutTriggers(database: DatabaseTarget, statements: string): Promise<void> {
   await withClient(database.config, (client) => client.query(`SET session_replication_role = replica; ${statements}`));
 }

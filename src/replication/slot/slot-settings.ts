@@ -1,9 +1,9 @@
 // Which slot a connector reads, and how PostgreSQL is reached.
-import type pg from 'pg';
+import type { ClientConfig } from '../../postgres/client.ts';
 import { nameOf, type Shard } from '../../shard.ts';
 
 export interface SlotSettings {
-  readonly config: pg.ClientConfig;
+  readonly config: ClientConfig;
   /** SLOT_NAME and PUBLICATION_NAME, as all connectors of one outbox have them: the shard's own names are made of them. */
   readonly slotBase: string;
   readonly publicationBase: string;
